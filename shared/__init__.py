@@ -1,0 +1,1 @@
+"""What the services share: kernel (words), contracts (messages), runtime (plumbing)."""

@@ -1,0 +1,93 @@
+"""The base of every message on the bus, and its CloudEvents 1.0 envelope (structured JSON).
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Self, TypeVar
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from shared.kernel.errors import InvalidRequestError
+from shared.kernel.ids import new_id
+
+CONTENT_TYPE = "application/cloudevents+json"
+
+MessageT = TypeVar("MessageT", bound="Message")
+
+
+class Message(BaseModel):
+    """One contract version. `ROUTING_KEY` and `EXCHANGE` say where it travels; unknown fields are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    EXCHANGE: ClassVar[str]
+    ROUTING_KEY: ClassVar[str]
+
+    @classmethod
+    def event_type(cls) -> str:
+        return f"latchkey.{cls.ROUTING_KEY}"
+
+
+class Envelope(BaseModel):
+    """CloudEvents attributes; `data` is one `Message` as a plain object. Ids survive redeliveries."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    specversion: str = Field(default="1.0", pattern=r"^1\.0$")
+    id: str = Field(min_length=1, max_length=64)
+    source: str
+    type: str
+    time: AwareDatetime
+    subject: str | None = None
+    datacontenttype: str = "application/json"
+    data: dict[str, Any]
+
+    @classmethod
+    def wrap(
+        cls,
+        message: Message,
+        *,
+        source: str,
+        event_id: str | None = None,
+        subject: str | None = None,
+        time: datetime | None = None,
+    ) -> Self:
+        return cls(
+            id=event_id or str(new_id()),
+            source=f"latchkey/{source}",
+            type=message.event_type(),
+            time=time or datetime.now(UTC),
+            subject=subject,
+            data=message.model_dump(mode="json"),
+        )
+
+    def encode(self) -> bytes:
+        return orjson.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    @classmethod
+    def decode(cls, body: bytes) -> Self:
+        """Raise InvalidRequestError (without the body) for what is not a CloudEvent."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise InvalidRequestError(_where(error)) from None
+
+
+def read(envelope: Envelope, model: type[MessageT]) -> MessageT:
+    """Read an envelope's data as `model`; raise InvalidRequestError naming fields, never their values."""
+    if envelope.type != model.event_type():
+        raise InvalidRequestError(f"expected {model.event_type()}")
+    try:
+        return model.model_validate(envelope.data)
+    except ValidationError as error:
+        raise InvalidRequestError(_where(error)) from None
+
+
+def _where(error: ValidationError) -> str:
+    fields = {
+        ".".join(str(part) for part in item["loc"][:4]) or "body"
+        for item in error.errors(include_input=False, include_context=False, include_url=False)
+    }
+    return "malformed message: " + ", ".join(sorted(fields)[:5])

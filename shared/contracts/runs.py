@@ -1,0 +1,88 @@
+"""Messages of a run: the request, what the worker tells the waiting edge, and the cancel."""
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from shared.contracts.keys import RequestKey
+from shared.contracts.message import Message
+from shared.contracts.rpc import ErrorBody
+from shared.kernel.names import KeyPolicy, KeyService, KeySource
+
+
+class RunRequested(Message):
+    """One inference request. A worker that takes it after `start_by` ends it as `expired`, uncalled."""
+
+    EXCHANGE = "inference"
+    ROUTING_KEY = "run.requested.v1"
+
+    run_id: UUID
+    user_id: str
+    flow: str
+    policy: KeyPolicy
+    provider: KeyService
+    model: str
+    """`provider/model`, as asked for and catalogued."""
+    stream: bool
+    body: dict[str, Any]
+    """OpenAI chat parameters as the client sent them, without `model`, `stream` and `stream_options`."""
+    request_key: RequestKey | None = None
+    reply_to: str
+    """Routing key on the exchange `replies`."""
+    requested_at: AwareDatetime
+    start_by: AwareDatetime
+    deadline: AwareDatetime
+    retry_on_worker_loss: bool = False
+
+
+class _Progress(Message):
+    EXCHANGE = "replies"
+
+    run_id: UUID
+    seq: int = Field(ge=0)
+    """0, 1, 2, … over all progress messages of a run; a gap means a lost message."""
+
+
+class RunStarted(_Progress):
+    """A key is resolved (and a hold taken): the provider is about to be called."""
+
+    ROUTING_KEY = "run.started.v1"
+
+    attempt: int
+    key_source: KeySource
+
+
+class RunChunk(_Progress):
+    """One or more OpenAI `chat.completion.chunk` objects, each as its JSON text."""
+
+    ROUTING_KEY = "run.chunk.v1"
+
+    chunks: tuple[str, ...]
+
+
+class RunCompleted(_Progress):
+    """The end. `response` is OpenAI's `chat.completion` as JSON text; None when it was streamed."""
+
+    ROUTING_KEY = "run.completed.v1"
+
+    key_source: KeySource
+    response: str | None = None
+
+
+class RunFailed(_Progress):
+    """The end, by an error."""
+
+    ROUTING_KEY = "run.failed.v1"
+
+    error: ErrorBody
+    key_source: KeySource | None = None
+
+
+class CancelRun(Message):
+    """To every worker: stop this run; nobody waits for it any more."""
+
+    EXCHANGE = "control"
+    ROUTING_KEY = "run.cancel.v1"
+
+    run_id: UUID

@@ -1,0 +1,103 @@
+"""The broker's topology: the one place in code. A test holds `infra/rabbitmq/definitions.json` equal to it.
+
+Services never declare it: the bootstrap imports the file. Only reply and control queues are declared by
+their owners, exclusive and named `reply.<service>.<instance>` and `control.<service>.<instance>`.
+"""
+
+from typing import Any, Final
+
+INFERENCE_RUNS: Final = "inference.runs"
+KEY_VAULT_RPC: Final = "key_vault.rpc"
+BILLING_RPC: Final = "billing.rpc"
+BILLING_USAGE: Final = "billing.usage"
+USAGE_EVENTS: Final = "usage.events"
+
+EXCHANGES: Final = {
+    "inference": "topic",
+    "rpc": "topic",
+    "replies": "topic",
+    "control": "fanout",
+    "usage": "topic",
+    "dlx": "topic",
+}
+
+_DELIVERY_LIMIT = 10
+_STREAM = {
+    "x-queue-type": "stream",
+    "x-max-age": "30D",
+    "x-max-length-bytes": 10_000_000_000,
+    "x-stream-max-segment-size-bytes": 100_000_000,
+}
+
+
+def reply_key(service: str, instance: str) -> str:
+    return f"reply.{service}.{instance}"
+
+
+def control_queue(service: str, instance: str) -> str:
+    return f"control.{service}.{instance}"
+
+
+def dead_letters(queue: str) -> str:
+    return f"{queue}.dlq"
+
+
+def _work(queue: str) -> dict[str, Any]:
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": _DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "dlx",
+        "x-dead-letter-routing-key": dead_letters(queue),
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+def queues() -> dict[str, dict[str, Any]]:
+    """Return every durable queue with its arguments.
+
+    RPC queues are classic and drop what has expired: its caller has had its answer, a timeout.
+    """
+    work = (INFERENCE_RUNS, BILLING_USAGE)
+    return {
+        **{dead_letters(queue): {"x-queue-type": "quorum"} for queue in work},
+        **{queue: _work(queue) for queue in work},
+        KEY_VAULT_RPC: {"x-queue-type": "classic"},
+        BILLING_RPC: {"x-queue-type": "classic"},
+        USAGE_EVENTS: _STREAM,
+    }
+
+
+def bindings() -> list[tuple[str, str, str]]:
+    """Return (exchange, routing key, queue), dead letters first."""
+    return [
+        ("dlx", dead_letters(INFERENCE_RUNS), dead_letters(INFERENCE_RUNS)),
+        ("dlx", dead_letters(BILLING_USAGE), dead_letters(BILLING_USAGE)),
+        ("inference", "run.requested.v1", INFERENCE_RUNS),
+        ("rpc", "key_vault.#", KEY_VAULT_RPC),
+        ("rpc", "billing.#", BILLING_RPC),
+        ("usage", "usage.recorded.v1", BILLING_USAGE),
+        ("usage", "#", USAGE_EVENTS),
+    ]
+
+
+def definitions() -> dict[str, list[dict[str, Any]]]:
+    """Return the topology in RabbitMQ's definitions format, without a vhost (imported into one)."""
+    durable = {"durable": True, "auto_delete": False}
+    return {
+        "exchanges": [
+            {"name": name, "type": kind, **durable, "internal": False, "arguments": {}}
+            for name, kind in EXCHANGES.items()
+        ],
+        "queues": [{"name": name, **durable, "arguments": arguments} for name, arguments in queues().items()],
+        "bindings": [
+            {
+                "source": exchange,
+                "destination": queue,
+                "destination_type": "queue",
+                "routing_key": key,
+                "arguments": {},
+            }
+            for exchange, key, queue in bindings()
+        ],
+    }

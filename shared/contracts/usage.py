@@ -1,0 +1,53 @@
+"""The usage event: what one attempt used. Immutable; its `usage_id` never changes across redeliveries."""
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from shared.contracts.message import Message
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
+
+
+class TokenCounts(BaseModel):
+    """Tokens of one attempt; `cached` ⊆ `prompt`, `reasoning` ⊆ `completion`. All zero when `unknown`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: int = Field(default=0, ge=0)
+    completion: int = Field(default=0, ge=0)
+    cached: int = Field(default=0, ge=0)
+    reasoning: int = Field(default=0, ge=0)
+    source: TokensSource = TokensSource.UNKNOWN
+
+
+class UsageRecorded(Message):
+    EXCHANGE = "usage"
+    ROUTING_KEY = "usage.recorded.v1"
+
+    usage_id: UUID
+    run_id: UUID
+    attempt: int = Field(ge=1)
+    user_id: str
+    flow: str
+    policy: KeyPolicy
+    key_source: KeySource | None
+    """None when no key was resolved (outcome `refused`, `expired`, or lost before)."""
+    credential_id: str | None = None
+    consent_id: str | None = None
+    service: KeyService | None = None
+    """Whose API was called: the provider's, or `openrouter`/`gateway` on its behalf."""
+    provider: KeyService
+    model: str
+    stream: bool
+    outcome: Outcome
+    error_code: str | None = None
+    tokens: TokenCounts = TokenCounts()
+    provider_cost_usd: str | None = None
+    """Decimal string, when the provider reports its own figure."""
+    usage_raw: dict[str, Any] | None = None
+    """The provider's usage object as received, so that it can be rated again."""
+    requested_at: AwareDatetime
+    started_at: AwareDatetime
+    finished_at: AwareDatetime
+    first_token_ms: int | None = None

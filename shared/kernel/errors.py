@@ -1,0 +1,136 @@
+"""The one tree of typed errors. Codes are stable; only the edge maps them to HTTP."""
+
+from typing import ClassVar
+
+
+class PlatformError(Exception):
+    """Something the caller must be told, by a stable code.
+
+    `retryable` says that the same call may succeed later; `retry_after_s` (seconds) says when.
+    `message` is public: it never holds a key or a caller's text.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        service: str | None = None,
+        retry_after_s: float | None = None,
+        detail: str | None = None,
+    ) -> None:
+        super().__init__(message or self.code)
+        self.message = message or self.code.replace("_", " ")
+        self.service = service
+        self.retry_after_s = retry_after_s
+        self.detail = detail
+
+
+class InternalError(PlatformError):
+    """A defect of ours; the logs have the cause."""
+
+
+class InvalidRequestError(PlatformError):
+    code = "invalid_request"
+
+
+class UnauthenticatedError(PlatformError):
+    code = "unauthenticated"
+
+
+class ForbiddenError(PlatformError):
+    code = "forbidden"
+
+
+class NotFoundError(PlatformError):
+    code = "not_found"
+
+
+class ConflictError(PlatformError):
+    code = "conflict"
+
+
+class UserApiKeyRequiredError(PlatformError):
+    code = "user_api_key_required"
+
+
+class UserApiKeyInvalidError(PlatformError):
+    code = "user_api_key_invalid"
+
+
+class UserApiKeyExhaustedError(PlatformError):
+    code = "user_api_key_exhausted"
+
+
+class ConsentRequiredError(PlatformError):
+    code = "consent_required"
+
+
+class SystemKeyExhaustedError(PlatformError):
+    code = "system_key_exhausted"
+    retryable = True
+
+
+class InsufficientCreditsError(PlatformError):
+    code = "insufficient_credits"
+
+
+class PriceUnknownError(PlatformError):
+    code = "price_unknown"
+
+
+class ProviderRateLimitedError(PlatformError):
+    code = "provider_rate_limited"
+    retryable = True
+
+
+class ProviderError(PlatformError):
+    code = "provider_error"
+    retryable = True
+
+
+class ProviderTimeoutError(PlatformError):
+    code = "provider_timeout"
+    retryable = True
+
+
+class WorkerLostError(PlatformError):
+    code = "worker_lost"
+    retryable = True
+
+
+class RunCancelledError(PlatformError):
+    code = "run_cancelled"
+
+
+class VaultUnavailableError(PlatformError):
+    code = "vault_unavailable"
+    retryable = True
+
+
+class BusUnavailableError(PlatformError):
+    code = "bus_unavailable"
+    retryable = True
+
+
+class DatabaseUnavailableError(PlatformError):
+    code = "database_unavailable"
+    retryable = True
+
+
+class ServiceUnavailableError(PlatformError):
+    """A service of ours did not answer in time; `service` names it."""
+
+    code = "service_unavailable"
+    retryable = True
+
+
+def _tree(root: type[PlatformError]) -> list[type[PlatformError]]:
+    return [root, *(leaf for child in root.__subclasses__() for leaf in _tree(child))]
+
+
+def error_class(code: str) -> type[PlatformError]:
+    """Return the error type of a code; an unknown code (a newer peer's) is an `InternalError`."""
+    return next((cls for cls in _tree(PlatformError) if cls.code == code), InternalError)

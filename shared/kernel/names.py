@@ -1,0 +1,73 @@
+"""The words every service uses, as types."""
+
+from enum import StrEnum
+from typing import Final
+
+API_EDGE: Final = "api_edge"
+KEY_VAULT: Final = "key_vault"
+INFERENCE: Final = "inference"
+BILLING: Final = "billing"
+SERVICES: Final = (API_EDGE, KEY_VAULT, INFERENCE, BILLING)
+
+
+class KeyService(StrEnum):
+    """What a key is for."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GROQ = "groq"
+    GEMINI = "gemini"
+    XAI = "xai"
+    OPENROUTER = "openrouter"
+    GATEWAY = "gateway"
+
+
+class KeySource(StrEnum):
+    """Whose key a run used."""
+
+    REQUEST = "request"
+    SESSION = "session"
+    USER_GATEWAY = "user_gateway"
+    USER = "user"
+    PLATFORM = "platform"
+    TEAM_GATEWAY = "team_gateway"
+
+    @property
+    def is_byok(self) -> bool:
+        return self not in {KeySource.PLATFORM, KeySource.TEAM_GATEWAY}
+
+
+class KeyPolicy(StrEnum):
+    """Which keys a flow may use."""
+
+    USER_KEY_REQUIRED = "user_key_required"
+    USER_KEY_PREFERRED = "user_key_preferred"
+    PLATFORM_ONLY = "platform_only"
+    SYSTEM = "system"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REFUSED = "refused"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    EXPIRED = "expired"
+
+
+class TokensSource(StrEnum):
+    """How token counts are known."""
+
+    MEASURED = "measured"
+    ESTIMATED = "estimated"
+    UNKNOWN = "unknown"
+
+
+class Role(StrEnum):
+    """What a caller of the edge may do."""
+
+    USER = "user"
+    ADMIN = "admin"
+    SERVICE = "service"

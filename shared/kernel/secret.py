@@ -1,0 +1,64 @@
+"""`SecretText`: the one type a key lives in. It refuses to print, pickle or serialise."""
+
+import hmac
+from typing import Any, NoReturn
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+_MASK = "SecretText(***)"
+_HINT_ENDS = 4
+_HINT_WHOLE = 12
+
+
+class SecretText:
+    """A secret string. Only `reveal()` gives it, at the very border where it is used."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def hint(self) -> str:
+        """Return what people may see: `sk-…1f9c`; short secrets show nothing."""
+        if len(self._text) < _HINT_WHOLE:
+            return "…"
+        return f"{self._text[:3]}…{self._text[-_HINT_ENDS:]}"
+
+    def __repr__(self) -> str:
+        return _MASK
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return _MASK
+
+    def __len__(self) -> int:
+        return len(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SecretText):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((SecretText, self._text))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a SecretText cannot be pickled or copied")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        parse = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
+        return core_schema.json_or_python_schema(
+            json_schema=parse,
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), parse]),
+            serialization=core_schema.plain_serializer_function_ser_schema(_refuse),
+        )
+
+
+def _refuse(_secret: SecretText) -> NoReturn:
+    raise TypeError("a SecretText cannot be serialised")
