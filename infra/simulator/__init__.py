@@ -1,0 +1,31 @@
+"""A provider that speaks OpenAI's HTTP API and misbehaves on request. Used by the demo and the tests only.
+
+    python -m infra.simulator --host 127.0.0.1 --port 9400
+
+`POST /v1/chat/completions` (plain and SSE), `GET /v1/models`. The answer echoes the prompt, one token a word;
+equal prompts get equal texts and usage. The key comes as `Authorization: Bearer`, `x-api-key` or `api-key`.
+Every non-empty key is good, except one that contains `-bad-` (401), `-broke-` (402) or `-forbidden-` (403). A
+model whose name contains `no-such` is a 404. A 401 quotes the whole key, so that leaks can be looked for.
+
+Directives stand in the last user message and may be combined, in one bracket or several:
+
+    [simulate status=429 retry_after=2]
+
+status=N          answers with HTTP N (400-599) and OpenAI's error body
+retry_after=S     adds `Retry-After: S` (whole seconds) to that error
+latency_ms=N      waits before the first byte of the response, error responses too
+first_token_ms=N  stream: headers at once, then waits before the first chunk; plain: as latency_ms
+chunks=N          spreads the content over N chunks (repeats the words when there are too few)
+chunk_ms=N        waits between the content chunks
+stall_after=N     sends N content chunks, then nothing, the connection open; plain: half the body first
+cut_after=N       sends N content chunks, then closes the socket; plain: half the body first
+no_usage          reports no usage
+tokens=P,C        reports P prompt and C completion tokens
+redirect          302 to `/redirected`, which counts who follows
+garbage           200 with something that is not JSON
+
+An unknown directive is a 400, so that a mistyped test cannot pass.
+
+`GET /_simulator/calls` tells what was called (see `control.Calls`), `POST /_simulator/reset` forgets it,
+`GET /healthz` answers `ok`. No key and no header is ever logged; keys are counted by their SHA-256.
+"""

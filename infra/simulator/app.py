@@ -1,0 +1,119 @@
+"""The simulator's ASGI application."""
+
+import uuid
+
+import orjson
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from infra.simulator import answers, refusals
+from infra.simulator.calls import CallBook
+from infra.simulator.delivery import ClientGoneError, Line, deliver_plain, deliver_stream
+from infra.simulator.requests import ChatRequest, parse_chat
+
+
+def _json(body: object) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+def key_of(headers: Headers) -> str:
+    """The key a request carries. Raises RefusalError (401) when there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    key = bearer or headers.get("x-api-key") or headers.get("api-key")
+    if not key:
+        raise refusals.missing_key()
+    return key
+
+
+def _refusal(request: ChatRequest, key: str) -> refusals.RefusalError | None:
+    asked = request.directives
+    if refusal := refusals.for_key(key):
+        return refusal
+    return None if asked.status is None else refusals.for_status(asked.status, key, asked.retry_after)
+
+
+class ChatEndpoint:
+    """`POST /v1/chat/completions`."""
+
+    def __init__(self, book: CallBook) -> None:
+        self._book = book
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            request = Request(scope, receive)
+            key = key_of(request.headers)
+            with self._book.chat(key):
+                await self._answer(scope, receive, send, parse_chat(await request.body()), key)
+        except refusals.RefusalError as refusal:
+            self._book.status(refusal.status)
+            refusal.headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
+            await refusal.response()(scope, receive, send)
+        except ClientGoneError:
+            self._book.disconnected()
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, request: ChatRequest, key: str
+    ) -> None:
+        self._book.prompt(request.prompt)
+        line = Line(receive, send)
+        await line.pause(request.directives.latency_ms)
+        if refusal := _refusal(request, key):
+            raise refusal
+        if request.directives.redirect:
+            self._book.status(302)
+            await Response(status_code=302, headers={"location": "/redirected"})(scope, receive, send)
+            return
+        self._book.status(200)
+        deliver = deliver_stream if request.stream else deliver_plain
+        await deliver(line, request, answers.answer(request))
+
+
+class Endpoints:
+    """The endpoints that answer in one go."""
+
+    def __init__(self, book: CallBook) -> None:
+        self._book = book
+
+    async def models(self, request: Request) -> Response:
+        try:
+            key = key_of(request.headers)
+        except refusals.RefusalError as refusal:
+            return refusal.response()
+        self._book.models(key)
+        refused = refusals.for_key(key)
+        return refused.response() if refused else _json(answers.models())
+
+    async def redirected(self, _: Request) -> Response:
+        self._book.redirected()
+        return _json({"redirected": True})
+
+    async def calls(self, _: Request) -> Response:
+        return _json(self._book.snapshot())
+
+    async def reset(self, _: Request) -> Response:
+        self._book.reset()
+        return Response(status_code=204)
+
+    async def healthz(self, _: Request) -> Response:
+        return PlainTextResponse("ok")
+
+
+def create_app(book: CallBook | None = None) -> Starlette:
+    """A simulator with counts of its own."""
+    book = book or CallBook()
+    plain = Endpoints(book)
+    return Starlette(
+        routes=[
+            Route("/v1/chat/completions", ChatEndpoint(book), methods=["POST"]),
+            Route("/v1/models", plain.models),
+            Route("/redirected", plain.redirected, methods=["GET", "POST"]),
+            Route("/_simulator/calls", plain.calls),
+            Route("/_simulator/reset", plain.reset, methods=["POST"]),
+            Route("/healthz", plain.healthz),
+        ]
+    )
