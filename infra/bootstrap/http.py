@@ -1,0 +1,66 @@
+"""HTTP to RabbitMQ's management API and to Vault: a refusal is a `BootstrapError` without the body sent."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+from infra.bootstrap.realm import BootstrapError
+
+_POLL_S = 0.1
+_TIMEOUT_S = 15.0
+
+
+class Api:
+    """One server's HTTP API, for one administrator."""
+
+    def __init__(self, part: str, client: httpx2.Client) -> None:
+        self.part = part
+        self._client = client
+
+    def call(self, method: str, path: str, body: object = None, *, absent_ok: bool = False) -> Any:
+        """Return the decoded answer; None for an empty one, and for a 404 when `absent_ok`.
+
+        Raises BootstrapError for every other refusal.
+        """
+        try:
+            answer = self._client.request(method, path, json=body)
+        except httpx2.HTTPError as error:
+            raise BootstrapError(f"{self.part} does not answer: {error!r}") from error
+        if answer.status_code == httpx2.codes.NOT_FOUND and absent_ok:
+            return None
+        if answer.is_error:
+            raise BootstrapError(
+                f"{self.part} answered {answer.status_code} to {method} {path}: {_reason(answer)}"
+            )
+        return answer.json() if answer.content else None
+
+
+def _reason(answer: httpx2.Response) -> str:
+    try:
+        body = answer.json()
+    except json.JSONDecodeError:
+        return answer.reason_phrase
+    told = body.get("reason") or body.get("errors") or body.get("error") if isinstance(body, dict) else None
+    return str(told or answer.reason_phrase)
+
+
+def client(base_url: str, **options: Any) -> httpx2.Client:
+    """Return a client that ignores proxy settings: these servers are near."""
+    return httpx2.Client(base_url=base_url, timeout=_TIMEOUT_S, trust_env=False, **options)
+
+
+def wait_for(part: str, probe: Callable[[], object], *, timeout_s: float) -> None:
+    """Call `probe` until it no longer raises. Raises BootstrapError naming the part and its last error."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            probe()
+        except (BootstrapError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise BootstrapError(f"{part} is not ready after {timeout_s:.0f} s: {error}") from error
+            time.sleep(_POLL_S)
+        else:
+            return

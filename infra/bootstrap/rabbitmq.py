@@ -1,0 +1,108 @@
+"""RabbitMQ over its management API: vhost, users, least permissions, topology."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from infra.bootstrap.http import Api, client, wait_for
+from infra.bootstrap.realm import BootstrapError, Realm, Servers
+
+FOLDER = Path(__file__).parents[1] / "rabbitmq"
+ADMIN, ANALYST = "admin", "analyst"
+_ALL = {"configure": ".*", "write": ".*", "read": ".*"}
+_NOTHING = "^$"
+
+
+def prepare(servers: Servers, realm: Realm, known: Mapping[str, str], *, timeout_s: float) -> dict[str, str]:
+    """Make the realm's vhost with everything in it; return each user's password.
+
+    `known` holds the passwords of an earlier run, which are kept.
+    """
+    api = Api("rabbitmq", _client(servers))
+    wait_for("rabbitmq", lambda: api.call("GET", "/api/overview"), timeout_s=timeout_s)
+    api.call("PUT", f"/api/vhosts/{realm.name}", {})
+    _allow_administrator(api, servers, realm)
+    passwords = _users(api, realm, known)
+    api.call("POST", f"/api/definitions/{realm.name}", _definitions())
+    wait_for("rabbitmq", lambda: _check_queues(api, realm), timeout_s=timeout_s)
+    return passwords
+
+
+def drop(servers: Servers, realm: Realm) -> None:
+    """Remove the vhost and its users; what is not there is no error."""
+    api = Api("rabbitmq", _client(servers))
+    api.call("DELETE", f"/api/vhosts/{realm.name}", absent_ok=True)
+    for who in (ADMIN, *permissions()):
+        api.call("DELETE", f"/api/users/{realm.login(who)}", absent_ok=True)
+
+
+def permissions() -> dict[str, dict[str, Any]]:
+    """Return `permissions.json`: for each service and the analyst its rights on names and on routing keys."""
+    rights: dict[str, dict[str, Any]] = json.loads((FOLDER / "permissions.json").read_text())
+    return rights
+
+
+def management_login(servers: Servers) -> tuple[str, str]:
+    """Return user and password for the management API."""
+    own, amqp = urlsplit(servers.management_url), urlsplit(servers.amqp_url)
+    login = own if own.username else amqp
+    return unquote(login.username or "guest"), unquote(login.password or "guest")
+
+
+def management_address(servers: Servers) -> str:
+    """Return the management API's URL without login or trailing slash."""
+    parts = urlsplit(servers.management_url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def _client(servers: Servers) -> Any:
+    return client(management_address(servers), auth=management_login(servers))
+
+
+def _definitions() -> Any:
+    return json.loads((FOLDER / "definitions.json").read_text())
+
+
+def _allow_administrator(api: Api, servers: Servers, realm: Realm) -> None:
+    """Importing definitions into a vhost needs rights there."""
+    user, _ = management_login(servers)
+    api.call("PUT", f"/api/permissions/{realm.name}/{quote(user, safe='')}", _ALL)
+
+
+def _users(api: Api, realm: Realm, known: Mapping[str, str]) -> dict[str, str]:
+    passwords = {who: known.get(who) or secrets.token_urlsafe(24) for who in (ADMIN, *permissions())}
+    _user(api, realm.login(ADMIN), passwords[ADMIN], tags="administrator")
+    api.call("PUT", f"/api/permissions/{realm.name}/{realm.login(ADMIN)}", _ALL)
+    for who, rights in permissions().items():
+        _permit(api, realm, who, rights, password=passwords[who])
+    return passwords
+
+
+def _permit(api: Api, realm: Realm, who: str, rights: dict[str, Any], *, password: str) -> None:
+    user = realm.login(who)
+    _user(api, user, password, tags="")
+    for exchange, keys in rights["topics"].items():
+        topic = {"exchange": exchange, "write": _NOTHING, "read": _NOTHING, **keys}
+        api.call("PUT", f"/api/topic-permissions/{realm.name}/{user}", topic)
+    names = {right: rights.get(right, _NOTHING) for right in _ALL}
+    api.call("PUT", f"/api/permissions/{realm.name}/{user}", names)
+
+
+def _user(api: Api, name: str, password: str, *, tags: str) -> None:
+    api.call("PUT", f"/api/users/{name}", {"password": password, "tags": tags})
+
+
+def _check_queues(api: Api, realm: Realm) -> None:
+    """Every queue of the file is there, with these arguments and, where it is replicated, a leader."""
+    found = {queue["name"]: queue for queue in api.call("GET", f"/api/queues/{realm.name}")}
+    for queue in _definitions()["queues"]:
+        there = found.get(queue["name"])
+        if there is None:
+            raise BootstrapError(f"queue {queue['name']} is missing")
+        if not queue["arguments"].items() <= there["arguments"].items():
+            raise BootstrapError(f"queue {queue['name']} was declared with other arguments")
+        if there["type"] != "classic" and not there.get("leader"):
+            raise BootstrapError(f"queue {queue['name']} has no leader")

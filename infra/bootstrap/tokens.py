@@ -1,0 +1,50 @@
+"""Tokens for callers of the edge: long-lived API tokens, and short JWTs for development."""
+
+import asyncio
+import hashlib
+import secrets
+import time
+
+import jwt
+
+from infra.bootstrap.postgres import connect
+from infra.bootstrap.realm import Realm
+
+_PREFIX = "lk_"
+_JWT_LIFE_S = 3600
+_INSERT = "INSERT INTO edge.api_tokens (token_sha256, user_id, role, label) VALUES ($1, $2, $3, $4)"
+_KNOWN = """
+SELECT 1 FROM edge.api_tokens
+WHERE token_sha256 = $1 AND user_id = $2 AND role = $3 AND revoked_at IS NULL
+"""
+
+
+def mint_token(postgres_url: str, realm: Realm, user_id: str, role: str, *, label: str = "minted") -> str:
+    """Make an API token that lives until it is revoked; only its hash is stored.
+
+    `postgres_url` is the administrator's, of the realm's database. `role` is `user`, `admin` or `service`.
+    """
+    token = _PREFIX + secrets.token_urlsafe(32)
+    label = f"{label} ({realm.name})"
+    asyncio.run(_execute(postgres_url, _INSERT, _digest(token), user_id, role, label))
+    return token
+
+
+def is_token_of(postgres_url: str, token: str, user_id: str, role: str) -> bool:
+    """Tell whether a token still works, for this user and role."""
+    return bool(asyncio.run(_execute(postgres_url, _KNOWN, _digest(token), user_id, role)))
+
+
+def mint_jwt(secret: str, realm: Realm, user_id: str, role: str, *, life_s: int = _JWT_LIFE_S) -> str:
+    """Make a development JWT (HS256), valid for `life_s` seconds."""
+    claims = {"sub": user_id, "role": role, "iss": realm.name, "aud": realm.name}
+    return jwt.encode({**claims, "exp": int(time.time()) + life_s}, secret, algorithm="HS256")
+
+
+async def _execute(url: str, statement: str, *values: object) -> object:
+    async with connect(url) as connection:
+        return await connection.fetchval(statement, *values)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,1 @@
+"""The native stack: real servers and the services on this machine, without Docker."""
