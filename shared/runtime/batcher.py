@@ -1,0 +1,55 @@
+"""Group commit: many callers, one transaction."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class Batcher(Generic[ItemT, ResultT]):
+    """Gathers items until `size` are there or `linger_ms` have passed, hands them over, answers each caller.
+
+    `handle` returns one result per item, in order. What it raises, every caller of the batch gets.
+    """
+
+    def __init__(
+        self, handle: Callable[[list[ItemT]], Awaitable[list[ResultT]]], *, size: int, linger_ms: float
+    ) -> None:
+        self._handle = handle
+        self._size = size
+        self._linger_s = linger_ms / 1000
+        self._waiting: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def submit(self, item: ItemT) -> ResultT:
+        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if len(self._waiting) >= self._size:
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._linger_s, self._flush)
+        return await future
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batch, self._waiting = self._waiting, []
+        task = asyncio.ensure_future(self._run(batch))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
+        try:
+            results = await self._handle([item for item, _ in batch])
+        except BaseException as error:  # noqa: BLE001 - each waiting caller raises it
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)

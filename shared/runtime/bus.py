@@ -1,0 +1,272 @@
+"""The bus: one RabbitMQ connection per service; FastStream consumes, three channels publish.
+
+Nothing is declared but this instance's own exclusive queues: the bootstrap has declared the rest.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote, urlsplit
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractRobustConnection
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from faststream import AckPolicy
+from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
+
+from shared.contracts import topology
+from shared.contracts.message import CONTENT_TYPE, Envelope, Message
+from shared.contracts.rpc import RpcReply
+from shared.kernel.errors import BusUnavailableError, ForbiddenError, InvalidRequestError
+from shared.kernel.secret import SecretText
+from shared.runtime.delivery import Delivery
+from shared.runtime.logs import get_logger
+from shared.runtime.rpc import RpcClient
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+_PUBLISH_TIMEOUT_S = 5.0
+_RETRY_S = 1.0
+_REDELIVERY_PAUSE_S = 0.5
+_AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
+
+
+class Bus:
+    """A service's place on the bus. Register handlers, then `start()`.
+
+    `graceful_s`: how long `drain()` waits for handlers that are at work.
+    """
+
+    def __init__(
+        self, url: SecretText, *, service: str, instance: str, realm: str = "latchkey", graceful_s: float = 15
+    ) -> None:
+        self.service = service
+        self.realm = realm
+        self.reply_to = topology.reply_key(service, instance)
+        self.on_lost: list[Callable[[], None]] = []
+        self.rpc = RpcClient(self)
+        self._control = topology.control_queue(service, instance)
+        self._user = unquote(urlsplit(url.reveal()).username or "")
+        self._on_reply: Callable[[Delivery], None] | None = None
+        self._on_control: Handler | None = None
+        self._connection: AbstractRobustConnection | None = None
+        self.broker = RabbitBroker(
+            url.reveal(),
+            logger=None,
+            apply_types=False,
+            graceful_timeout=graceful_s,
+            reconnect_interval=_RETRY_S,
+            decoder=_whole_message,
+        )
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, waiting for RabbitMQ as long as it takes, and begin to consume."""
+        connection = await self._connect()
+        self._connection = connection
+        connection.close_callbacks.add(self._lost)
+        self._confirmed = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        self._fast = await connection.channel(publisher_confirms=False)
+        await self._consume_replies(await connection.channel())
+        if self._on_control is not None:
+            await self._consume_control(await connection.channel(), self._on_control)
+        await self.broker.start()
+
+    async def drain(self) -> None:
+        """Take no more messages; wait for the handlers at work (at most `graceful_s`)."""
+        for subscriber in self.broker.subscribers:
+            await subscriber.stop()
+
+    async def stop(self) -> None:
+        await self.drain()
+        await self.broker.stop()
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None and self._connection.connected.is_set()
+
+    # -- publishing ---------------------------------------------------------------------------------------
+
+    async def publish(
+        self, message: Message, *, event_id: str | None = None, subject: str | None = None
+    ) -> None:
+        """Publish persistently and wait for the broker's confirm. Raises BusUnavailableError."""
+        envelope = Envelope.wrap(message, source=self.service, event_id=event_id, subject=subject)
+        amqp = self._amqp(envelope, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await self._send(
+            self._need("_confirmed"), message.EXCHANGE, message.ROUTING_KEY, amqp, mandatory=True
+        )
+
+    async def relay(self, message: Message, reply_to: str) -> None:
+        """Tell one waiting instance something, unconfirmed and in order. Raises BusUnavailableError."""
+        envelope = Envelope.wrap(message, source=self.service)
+        await self._send(self._need("_fast"), "replies", reply_to, self._amqp(envelope))
+
+    async def reply(self, to: Delivery, answer: RpcReply) -> None:
+        if to.reply_to is None:
+            return
+        amqp = self._amqp(Envelope.wrap(answer, source=self.service), correlation_id=to.correlation_id)
+        await self._send(self._need("_fast"), "replies", to.reply_to, amqp)
+
+    async def request(self, message: Message, *, correlation_id: str, ttl_s: float) -> None:
+        """Send an RPC request that the broker drops after `ttl_s`. Raises BusUnavailableError."""
+        amqp = self._amqp(
+            Envelope.wrap(message, source=self.service),
+            correlation_id=correlation_id,
+            reply_to=self.reply_to,
+            expiration=ttl_s,
+        )
+        await self._send(self._need("_fast"), message.EXCHANGE, message.ROUTING_KEY, amqp)
+
+    # -- consuming ----------------------------------------------------------------------------------------
+
+    def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> None:
+        """Consume a work queue. Call before `start()`.
+
+        The handler returns: acknowledged. It raises InvalidRequestError or ForbiddenError: dead-lettered.
+        It raises anything else: back to the queue after a pause, until the delivery limit dead-letters it.
+        """
+
+        async def on_message(message: AbstractIncomingMessage) -> None:
+            await self._consume(message, handler)
+
+        self.broker.subscriber(
+            RabbitQueue(queue, declare=False),
+            channel=Channel(prefetch_count=prefetch),
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+        )(on_message)
+
+    def on_control(self, handler: Handler) -> None:
+        """Receive what is said to every instance of the service (exchange `control`)."""
+        self._on_control = handler
+
+    def on_reply(self, handler: Callable[[Delivery], None]) -> None:
+        """Receive, in order, everything sent to `reply_to` that is not the answer to an RPC."""
+        self._on_reply = handler
+
+    async def consumers(self, queue: str) -> int:
+        """Return how many consumers a queue has. Raises BusUnavailableError."""
+        if not self.connected or self._connection is None:
+            raise _unavailable()
+        try:
+            async with asyncio.timeout(_PUBLISH_TIMEOUT_S), self._connection.channel() as channel:
+                declared = await channel.declare_queue(queue, passive=True)
+                return declared.declaration_result.consumer_count or 0
+        except _AWAY:
+            raise _unavailable() from None
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    async def _connect(self) -> AbstractRobustConnection:
+        while True:
+            try:
+                return await self.broker.connect()
+            except (AMQPError, OSError) as error:
+                get_logger().warning("waiting for rabbitmq", reason=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
+
+    def _lost(self, *_: object) -> None:
+        self.rpc.fail_pending(_unavailable)
+        for callback in self.on_lost:
+            callback()
+
+    def _need(self, channel: str) -> AbstractChannel:
+        if not self.connected:
+            raise _unavailable()
+        found: AbstractChannel = getattr(self, channel)
+        return found
+
+    def _amqp(
+        self,
+        envelope: Envelope,
+        *,
+        delivery_mode: aio_pika.DeliveryMode = aio_pika.DeliveryMode.NOT_PERSISTENT,
+        correlation_id: str | None = None,
+        reply_to: str | None = None,
+        expiration: float | None = None,
+    ) -> aio_pika.Message:
+        return aio_pika.Message(
+            envelope.encode(),
+            content_type=CONTENT_TYPE,
+            message_id=envelope.id,
+            type=envelope.type,
+            user_id=self._user,
+            delivery_mode=delivery_mode,
+            correlation_id=correlation_id,
+            reply_to=reply_to,
+            expiration=expiration,
+        )
+
+    @staticmethod
+    async def _send(
+        channel: AbstractChannel,
+        exchange: str,
+        key: str,
+        message: aio_pika.Message,
+        *,
+        mandatory: bool = False,
+    ) -> None:
+        try:
+            target = await channel.get_exchange(exchange, ensure=False)
+            await target.publish(message, key, mandatory=mandatory, timeout=_PUBLISH_TIMEOUT_S)
+        except _AWAY as error:
+            get_logger().warning("publish failed", exchange=exchange, key=key, reason=type(error).__name__)
+            raise _unavailable() from None
+
+    async def _consume(self, message: AbstractIncomingMessage, handler: Handler) -> None:
+        settle = message.ack
+        try:
+            await handler(Delivery.of(message, self.realm))
+        except (InvalidRequestError, ForbiddenError) as error:
+            get_logger().error(
+                "dead-lettered", key=message.routing_key, code=error.code, reason=error.message
+            )
+            await _quietly(message.reject(requeue=False))
+        except Exception:  # noqa: BLE001 - whatever it was, the message is not lost
+            get_logger().exception("handler failed; the message comes back", key=message.routing_key)
+            await asyncio.sleep(_REDELIVERY_PAUSE_S)
+            await _quietly(message.reject(requeue=True))
+        else:
+            await _quietly(settle())
+
+    async def _consume_replies(self, channel: AbstractChannel) -> None:
+        queue = await channel.declare_queue(self.reply_to, exclusive=True, auto_delete=True)
+        await queue.bind("replies", routing_key=self.reply_to)
+        await queue.consume(self._replied, no_ack=True)
+
+    async def _replied(self, message: AbstractIncomingMessage) -> None:
+        delivery = Delivery.of(message, self.realm)
+        if delivery.correlation_id is not None:
+            self.rpc.on_reply(delivery)
+        elif self._on_reply is not None:
+            self._on_reply(delivery)
+
+    async def _consume_control(self, channel: AbstractChannel, handler: Handler) -> None:
+        async def on_message(message: AbstractIncomingMessage) -> None:
+            try:
+                await handler(Delivery.of(message, self.realm))
+            except (InvalidRequestError, ForbiddenError) as error:
+                get_logger().error("control message refused", code=error.code)
+
+        queue = await channel.declare_queue(self._control, exclusive=True, auto_delete=True)
+        await queue.bind("control")
+        await queue.consume(on_message, no_ack=True)
+
+
+async def _quietly(settling: Awaitable[object]) -> None:
+    """Settle a message; on a lost connection it comes back anyway."""
+    try:
+        await settling
+    except _AWAY as error:
+        get_logger().warning("could not settle a message", reason=type(error).__name__)
+
+
+async def _whole_message(message: object) -> object:
+    """FastStream's decoder: hand the handler the AMQP message itself, not a guess at its body."""
+    raw: object = message.raw_message  # type: ignore[attr-defined]
+    return raw
+
+
+def _unavailable() -> BusUnavailableError:
+    return BusUnavailableError(service="rabbitmq", retry_after_s=2)

@@ -1,0 +1,48 @@
+"""A message as it arrives, with what the broker itself vouches for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self, TypeVar
+
+from aio_pika.abc import AbstractIncomingMessage
+
+from shared.contracts.message import Envelope, Message, read
+from shared.kernel.errors import ForbiddenError
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """`sender` is the publishing service, as RabbitMQ validated it (`user_id`); empty when it did not."""
+
+    body: bytes
+    sender: str
+    redelivered: bool = False
+    reply_to: str | None = None
+    correlation_id: str | None = None
+
+    @classmethod
+    def of(cls, message: AbstractIncomingMessage, realm: str) -> Self:
+        prefix = f"{realm}_"
+        user = message.user_id or ""
+        return cls(
+            body=message.body,
+            sender=user.removeprefix(prefix) if user.startswith(prefix) else "",
+            redelivered=bool(message.redelivered),
+            reply_to=message.reply_to,
+            correlation_id=message.correlation_id,
+        )
+
+    @cached_property
+    def envelope(self) -> Envelope:
+        """Raise InvalidRequestError, without the body, for what is not a CloudEvent."""
+        return Envelope.decode(self.body)
+
+    def read(self, model: type[MessageT], *, senders: tuple[str, ...]) -> MessageT:
+        """Raise ForbiddenError when it was not one of `senders`, InvalidRequestError when it is malformed."""
+        if self.sender not in senders:
+            raise ForbiddenError(
+                f"{model.event_type()} may not come from {self.sender or 'an unknown sender'}"
+            )
+        return read(self.envelope, model)

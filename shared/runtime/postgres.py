@@ -1,0 +1,42 @@
+"""Postgres: one pool a service, and its failures as one typed error."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from shared.kernel.errors import DatabaseUnavailableError
+from shared.kernel.secret import SecretText
+from shared.runtime.logs import get_logger
+
+_RETRY_S = 0.5
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.InsufficientResourcesError,
+)
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what a missing, starting or stopping Postgres raises into DatabaseUnavailableError."""
+    try:
+        yield
+    except _AWAY:
+        raise DatabaseUnavailableError(retry_after_s=2) from None
+
+
+async def create_pool(url: SecretText, *, max_size: int = 8, command_timeout_s: float = 10) -> asyncpg.Pool:
+    """Open a pool, waiting for Postgres as long as it takes."""
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                url.reveal(), min_size=1, max_size=max_size, timeout=5, command_timeout=command_timeout_s
+            )
+        except _AWAY as error:
+            get_logger().warning("waiting for postgres", reason=type(error).__name__)
+            await asyncio.sleep(_RETRY_S)

@@ -1,0 +1,52 @@
+"""Redaction of logs: by field name, by the known shapes of keys, and by exact value while a key is in use."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from shared.kernel.secret import SecretText
+
+REDACTED = "[redacted]"
+_SHAPES = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_\-]{8,}|gsk_[A-Za-z0-9_\-]{8,}|AIza[A-Za-z0-9_\-]{10,}|xai-[A-Za-z0-9_\-]{8,}"
+    r"|lks?_[A-Za-z0-9_\-]{16,}|hvs\.[A-Za-z0-9_\-]{8,}|s\.[A-Za-z0-9]{20,}"
+    r"|eyJ[A-Za-z0-9_\-]+\.eyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+)"
+)
+_URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+_FIELDS = re.compile(
+    r"(?i)^(.*(api[_-]?keys?|authorization|password|secret(_id)?|ciphertext|cookie)|x-.*-key|.*_?token)$"
+)
+_exact: ContextVar[tuple[str, ...]] = ContextVar("exact_values", default=())
+
+
+@contextmanager
+def redacting(secret: SecretText) -> Iterator[None]:
+    """Redact this exact value from everything logged by this task and those it starts."""
+    token = _exact.set((*_exact.get(), secret.reveal()))
+    try:
+        yield
+    finally:
+        _exact.reset(token)
+
+
+def redact(text: str) -> str:
+    """Return `text` without the keys in use, anything shaped like a key, or a URL's password."""
+    for value in _exact.get():
+        if value:
+            text = text.replace(value, REDACTED)
+    return _URL_PASSWORD.sub(rf"\1{REDACTED}@", _SHAPES.sub(REDACTED, text))
+
+
+def redact_value(value: Any, name: str = "") -> Any:
+    """Redact a log value of any shape; what is neither text, number nor collection becomes redacted text."""
+    if name and _FIELDS.match(name):
+        return REDACTED
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {redact(str(k)): redact_value(v, str(k)) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact_value(item) for item in value]
+    return redact(str(value))

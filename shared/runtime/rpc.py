@@ -1,0 +1,142 @@
+"""RPC over the bus: a multiplexing client (many calls in flight on one reply queue) and a server."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+from pydantic import BaseModel, ValidationError
+
+from shared.contracts.message import read
+from shared.contracts.rpc import ErrorBody, Request, RpcReply
+from shared.kernel.errors import InternalError, InvalidRequestError, PlatformError, ServiceUnavailableError
+from shared.runtime.delivery import Delivery
+from shared.runtime.logs import get_logger
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+
+class RequestSender(Protocol):
+    """What the client needs of the bus."""
+
+    async def request(self, message: Request, *, correlation_id: str, ttl_s: float) -> None: ...
+
+
+class RequestBus(Protocol):
+    """What the server needs of the bus."""
+
+    service: str
+
+    def subscribe(
+        self, queue: str, handler: Callable[[Delivery], Awaitable[None]], *, prefetch: int
+    ) -> None: ...
+
+    async def reply(self, to: Delivery, answer: RpcReply) -> None: ...
+
+
+class RpcClient:
+    """Calls in parallel: a slow one never delays another. Cancelling a call forgets it."""
+
+    def __init__(self, bus: RequestSender) -> None:
+        self._bus = bus
+        self._pending: dict[str, tuple[str, asyncio.Future[RpcReply]]] = {}
+
+    async def call(self, request: Request, answer: type[AnswerT], *, timeout_s: float) -> AnswerT:
+        """Send and wait.
+
+        Raises the receiver's own typed error, ServiceUnavailableError when it does not answer within
+        `timeout_s` (the request is dropped by then), BusUnavailableError when the bus is away.
+        """
+        reply = await self._exchange(request, timeout_s)
+        if reply.error is not None:
+            raise reply.error.to_error()
+        try:
+            return answer.model_validate(reply.result or {})
+        except ValidationError:
+            raise InternalError("malformed answer", service=request.receiver()) from None
+
+    def on_reply(self, delivery: Delivery) -> None:
+        """Hand a reply to its caller; one that comes late, or not from the receiver, is dropped."""
+        receiver, future = self._pending.get(delivery.correlation_id or "", ("", None))
+        if future is None or future.done() or delivery.sender != receiver:
+            return
+        try:
+            future.set_result(read(delivery.envelope, RpcReply))
+        except InvalidRequestError as error:
+            future.set_exception(InternalError(error.message, service=receiver))
+
+    def fail_pending(self, error: Callable[[], PlatformError]) -> None:
+        for _, future in self._pending.values():
+            if not future.done():
+                future.set_exception(error())
+
+    async def _exchange(self, request: Request, timeout_s: float) -> RpcReply:
+        correlation_id = uuid4().hex
+        future: asyncio.Future[RpcReply] = asyncio.get_running_loop().create_future()
+        self._pending[correlation_id] = (request.receiver(), future)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._bus.request(request, correlation_id=correlation_id, ttl_s=timeout_s)
+                return await future
+        except TimeoutError:
+            raise ServiceUnavailableError(
+                f"{request.receiver()} did not answer in time", service=request.receiver(), retry_after_s=2
+            ) from None
+        finally:
+            del self._pending[correlation_id]
+
+
+@dataclass(frozen=True)
+class Route:
+    """`handle` answers `request`, which only `callers` may send."""
+
+    request: type[Request]
+    handle: Callable[[Any], Awaitable[BaseModel]]
+    callers: tuple[str, ...]
+
+
+class RpcServer:
+    """Answers every request on a queue: a result, or a typed error. One log line each, never a body."""
+
+    def __init__(self, bus: RequestBus, queue: str, routes: Sequence[Route], *, prefetch: int = 64) -> None:
+        self._bus = bus
+        self._routes = {route.request.event_type(): route for route in routes}
+        bus.subscribe(queue, self.on_request, prefetch=prefetch)
+
+    async def on_request(self, delivery: Delivery) -> None:
+        began = time.perf_counter()
+        try:
+            answer = RpcReply(result=(await self._answer(delivery)).model_dump(mode="json"))
+        except PlatformError as error:
+            error.service = error.service or self._bus.service
+            answer = RpcReply(error=ErrorBody.of(error))
+        except Exception:  # noqa: BLE001 - the caller gets a typed error
+            get_logger().exception("rpc handler failed")
+            answer = RpcReply(error=ErrorBody.of(InternalError(service=self._bus.service)))
+        _log(delivery, answer, began)
+        await self._bus.reply(delivery, answer)
+
+    async def _answer(self, delivery: Delivery) -> BaseModel:
+        route = self._routes.get(delivery.envelope.type)
+        if route is None:
+            raise InvalidRequestError("no such request")
+        return await route.handle(delivery.read(route.request, senders=route.callers))
+
+
+def _log(delivery: Delivery, answer: RpcReply, began: float) -> None:
+    try:
+        envelope = delivery.envelope
+        kind, run_id, user_id = envelope.type, envelope.data.get("run_id"), envelope.data.get("user_id")
+    except InvalidRequestError:
+        kind, run_id, user_id = "malformed", None, None
+    get_logger().info(
+        "rpc",
+        request=kind,
+        sender=delivery.sender,
+        run_id=run_id,
+        user_id=user_id,
+        code=answer.error.code if answer.error else "ok",
+        ms=round((time.perf_counter() - began) * 1000, 1),
+    )

@@ -1,0 +1,53 @@
+"""Settings from the environment (`LATCHKEY_…`, nested by `__`) and the file `LATCHKEY_ENV_FILE` names."""
+
+import os
+from typing import Self
+from uuid import uuid4
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.kernel.secret import SecretText
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. Names settings, never their values."""
+
+
+class LatchkeySettings(BaseSettings):
+    """The base of all settings; environment variables win over the file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LATCHKEY_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
+    )
+
+    @classmethod
+    def load(cls) -> Self:
+        """Raise SettingsError naming what is missing or wrong."""
+        try:
+            return cls(_env_file=os.environ.get("LATCHKEY_ENV_FILE"))
+        except ValidationError as error:
+            raise SettingsError(_names(error)) from None
+
+
+class ServiceSettings(LatchkeySettings):
+    """What every service needs. URLs hold passwords, so they are secrets."""
+
+    realm: str = Field(default="latchkey", pattern=r"^[a-z][a-z0-9_]*$")
+    instance: str = Field(default_factory=lambda: uuid4().hex[:12], pattern=r"^[A-Za-z0-9_-]+$")
+    log_level: str = "INFO"
+    amqp_url: SecretText
+    postgres_url: SecretText
+
+
+class VaultSettings(LatchkeySettings):
+    """Mixed into the settings of a service that talks to Vault (AppRole)."""
+
+    vault_addr: str
+    vault_role_id: str
+    vault_secret_id: SecretText
+
+
+def _names(error: ValidationError) -> str:
+    faults = error.errors(include_input=False, include_context=False, include_url=False)
+    return "; ".join(f"LATCHKEY_{'__'.join(map(str, f['loc'])).upper()}: {f['type']}" for f in faults)
