@@ -1,0 +1,122 @@
+"""Real servers and a realm in them, for the tests that ask; rules that hold for all tests."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any, Final
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from infra.bootstrap import Servers
+from shared.kernel.ids import new_id
+from shared.kernel.secret import SecretText
+from shared.runtime.bus import Bus
+from shared.runtime.postgres import create_pool
+from shared.runtime.vault import VaultClient
+from tests.realm import TestRealm, temporary_realm
+from tests.servers import choose, has_docker, running_servers
+
+_LEVELS: Final = ("unit", "component", "conformance", "integration", "acceptance", "chaos", "bench")
+_WITHOUT_SERVERS: Final = {"unit", "component"}
+
+
+def pytest_report_header() -> str:
+    return f"servers for the tests that need them: {choose(os.environ, has_docker)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Hold every test to its level, and run the cheap levels first."""
+    levels = {item: _level(item) for item in items}
+    for item, level in levels.items():
+        if level in _WITHOUT_SERVERS and "servers" in getattr(item, "fixturenames", ()):
+            raise pytest.UsageError(f"{item.nodeid}: a {level} test asks for real servers")
+    items.sort(key=lambda item: _LEVELS.index(levels[item]))
+
+
+def _level(item: pytest.Item) -> str:
+    found = [level for level in _LEVELS if item.get_closest_marker(level)]
+    if len(found) != 1:
+        raise pytest.UsageError(f"{item.nodeid}: mark it with one of {', '.join(_LEVELS)}")
+    return found[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skipped test is a failed one: it shows nothing."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A skipped module is a failed one."""
+    report = yield
+    if report.outcome == "skipped":
+        report.outcome = "failed"
+    return report
+
+
+@pytest_asyncio.fixture(scope="session")
+async def servers() -> AsyncIterator[Servers]:
+    """A real RabbitMQ, Vault and Postgres, with administrators' addresses."""
+    async with running_servers(choose(os.environ, has_docker)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
+    """A bootstrapped realm, shared by the session's tests: use ids of your own."""
+    async with temporary_realm(servers, tmp_path_factory.mktemp("realm")) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def bus_for(realm: TestRealm) -> AsyncIterator[Callable[..., Bus]]:
+    """Makes a service's bus, not started yet; stops it after the test. An instance name may be given."""
+    made: list[Bus] = []
+
+    def make(service: str, instance: str | None = None) -> Bus:
+        url = SecretText(realm.env(service)["LATCHKEY_AMQP_URL"])
+        bus = Bus(url, service=service, instance=instance or new_id().hex[-8:], realm=realm.name)
+        made.append(bus)
+        return bus
+
+    yield make
+    for bus in made:
+        await bus.stop()
+
+
+@pytest_asyncio.fixture
+async def pool_for(realm: TestRealm) -> AsyncIterator[Callable[[str], Awaitable["asyncpg.Pool[Any]"]]]:
+    """Makes a service's Postgres pool; closes it after the test."""
+    made: list[asyncpg.Pool[Any]] = []
+
+    async def make(service: str) -> "asyncpg.Pool[Any]":
+        made.append(await create_pool(SecretText(realm.env(service)["LATCHKEY_POSTGRES_URL"])))
+        return made[-1]
+
+    yield make
+    for pool in made:
+        await pool.close()
+
+
+@pytest_asyncio.fixture
+async def vault_for(realm: TestRealm) -> AsyncIterator[Callable[[str], Awaitable[VaultClient]]]:
+    """Makes a service's Vault client, logged in; stops it after the test."""
+    made: list[VaultClient] = []
+
+    async def make(service: str) -> VaultClient:
+        env = realm.env(service)
+        secret_id = SecretText(env["LATCHKEY_VAULT_SECRET_ID"])
+        client = VaultClient(env["LATCHKEY_VAULT_ADDR"], env["LATCHKEY_VAULT_ROLE_ID"], secret_id)
+        await client.start()
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        await client.stop()

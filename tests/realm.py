@@ -1,0 +1,43 @@
+"""A realm of the tests' own inside the servers, and ways to connect to it as one of its services."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from infra.bootstrap import Realm, Servers, bootstrap, drop_realm
+from infra.bootstrap.envfiles import read_env
+
+
+@dataclass(frozen=True)
+class TestRealm:
+    """`env_dir` holds `<service>.env` and `admin.env`, as the services and the operators get them."""
+
+    __test__ = False
+
+    name: str
+    env_dir: Path
+    servers: Servers = field(repr=False)
+
+    def env(self, service: str) -> dict[str, str]:
+        """Return a service's variables, by name."""
+        return read_env(self.env_dir / f"{service}.env")
+
+    @cached_property
+    def admin(self) -> dict[str, str]:
+        """Return the administrator's variables: URLs of the realm's vhost and database, Vault's token."""
+        return self.env("admin")
+
+
+@asynccontextmanager
+async def temporary_realm(servers: Servers, folder: Path) -> AsyncIterator[TestRealm]:
+    """A bootstrapped realm with a name of its own, dropped at the end."""
+    realm = Realm(f"t{secrets.token_hex(4)}")
+    try:
+        await asyncio.to_thread(bootstrap, servers, realm, folder)
+        yield TestRealm(realm.name, folder, servers)
+    finally:
+        await asyncio.to_thread(drop_realm, servers, realm)
