@@ -127,10 +127,6 @@ class ServiceUnavailableError(PlatformError):
     retryable = True
 
 
-def _tree(root: type[PlatformError]) -> list[type[PlatformError]]:
-    return [root, *(leaf for child in root.__subclasses__() for leaf in _tree(child))]
-
-
 def error_class(code: str) -> type[PlatformError]:
     """Return the error type of a code; an unknown code (a newer peer's) is an `InternalError`."""
-    return next((cls for cls in _tree(PlatformError) if cls.code == code), InternalError)
+    return next((cls for cls in PlatformError.__subclasses__() if cls.code == code), InternalError)

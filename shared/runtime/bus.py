@@ -26,6 +26,7 @@ Handler = Callable[[Delivery], Awaitable[None]]
 
 _PUBLISH_TIMEOUT_S = 5.0
 _RETRY_S = 1.0
+_HEARTBEAT_S = 10
 _REDELIVERY_PAUSE_S = 0.5
 _AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
 
@@ -50,7 +51,7 @@ class Bus:
         self._on_control: Handler | None = None
         self._connection: AbstractRobustConnection | None = None
         self.broker = RabbitBroker(
-            url.reveal(),
+            _with_heartbeat(url.reveal()),
             logger=None,
             apply_types=False,
             graceful_timeout=graceful_s,
@@ -167,6 +168,7 @@ class Bus:
                 await asyncio.sleep(_RETRY_S)
 
     def _lost(self, *_: object) -> None:
+        get_logger().warning("rabbitmq connection lost")
         self.rpc.fail_pending(_unavailable)
         for callback in self.on_lost:
             callback()
@@ -266,6 +268,11 @@ async def _whole_message(message: object) -> object:
     """FastStream's decoder: hand the handler the AMQP message itself, not a guess at its body."""
     raw: object = message.raw_message  # type: ignore[attr-defined]
     return raw
+
+
+def _with_heartbeat(url: str) -> str:
+    """A frozen broker is noticed after two missed heartbeats, not after the default's two minutes."""
+    return f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}"
 
 
 def _unavailable() -> BusUnavailableError:

@@ -70,11 +70,11 @@ def _route_stdlib(shared: list[Processor], render: Processor, level: str) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _QUIET:
+    for name, quiet in _QUIET.items():
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(quiet)
 
 
 def _name_service(service: str) -> Processor:
