@@ -15,17 +15,18 @@ from shared.runtime.redaction import redact, redact_value, redacting
 
 __all__ = ["bound", "configure_logging", "get_logger", "redact", "redacting"]
 
-_QUIET = (
-    "aio_pika",
-    "aiormq",
-    "asyncio",
-    "faststream",
-    "httpx2",
-    "httpcore2",
-    "openai",
-    "urllib3",
-    "uvicorn",
-)
+_QUIET = {
+    "aio_pika": logging.WARNING,
+    "aio_pika.tools": logging.CRITICAL,  # a traceback per channel at every lost connection
+    "aiormq": logging.ERROR,
+    "asyncio": logging.WARNING,
+    "faststream": logging.WARNING,
+    "httpcore2": logging.WARNING,
+    "httpx2": logging.WARNING,
+    "openai": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "uvicorn": logging.WARNING,
+}
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:
