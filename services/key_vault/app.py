@@ -1,0 +1,91 @@
+"""Composition root of key_vault: `python -m services.key_vault.app`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from services.key_vault.adapters.hpke import load_sealer
+from services.key_vault.adapters.postgres_store import PostgresCredentialStore
+from services.key_vault.adapters.vault_cipher import VaultCipher
+from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
+from services.key_vault.handlers import Handlers
+from services.key_vault.ports import Cipher, Clock, CredentialStore, PlatformKeys, Sealer
+from services.key_vault.use_cases.list_keys import ListKeysUseCase
+from services.key_vault.use_cases.resolve_key import ResolveKeyUseCase
+from services.key_vault.use_cases.revoke_key import RevokeKeyUseCase
+from services.key_vault.use_cases.store_key import StoreKeyUseCase
+from shared.contracts.topology import KEY_VAULT_RPC
+from shared.kernel.names import KEY_VAULT
+from shared.runtime.bus import Bus
+from shared.runtime.logs import configure_logging, get_logger, redacting
+from shared.runtime.postgres import create_pool
+from shared.runtime.process import harden, run
+from shared.runtime.rpc import RpcServer
+from shared.runtime.settings import ServiceSettings, VaultSettings
+from shared.runtime.vault import VaultClient
+
+
+class Settings(VaultSettings, ServiceSettings):
+    """Of key_vault, from `LATCHKEY_…`."""
+
+
+def build(
+    *, sealer: Sealer, cipher: Cipher, store: CredentialStore, platform_keys: PlatformKeys, now: Clock
+) -> Handlers:
+    """Wire the service on any parts: the real ones, or a test's."""
+    resolve = ResolveKeyUseCase(
+        sealer=sealer,
+        cipher=cipher,
+        store=store,
+        platform_keys=platform_keys,
+        redacting=redacting,
+        now=now,
+    )
+    return Handlers(
+        resolve=resolve,
+        store=StoreKeyUseCase(sealer=sealer, cipher=cipher, store=store, redacting=redacting),
+        all_keys=ListKeysUseCase(store=store),
+        revoke=RevokeKeyUseCase(store=store),
+    )
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Bus]:
+    """Serve requests while in the context; it begins once Vault, Postgres and RabbitMQ are all there."""
+    vault = VaultClient(settings.vault_addr, settings.vault_role_id, settings.vault_secret_id)
+    bus = Bus(settings.amqp_url, service=KEY_VAULT, instance=settings.instance, realm=settings.realm)
+    await vault.start()
+    try:
+        sealer, pool = await asyncio.gather(
+            load_sealer(vault, settings.realm), create_pool(settings.postgres_url)
+        )
+        async with pool:
+            handlers = build(
+                sealer=sealer,
+                cipher=VaultCipher(vault, mount=f"{settings.realm}_transit"),
+                store=PostgresCredentialStore(pool),
+                platform_keys=VaultPlatformKeys(vault, mount=settings.realm),
+                now=lambda: datetime.now(UTC),
+            )
+            RpcServer(bus, KEY_VAULT_RPC, handlers.routes())
+            await bus.start()
+            try:
+                yield bus
+            finally:
+                await bus.stop()
+    finally:
+        await vault.stop()
+
+
+async def main() -> None:
+    harden()
+    settings = Settings.load()
+    configure_logging(KEY_VAULT, settings.log_level)
+    async with serving(settings):
+        get_logger().info("ready", instance=settings.instance)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    run(main)
