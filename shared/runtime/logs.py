@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import MutableMapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -29,8 +29,9 @@ _QUIET = {
 }
 
 
-def configure_logging(service: str, level: str = "INFO") -> None:
-    """Send every log record of this process to stdout as one JSON line that names `service`."""
+def configure_logging(service: str, level: str = "INFO", *, to: TextIO | None = None) -> None:
+    """Send every log record of this process to stdout (or `to`) as one JSON line that names `service`."""
+    stream = to or sys.stdout
     shared: list[Processor] = [
         merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -44,10 +45,10 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
-    _route_stdlib(shared, render, level)
+    _route_stdlib(shared, render, level, stream)
 
 
 def get_logger() -> FilteringBoundLogger:
@@ -60,8 +61,8 @@ def bound(**context: object) -> AbstractContextManager[None]:
     return bound_contextvars(**{name: str(value) for name, value in context.items() if value is not None})
 
 
-def _route_stdlib(shared: list[Processor], render: Processor, level: str) -> None:
-    handler = logging.StreamHandler(sys.stdout)
+def _route_stdlib(shared: list[Processor], render: Processor, level: str, stream: TextIO) -> None:
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -30,10 +30,10 @@ class RequestBus(Protocol):
     service: str
 
     def subscribe(
-        self, queue: str, handler: Callable[[Delivery], Awaitable[None]], *, prefetch: int
+        self, queue: str, handler: Callable[[Delivery], Awaitable[None]], /, *, prefetch: int
     ) -> None: ...
 
-    async def reply(self, to: Delivery, answer: RpcReply) -> None: ...
+    async def reply(self, to: Delivery, answer: RpcReply, /) -> None: ...
 
 
 class RpcClient:

@@ -1,0 +1,66 @@
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from shared.contracts.billing import Balance, GetBalance
+from shared.contracts.message import Envelope
+from shared.contracts.rpc import RpcReply
+from shared.kernel.errors import InsufficientCreditsError
+from shared.runtime.delivery import Delivery
+from shared.runtime.rpc import Route, RpcServer
+
+pytestmark = pytest.mark.unit
+
+CANARY = "sk-canary-0123456789"
+
+
+class RecordingBus:
+    service = "billing"
+
+    def __init__(self) -> None:
+        self.replies: list[RpcReply] = []
+
+    def subscribe(
+        self, _queue: str, _handler: Callable[[Delivery], Awaitable[None]], *, prefetch: int
+    ) -> None:
+        assert prefetch > 0
+
+    async def reply(self, _to: Delivery, answer: RpcReply) -> None:
+        self.replies.append(answer)
+
+
+async def _balance(request: GetBalance) -> Balance:
+    if request.user_id == "poor":
+        raise InsufficientCreditsError
+    if request.user_id == "bug":
+        raise ValueError(CANARY)
+    return Balance(balance_micros=1, held_micros=0, receivable_micros=0)
+
+
+def _request(user: str = "alice") -> bytes:
+    return Envelope.wrap(GetBalance(user_id=user), source="api_edge").encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "sender", "code"),
+    [
+        (_request(), "api_edge", None),
+        (_request("poor"), "api_edge", "insufficient_credits"),
+        (_request("bug"), "api_edge", "internal_error"),
+        (_request(), "inference", "forbidden"),
+        (_request(), "", "forbidden"),
+        (CANARY.encode(), "api_edge", "invalid_request"),
+        (_request().replace(b"balance.v1", b"nothing.v1"), "api_edge", "invalid_request"),
+        (_request().replace(b'"alice"', b'{"a":1}'), "api_edge", "invalid_request"),
+    ],
+)
+async def test_every_request_is_answered_typed_and_without_its_body(
+    body: bytes, sender: str, code: str | None
+) -> None:
+    bus = RecordingBus()
+    server = RpcServer(bus, "billing.rpc", [Route(GetBalance, _balance, ("api_edge",))])
+    await server.on_request(Delivery(body, sender, reply_to="reply.api_edge.e", correlation_id="c"))
+    (answer,) = bus.replies
+    assert (answer.error.code if answer.error else None) == code
+    assert (answer.result is not None) is (code is None)
+    assert CANARY not in answer.model_dump_json()
