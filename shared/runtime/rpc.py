@@ -17,6 +17,8 @@ from shared.runtime.logs import get_logger
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
+_LOGGED_CHARS_MAX = 128
+
 
 class RequestSender(Protocol):
     """What the client needs of the bus."""
@@ -115,7 +117,7 @@ class RpcServer:
         except Exception:  # noqa: BLE001 - the caller gets a typed error
             get_logger().exception("rpc handler failed")
             answer = RpcReply(error=ErrorBody.of(InternalError(service=self._bus.service)))
-        _log(delivery, answer, began)
+        self._log(delivery, answer, began)
         await self._bus.reply(delivery, answer)
 
     async def _answer(self, delivery: Delivery) -> BaseModel:
@@ -124,19 +126,28 @@ class RpcServer:
             raise InvalidRequestError("no such request")
         return await route.handle(delivery.read(route.request, senders=route.callers))
 
+    def _log(self, delivery: Delivery, answer: RpcReply, began: float) -> None:
+        kind, run_id, user_id = self._known(delivery)
+        get_logger().info(
+            "rpc",
+            request=kind,
+            sender=delivery.sender,
+            run_id=run_id,
+            user_id=user_id,
+            code=answer.error.code if answer.error else "ok",
+            ms=round((time.perf_counter() - began) * 1000, 1),
+        )
 
-def _log(delivery: Delivery, answer: RpcReply, began: float) -> None:
-    try:
-        envelope = delivery.envelope
-        kind, run_id, user_id = envelope.type, envelope.data.get("run_id"), envelope.data.get("user_id")
-    except InvalidRequestError:
-        kind, run_id, user_id = "malformed", None, None
-    get_logger().info(
-        "rpc",
-        request=kind,
-        sender=delivery.sender,
-        run_id=run_id,
-        user_id=user_id,
-        code=answer.error.code if answer.error else "ok",
-        ms=round((time.perf_counter() - began) * 1000, 1),
-    )
+    def _known(self, delivery: Delivery) -> tuple[str, str | None, str | None]:
+        """Return type, run and user of a request of ours; of anything else, nothing that it says."""
+        try:
+            envelope = delivery.envelope
+        except InvalidRequestError:
+            return "malformed", None, None
+        if envelope.type not in self._routes:
+            return "unknown", None, None
+        return envelope.type, _text(envelope.data.get("run_id")), _text(envelope.data.get("user_id"))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and len(value) <= _LOGGED_CHARS_MAX else None

@@ -64,11 +64,11 @@ class VaultClient:
             raise _unavailable() from None
 
     async def healthy(self) -> bool:
+        """Return whether Vault answers, unsealed, and lets us in."""
         try:
-            await self.call(lambda client: client.auth.token.lookup_self())
+            return await self.call(_is_unsealed)
         except PlatformError:
             return False
-        return True
 
     async def _run(self, operation: Callable[[hvac.Client], ResultT]) -> ResultT:
         loop = asyncio.get_running_loop()
@@ -116,6 +116,11 @@ class VaultClient:
     async def _renew(self) -> float:
         answer = await self._run(lambda client: client.auth.token.renew_self())
         return float(answer["auth"]["lease_duration"])
+
+
+def _is_unsealed(client: hvac.Client) -> bool:
+    status = client.seal_status
+    return isinstance(status, dict) and not status["sealed"]
 
 
 def _unavailable() -> VaultUnavailableError:

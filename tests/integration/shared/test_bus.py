@@ -1,0 +1,169 @@
+"""The bus on a real broker: what is confirmed is there, what fails comes back or is dead-lettered."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+import aio_pika
+import pytest
+
+from shared.contracts import topology
+from shared.contracts.billing import AuthorizeRun, Balance, CreditsGranted, GetBalance, RunAuthorized
+from shared.contracts.message import Message
+from shared.contracts.runs import CancelRun, RunStarted
+from shared.kernel.errors import BusUnavailableError, ServiceUnavailableError
+from shared.kernel.names import KeySource
+from shared.runtime.bus import Bus
+from shared.runtime.delivery import Delivery
+from shared.runtime.rpc import Route, RpcServer
+from tests.realm import TestRealm
+
+pytestmark = pytest.mark.integration
+
+BusFor = Callable[..., Bus]
+
+
+async def _answer(request: GetBalance) -> Balance:
+    if request.user_id == "slow":
+        await asyncio.sleep(0.5)
+    return Balance(balance_micros=len(request.user_id), held_micros=0, receivable_micros=0)
+
+
+@pytest.fixture
+async def edge(bus_for: BusFor) -> Bus:
+    billing, edge = bus_for("billing"), bus_for("api_edge")
+    RpcServer(billing, topology.BILLING_RPC, [Route(GetBalance, _answer, ("api_edge",))])
+    await billing.start()
+    await edge.start()
+    return edge
+
+
+async def test_a_slow_rpc_never_delays_another(edge: Bus) -> None:
+    loop = asyncio.get_running_loop()
+    slow = asyncio.create_task(edge.rpc.call(GetBalance(user_id="slow"), Balance, timeout_s=5))
+    began = loop.time()
+    answers = await asyncio.gather(
+        *(edge.rpc.call(GetBalance(user_id="u" * n), Balance, timeout_s=5) for n in range(1, 33))
+    )
+    assert [answer.balance_micros for answer in answers] == list(range(1, 33))
+    assert loop.time() - began < 0.5
+    assert not slow.done()
+    assert (await slow).balance_micros == 4
+
+
+async def test_an_rpc_that_its_caller_may_not_send_is_not_delivered(edge: Bus) -> None:
+    request = AuthorizeRun.model_validate(
+        {
+            "run_id": uuid4(),
+            "attempt": 1,
+            "user_id": "u",
+            "provider": "openai",
+            "model": "m",
+            "prompt_tokens_max": 1,
+            "completion_tokens_max": 1,
+            "expires_at": "2030-01-01T00:00:00Z",
+        }
+    )
+    with pytest.raises(ServiceUnavailableError):
+        await edge.rpc.call(request, RunAuthorized, timeout_s=0.5)
+    assert (await edge.rpc.call(GetBalance(user_id="u"), Balance, timeout_s=5)).balance_micros == 1
+
+
+async def test_relayed_messages_arrive_in_order_and_only_where_they_are_sent(bus_for: BusFor) -> None:
+    worker, one, other = bus_for("inference"), bus_for("api_edge"), bus_for("api_edge")
+    seen: list[int] = []
+    strays: list[Delivery] = []
+    one.on_reply(lambda delivery: seen.append(delivery.read(RunStarted, senders=("inference",)).seq))
+    other.on_reply(strays.append)
+    for bus in (worker, one, other):
+        await bus.start()
+    run_id = uuid4()
+    for seq in range(200):
+        await worker.relay(
+            RunStarted(run_id=run_id, seq=seq, attempt=1, key_source=KeySource.USER), one.reply_to
+        )
+    await _until(lambda: len(seen) == 200)
+    assert seen == list(range(200))
+    assert strays == []
+
+
+async def test_control_reaches_every_worker(bus_for: BusFor) -> None:
+    edge, workers = bus_for("api_edge"), [bus_for("inference"), bus_for("inference")]
+    seen: list[CancelRun] = []
+
+    async def on_cancel(delivery: Delivery) -> None:
+        seen.append(delivery.read(CancelRun, senders=("api_edge",)))
+
+    for worker in workers:
+        worker.on_control(on_cancel)
+        await worker.start()
+    await edge.start()
+    cancel = CancelRun(run_id=uuid4())
+    await edge.publish(cancel)
+    await _until(lambda: len(seen) == 2)
+    assert seen == [cancel, cancel]
+
+
+async def test_a_publish_the_broker_refuses_is_an_error(bus_for: BusFor) -> None:
+    worker = bus_for("inference")
+    await worker.start()
+    with pytest.raises(BusUnavailableError):
+        await worker.publish(_granted())
+
+
+async def test_a_failing_message_comes_back_and_a_malformed_one_is_dead_lettered(
+    bus_for: BusFor, realm: TestRealm
+) -> None:
+    billing = bus_for("billing")
+    tries: list[bool] = []
+
+    async def fail_once(delivery: Delivery) -> None:
+        _ = delivery.envelope
+        tries.append(delivery.redelivered)
+        if len(tries) == 1:
+            raise RuntimeError("database away")
+
+    billing.subscribe(topology.BILLING_USAGE, fail_once, prefetch=1)
+    await billing.start()
+    await _put(realm, topology.BILLING_USAGE, b"not an event")
+    await _put(realm, topology.BILLING_USAGE, b'{"specversion":"1.0","id":"1","source":"s","type":"t",'
+               b'"time":"2026-01-01T00:00:00Z","data":{}}')  # fmt: skip
+    await _until(lambda: len(tries) == 2)
+    assert tries == [False, True]
+    assert await _take(realm, topology.dead_letters(topology.BILLING_USAGE)) == b"not an event"
+
+
+def _granted() -> Message:
+    return CreditsGranted(transfer_id=uuid4(), user_id="u", amount_micros=1, granted_by="t")
+
+
+async def _until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def _on_channel(
+    realm: TestRealm, work: Callable[[aio_pika.abc.AbstractChannel], Awaitable[bytes | None]]
+) -> bytes | None:
+    connection = await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"])
+    async with connection:
+        return await work(await connection.channel())
+
+
+async def _put(realm: TestRealm, queue: str, body: bytes) -> None:
+    async def put(channel: aio_pika.abc.AbstractChannel) -> None:
+        await channel.default_exchange.publish(aio_pika.Message(body), queue)
+
+    await _on_channel(realm, put)
+
+
+async def _take(realm: TestRealm, queue: str) -> bytes | None:
+    async def take(channel: aio_pika.abc.AbstractChannel) -> bytes | None:
+        found = await channel.get_queue(queue, ensure=False)
+        async with asyncio.timeout(10):
+            while (message := await found.get(fail=False, no_ack=True)) is None:
+                await asyncio.sleep(0.05)
+        return message.body
+
+    return await _on_channel(realm, take)
