@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from services.key_vault.adapters.guard import guarding
 from services.key_vault.adapters.hpke import load_sealer
 from services.key_vault.adapters.postgres_store import PostgresCredentialStore
 from services.key_vault.adapters.vault_cipher import VaultCipher
@@ -18,7 +19,7 @@ from services.key_vault.use_cases.store_key import StoreKeyUseCase
 from shared.contracts.topology import KEY_VAULT_RPC
 from shared.kernel.names import KEY_VAULT
 from shared.runtime.bus import Bus
-from shared.runtime.logs import configure_logging, get_logger, redacting
+from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
@@ -39,12 +40,12 @@ def build(
         cipher=cipher,
         store=store,
         platform_keys=platform_keys,
-        redacting=redacting,
+        guarding=guarding,
         now=now,
     )
     return Handlers(
         resolve=resolve,
-        store=StoreKeyUseCase(sealer=sealer, cipher=cipher, store=store, redacting=redacting),
+        store=StoreKeyUseCase(sealer=sealer, cipher=cipher, store=store, guarding=guarding),
         all_keys=ListKeysUseCase(store=store),
         revoke=RevokeKeyUseCase(store=store),
     )

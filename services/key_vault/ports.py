@@ -12,8 +12,8 @@ from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
 
 Clock = Callable[[], datetime]
-Redacting = Callable[[SecretText], AbstractContextManager[None]]
-"""While in the context, the secret is masked in every log line."""
+Guarding = Callable[[SecretText], AbstractContextManager[None]]
+"""While in the context, the secret is masked in every log line, and no exception takes it out."""
 
 
 class CredentialStore(Protocol):

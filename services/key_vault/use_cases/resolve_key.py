@@ -19,7 +19,7 @@ from services.key_vault.domain.order import (
     takes_request_key,
 )
 from services.key_vault.domain.platform import PlatformKey, next_in_turn, platform_key
-from services.key_vault.ports import Cipher, Clock, CredentialStore, PlatformKeys, Redacting, Sealer
+from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, PlatformKeys, Sealer
 from shared.contracts.keys import KeyResolved, RequestKey, ResolveKey, SealBinding
 from shared.kernel.names import KeyService, KeySource
 from shared.kernel.secret import SecretText
@@ -47,20 +47,20 @@ class ResolveKeyUseCase:
         cipher: Cipher,
         store: CredentialStore,
         platform_keys: PlatformKeys,
-        redacting: Redacting,
+        guarding: Guarding,
         now: Clock,
     ) -> None:
         self._sealer = sealer
         self._cipher = cipher
         self._store = store
         self._platform_keys = platform_keys
-        self._redacting = redacting
+        self._guarding = guarding
         self._now = now
         self._turns: Counter[KeyService] = Counter()
 
     async def __call__(self, query: ResolveKey) -> KeyResolved:
         choice = await self._choose(query)
-        with self._redacting(choice.key):
+        with self._guarding(choice.key):
             return self._sealed(choice, query)
 
     async def _choose(self, query: ResolveKey) -> _Choice:

@@ -1,0 +1,285 @@
+"""Resolving, beyond the order: what is sealed to whom, pools, and parts that are away."""
+
+import pytest
+
+from services.key_vault.domain.credentials import Consent
+from services.key_vault.domain.platform import platform_key
+from shared.contracts.keys import SealBinding
+from shared.kernel.errors import (
+    DatabaseUnavailableError,
+    InternalError,
+    InvalidRequestError,
+    PlatformError,
+    SystemKeyExhaustedError,
+    UserApiKeyInvalidError,
+    UserApiKeyRequiredError,
+    VaultUnavailableError,
+)
+from shared.kernel.ids import new_id
+from shared.kernel.names import KeyPolicy, KeyService, KeySource
+from shared.kernel.secret import SecretText
+from shared.runtime.sealing import KeyPair, seal
+from tests.unit.key_vault.house import GATEWAY_URL, KEY, House, Worker, request_key, soon
+
+pytestmark = pytest.mark.unit
+
+_OWN_POLICIES = (KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED)
+_PLATFORM_POLICIES = (KeyPolicy.PLATFORM_ONLY, KeyPolicy.SYSTEM)
+
+
+def platform_id(service: KeyService, key: str) -> str:
+    return platform_key(service, SecretText(key)).credential_id
+
+
+async def test_the_users_key_comes_back_to_the_worker_that_asked(house: House) -> None:
+    kept = await house.keep(KEY)
+    resolved, key = await house.resolve()
+    assert key == KEY
+    assert (resolved.credential_id, resolved.source) == (str(kept.id), KeySource.USER)
+    assert KEY not in resolved.model_dump_json()
+
+
+async def test_a_users_key_costs_one_query_and_one_decrypt(house: House) -> None:
+    await house.keep(KEY)
+    house.store.calls = house.cipher.calls = 0
+    await house.resolve()
+    assert (house.store.calls, house.cipher.calls, house.platform_keys.calls) == (1, 1, 0)
+
+
+async def test_a_request_key_costs_neither(house: House) -> None:
+    run_id = new_id()
+    sent = request_key(house.pair.public_key, run_id)
+    resolved, key = await house.resolve(run_id=run_id, request_key=sent)
+    assert (key, resolved.credential_id, resolved.source) == (KEY, "request", KeySource.REQUEST)
+    assert (house.store.calls, house.cipher.calls, house.platform_keys.calls) == (0, 0, 0)
+
+
+async def test_the_newest_key_is_used_and_the_older_one_when_it_failed(house: House) -> None:
+    older = await house.keep("sk-older-key-000001")
+    newer = await house.keep("sk-newer-key-000002")
+    assert (await house.resolve())[1] == "sk-newer-key-000002"
+    resolved, key = await house.resolve(excluding=(str(newer.id),))
+    assert (resolved.credential_id, key) == (str(older.id), "sk-older-key-000001")
+
+
+async def test_a_gateway_serves_any_provider_at_its_own_address(house: House) -> None:
+    await house.keep("sk-gateway-000001", service=KeyService.GATEWAY, base_url=GATEWAY_URL)
+    for provider in KeyService:
+        resolved, _ = await house.resolve(provider=provider)
+        assert (resolved.source, resolved.service) == (KeySource.USER_GATEWAY, KeyService.GATEWAY)
+        assert resolved.base_url == GATEWAY_URL
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        {"run_id": new_id()},
+        {"attempt": 2},
+        {"user_id": "eve"},
+        {"credential_id": "request"},
+        {"service": KeyService.GROQ},
+        {"base_url": "https://evil.example"},
+        {"expires_at": soon(3600)},
+        {"purpose": "store"},
+    ],
+)
+async def test_a_sealed_answer_opens_for_nothing_else(house: House, instead: dict[str, object]) -> None:
+    await house.keep()
+    query = house.worker.asks()
+    resolved = await house.handlers.on_resolve_key(query)
+    with pytest.raises(InvalidRequestError):
+        house.worker.opens(resolved, query, **instead)
+    with pytest.raises(InvalidRequestError):
+        Worker().opens(resolved, query)
+
+
+async def test_an_answer_is_good_for_half_a_minute_at_most(house: House) -> None:
+    await house.keep()
+    resolved, _ = await house.resolve()
+    assert resolved.sealed.expires_at <= soon(30)
+
+
+@pytest.mark.parametrize("public_key", ["", "AAAA", "not base64 at all", "A" * 43 + "=", "é"])
+async def test_no_key_for_a_worker_without_a_public_key(house: House, public_key: str) -> None:
+    await house.keep()
+    with pytest.raises(InvalidRequestError):
+        await house.resolve(worker_public_key=public_key)
+
+
+# -- request keys -------------------------------------------------------------------------------------------
+
+
+async def _refused(house: House, **fields: object) -> str:
+    with pytest.raises(InvalidRequestError) as refused:
+        await house.resolve(**fields)
+    assert (house.store.calls, house.platform_keys.calls) == (0, 0), "no other key instead"
+    return str(refused.value)
+
+
+async def test_a_request_key_of_another_run_or_user_is_refused(house: House) -> None:
+    run_id = new_id()
+    sent = request_key(house.pair.public_key, run_id)
+    await _refused(house, request_key=sent)
+    await _refused(house, run_id=run_id, user_id="eve", request_key=sent)
+
+
+async def test_a_request_key_with_another_address_is_refused(house: House) -> None:
+    run_id = new_id()
+    sent = request_key(house.pair.public_key, run_id)
+    moved = sent.model_copy(update={"base_url": "https://evil.example"})
+    await _refused(house, run_id=run_id, request_key=moved)
+
+
+async def test_a_request_key_sealed_to_another_holder_or_too_late_is_refused(house: House) -> None:
+    run_id = new_id()
+    await _refused(house, run_id=run_id, request_key=request_key(KeyPair.generate().public_key, run_id))
+    binding = SealBinding(
+        purpose="request", run_id=run_id, user_id="ada", service=KeyService.OPENAI, expires_at=soon(-1)
+    )
+    late = seal(SecretText(KEY), house.pair.public_key, binding)
+    fresh = request_key(house.pair.public_key, run_id)
+    await _refused(house, run_id=run_id, request_key=fresh.model_copy(update={"sealed": late}))
+
+
+async def test_a_sealed_key_to_store_is_no_request_key(house: House) -> None:
+    run_id = new_id()
+    binding = SealBinding(purpose="store", user_id="ada", service=KeyService.OPENAI, expires_at=soon())
+    sealed = seal(SecretText(KEY), house.pair.public_key, binding)
+    sent = request_key(house.pair.public_key, run_id).model_copy(update={"sealed": sealed})
+    await _refused(house, run_id=run_id, request_key=sent)
+
+
+async def test_a_request_key_is_checked_like_any_other(house: House) -> None:
+    run_id = new_id()
+    nonsense = request_key(house.pair.public_key, run_id, key="sk-\r\nX-Evil: 1")
+    assert "Evil" not in await _refused(house, run_id=run_id, request_key=nonsense)
+    lost = request_key(house.pair.public_key, run_id, service=KeyService.GATEWAY)
+    await _refused(house, run_id=run_id, request_key=lost)
+
+
+async def test_a_request_key_that_cannot_serve_is_refused_not_passed_over(house: House) -> None:
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    run_id = new_id()
+    sent = request_key(house.pair.public_key, run_id, service=KeyService.GROQ)
+    await _refused(house, run_id=run_id, request_key=sent)
+
+
+@pytest.mark.parametrize("policy", _PLATFORM_POLICIES)
+async def test_the_users_keys_are_never_used_for_a_platform_flow(house: House, policy: KeyPolicy) -> None:
+    await house.keep()
+    house.store.calls = house.cipher.calls = 0
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    run_id = new_id()
+    sent = request_key(house.pair.public_key, run_id)
+    resolved, key = await house.resolve(policy=policy, run_id=run_id, request_key=sent)
+    assert (key, resolved.source, resolved.base_url) == ("sk-platform-000001", KeySource.PLATFORM, None)
+    assert (house.store.calls, house.cipher.calls) == (0, 0)
+
+
+# -- the platform's keys ------------------------------------------------------------------------------------
+
+
+async def test_a_pool_takes_turns_and_skips_what_failed(house: House) -> None:
+    pool = ("sk-platform-000001", "sk-platform-000002", "sk-platform-000003")
+    await house.platform_keys.put(KeyService.OPENAI, *pool)
+    keys = [(await house.resolve(policy=KeyPolicy.PLATFORM_ONLY))[1] for _ in range(6)]
+    assert keys == [*pool, *pool]
+    failed = platform_id(KeyService.OPENAI, pool[1])
+    later = {(await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, excluding=(failed,)))[1] for _ in range(6)}
+    assert later == {pool[0], pool[2]}
+
+
+async def test_a_platform_key_is_named_by_its_digest(house: House) -> None:
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    resolved, _ = await house.resolve(policy=KeyPolicy.SYSTEM)
+    assert resolved.credential_id == "platform:openai:371430a7b5bc"
+
+
+async def test_openrouter_stands_in_for_a_provider(house: House) -> None:
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    await house.platform_keys.put(KeyService.OPENROUTER, "sk-or-000001")
+    failed = platform_id(KeyService.OPENAI, "sk-platform-000001")
+    resolved, key = await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, excluding=(failed,))
+    assert (key, resolved.service) == ("sk-or-000001", KeyService.OPENROUTER)
+
+
+async def test_a_platform_without_keys_says_whose_are_missing(house: House) -> None:
+    with pytest.raises(SystemKeyExhaustedError) as refused:
+        await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, provider=KeyService.OPENAI)
+    assert (refused.value.service, refused.value.detail) == (KeyService.OPENAI, None)
+    with pytest.raises(SystemKeyExhaustedError) as refused:
+        await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, provider=KeyService.OPENROUTER)
+    assert refused.value.detail == "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
+
+
+async def test_a_spent_openrouter_pool_is_told_by_its_own_name(house: House) -> None:
+    await house.platform_keys.put(KeyService.OPENROUTER, "sk-or-000001")
+    failed = platform_id(KeyService.OPENROUTER, "sk-or-000001")
+    with pytest.raises(SystemKeyExhaustedError) as refused:
+        await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, excluding=(failed,))
+    assert (refused.value.service, refused.value.detail) == (
+        KeyService.OPENROUTER,
+        "OPENROUTER_SYSTEM_KEY_EXHAUSTED",
+    )
+
+
+async def test_the_consent_travels_with_a_fallback_only(house: House) -> None:
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    assert (await house.resolve())[0].consent_id == "default"
+    await house.store.decide("ada", Consent(allowed=True, consent_id="c-7"))
+    assert (await house.resolve())[0].consent_id == "c-7"
+    assert (await house.resolve(policy=KeyPolicy.PLATFORM_ONLY))[0].consent_id is None
+    await house.keep()
+    assert (await house.resolve())[0].consent_id is None
+
+
+async def test_a_failed_own_key_is_not_a_missing_one(house: House) -> None:
+    failed = str(new_id())
+    required = {"policy": KeyPolicy.USER_KEY_REQUIRED}
+    with pytest.raises(UserApiKeyRequiredError):
+        await house.resolve(**required)
+    with pytest.raises(UserApiKeyInvalidError):
+        await house.resolve(**required, excluding=(failed,))
+    with pytest.raises(UserApiKeyInvalidError):
+        await house.resolve(**required, excluding=("request",))
+    with pytest.raises(UserApiKeyRequiredError):
+        await house.resolve(**required, excluding=("platform:openai:371430a7b5bc",))
+
+
+async def test_a_gateway_model_needs_a_gateway_of_ones_own(house: House) -> None:
+    for service in KeyService:
+        await house.platform_keys.put(service, "sk-platform-000001")
+    with pytest.raises(UserApiKeyRequiredError):
+        await house.resolve(provider=KeyService.GATEWAY)
+    with pytest.raises(SystemKeyExhaustedError):
+        await house.resolve(provider=KeyService.GATEWAY, policy=KeyPolicy.PLATFORM_ONLY)
+
+
+# -- parts that are away: never the platform's key instead ---------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", _OWN_POLICIES)
+@pytest.mark.parametrize("error", [VaultUnavailableError(), InternalError()])
+async def test_without_the_cipher_no_fallback(house: House, policy: KeyPolicy, error: PlatformError) -> None:
+    await house.keep()
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    house.cipher.fails = error
+    with pytest.raises(type(error)):
+        await house.resolve(policy=policy)
+    assert house.platform_keys.calls == 0
+
+
+@pytest.mark.parametrize("policy", _OWN_POLICIES)
+async def test_without_the_store_no_fallback(house: House, policy: KeyPolicy) -> None:
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    house.store.fails = DatabaseUnavailableError()
+    with pytest.raises(DatabaseUnavailableError):
+        await house.resolve(policy=policy)
+    assert house.platform_keys.calls == 0
+
+
+@pytest.mark.parametrize("policy", [*_PLATFORM_POLICIES, KeyPolicy.USER_KEY_PREFERRED])
+async def test_platform_keys_out_of_reach_are_not_exhausted(house: House, policy: KeyPolicy) -> None:
+    house.platform_keys.fails = VaultUnavailableError()
+    with pytest.raises(VaultUnavailableError):
+        await house.resolve(policy=policy)
