@@ -1,0 +1,1 @@
+"""billing: holds, settles and releases credits; prices usage; keeps the ledger."""

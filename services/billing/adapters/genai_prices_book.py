@@ -1,0 +1,49 @@
+"""Prices out of the `genai-prices` package: the data it carries, never the network."""
+
+from datetime import datetime
+from decimal import Decimal
+
+import genai_prices
+from genai_prices.types import ModelPrice, TieredPrices
+
+from services.billing.domain.price import Price, Rate, Tier
+from shared.kernel.names import KeyService
+
+_VERSION = f"genai-prices-{genai_prices.__version__}"
+
+
+class GenaiPriceBook:
+    """See `PriceBook`. The version names the package's, whose data does not change."""
+
+    def find(self, provider: KeyService, model: str, at: datetime) -> Price | None:
+        name = model.removeprefix(f"{provider}/")
+        try:
+            found = genai_prices.calc_price(
+                genai_prices.Usage(), name, provider_id=provider.value, genai_request_timestamp=at
+            )
+        except LookupError:
+            return None
+        return _price(found.model_price)
+
+
+def _price(listed: ModelPrice) -> Price | None:
+    """Return a price by tokens; None for a model that is priced by something else (hours, characters)."""
+    units = {name: value for name, value in vars(listed).items() if value is not None}
+    if not units:
+        return Price(_VERSION, Rate(Decimal(0)), Rate(Decimal(0)))
+    prompt, completion = _rate(listed.input_mtok), _rate(listed.output_mtok)
+    if prompt is None or completion is None:
+        return None
+    return Price(
+        _VERSION,
+        prompt,
+        completion,
+        cached=_rate(listed.cache_read_mtok),
+        reasoning=_rate(listed.output_reasoning_mtok),
+    )
+
+
+def _rate(listed: Decimal | TieredPrices | None) -> Rate | None:
+    if isinstance(listed, TieredPrices):
+        return Rate(listed.base, tuple(Tier(tier.start, tier.price) for tier in listed.tiers))
+    return None if listed is None else Rate(listed)

@@ -1,0 +1,135 @@
+"""The ledger in Postgres."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from services.billing.adapters import rows, sql
+from services.billing.adapters.failures import store_errors
+from services.billing.domain.hold import Hold, HoldState
+from services.billing.ports import Entry, Settle, Usage
+from shared.contracts.billing import Balance, CreditsGranted, Grant
+from shared.kernel.errors import ConflictError, InsufficientCreditsError
+from shared.kernel.ids import new_id
+from shared.kernel.names import KeySource
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
+
+
+class PostgresLedgerStore:
+    """See `LedgerStore`."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+        self._pool = pool
+
+    async def authorize(self, hold: Hold) -> Hold:
+        with store_errors():
+            if hold.amount_micros == 0:  # a free model needs no credits, but an account to hold nothing of
+                await self._pool.execute(sql.OPEN_ACCOUNTS, [hold.user_id])
+            if await self._hold(hold):
+                return hold
+            return await self._standing(hold)
+
+    async def record(self, usages: Sequence[Usage], settle: Settle) -> list[Entry]:
+        batch = rows.distinct(usages)
+        with store_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await _lock(connection, batch)
+                holds = await _holds(connection, [usage.run_attempt for usage in batch])
+                entries = [settle(usage, holds.get(usage.run_attempt)) for usage in batch]
+                kept = await connection.fetch(sql.RECORD, *rows.columns(entries))
+        new = {row["usage_id"] for row in kept}
+        return [entry for entry in entries if entry.usage.event.usage_id in new]
+
+    async def grant(self, granted: CreditsGranted, idempotency_key: str) -> Grant:
+        key = f"grant:{idempotency_key}"
+        with store_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(sql.OPEN_ACCOUNTS, [granted.user_id])
+                await connection.execute(sql.LOCK_ACCOUNTS, [granted.user_id], "grants")
+                await connection.execute(
+                    sql.GRANT,
+                    granted.transfer_id,
+                    granted.user_id,
+                    granted.amount_micros,
+                    key,
+                    granted.granted_by,
+                    new_id(),
+                    granted.event_type(),
+                    granted.model_dump_json(),
+                )
+                found = await connection.fetchrow(sql.FIND_GRANT, key)
+        return _same_grant(found, granted)
+
+    async def expire_holds(self, now: datetime) -> int:
+        with store_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                users = [row["user_id"] for row in await connection.fetch(sql.LOCK_EXPIRED, now)]
+                if not users:
+                    return 0
+                return int(await connection.fetchval(sql.EXPIRE, now, users))
+
+    async def balance(self, user_id: str) -> Balance:
+        with store_errors():
+            accounts = {row["kind"]: row for row in await self._pool.fetch(sql.BALANCE, user_id)}
+        user, receivable = accounts.get("user"), accounts.get("receivable")
+        return Balance(
+            balance_micros=user["posted_micros"] if user else 0,
+            held_micros=user["held_micros"] if user else 0,
+            receivable_micros=-receivable["posted_micros"] if receivable else 0,
+        )
+
+    async def _hold(self, hold: Hold) -> bool:
+        try:
+            taken = await self._pool.fetchrow(
+                sql.AUTHORIZE,
+                hold.run_id,
+                hold.attempt,
+                hold.user_id,
+                hold.amount_micros,
+                hold.expires_at,
+                rows.dump_price(hold.price),
+            )
+        except asyncpg.UniqueViolationError:
+            return False
+        return taken is not None
+
+    async def _standing(self, wanted: Hold) -> Hold:
+        found = await _holds(self._pool, [(wanted.run_id, wanted.attempt)])
+        if not found:
+            raise InsufficientCreditsError("not enough credits for this run")
+        hold = found[wanted.run_id, wanted.attempt]
+        if hold.user_id != wanted.user_id or hold.state is not HoldState.HELD:
+            raise ConflictError("this attempt was authorized before, and is over")
+        return hold
+
+
+async def _lock(connection: Connection, batch: Sequence[Usage]) -> None:
+    """Lock the accounts that the batch may move, in id order; open those that it may charge."""
+    paying = {usage.event.user_id for usage in batch if usage.event.key_source is KeySource.PLATFORM}
+    if paying:
+        await connection.execute(sql.OPEN_ACCOUNTS, sorted(paying))
+    users = {usage.event.user_id for usage in batch}
+    await connection.execute(sql.LOCK_ACCOUNTS, sorted(users), "revenue")
+
+
+async def _holds(
+    connection: "Connection | asyncpg.Pool[Any]", keys: Sequence[tuple[UUID, int]]
+) -> dict[tuple[UUID, int], Hold]:
+    found = await connection.fetch(sql.FIND_HOLDS, [run_id for run_id, _ in keys], [n for _, n in keys])
+    return {(row["run_id"], row["attempt"]): rows.load_hold(row) for row in found}
+
+
+def _same_grant(found: Any, granted: CreditsGranted) -> Grant:
+    if (found["user_id"], found["amount_micros"]) != (granted.user_id, granted.amount_micros):
+        raise ConflictError("this idempotency key was used for another grant")
+    return Grant(
+        transfer_id=found["id"],
+        user_id=found["user_id"],
+        amount_micros=found["amount_micros"],
+        balance_micros=found["posted_micros"],
+        created_at=found["created_at"],
+    )

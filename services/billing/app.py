@@ -1,0 +1,104 @@
+"""Composition root of billing: `python -m services.billing.app`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from pydantic import Field
+
+from services.billing.adapters.genai_prices_book import GenaiPriceBook
+from services.billing.adapters.postgres_ledger import PostgresLedgerStore
+from services.billing.adapters.postgres_outbox import PostgresOutbox
+from services.billing.adapters.postgres_prices import PostgresPriceBook
+from services.billing.adapters.postgres_usage import PostgresUsageStore
+from services.billing.background import Repeating, in_background
+from services.billing.domain.tariff import Tariff
+from services.billing.handlers import BATCH_SIZE, Parts, RpcHandlers, UsageHandler
+from services.billing.ports import LedgerStore, Outbox
+from services.billing.use_cases.relay_events import relay_events
+from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
+from shared.kernel.names import BILLING
+from shared.runtime.bus import Bus
+from shared.runtime.logs import configure_logging, get_logger
+from shared.runtime.postgres import create_pool
+from shared.runtime.process import run
+from shared.runtime.rpc import RequestBus, RpcServer
+from shared.runtime.settings import ServiceSettings
+
+_RPC_AT_ONCE = 128
+_EVERY_S = 1.0
+
+
+class BillingSettings(ServiceSettings):
+    """`LATCHKEY_CREDIT_USD`: US$ per credit. `LATCHKEY_MARKUP`: what costs are multiplied by."""
+
+    credit_usd: Decimal = Field(default=Decimal("0.01"), gt=0)
+    markup: Decimal = Field(default=Decimal(1), ge=0)
+
+
+@asynccontextmanager
+async def serving(settings: BillingSettings) -> AsyncIterator[Bus]:
+    """Serve while in the context; it begins once Postgres and RabbitMQ are there."""
+    bus = Bus(settings.amqp_url, service=BILLING, instance=settings.instance, realm=settings.realm)
+    async with await create_pool(settings.postgres_url) as pool:
+        ledger = PostgresLedgerStore(pool)
+        prices = PostgresPriceBook(pool, under=GenaiPriceBook())
+        relay = _relay(PostgresOutbox(pool), bus)
+        parts = Parts(
+            ledger=ledger,
+            usage=PostgresUsageStore(pool),
+            prices=prices,
+            tariff=Tariff(settings.credit_usd, settings.markup),
+            clock=_now,
+            wake=relay.wake,
+        )
+        listen(bus, parts)
+        await prices.refresh()
+        refresh = Repeating("refresh prices", prices.refresh, every_s=_EVERY_S)
+        try:
+            await bus.start()
+            async with in_background(relay, _sweep(ledger), refresh):
+                yield bus
+                await bus.drain()
+        finally:
+            await bus.stop()
+
+
+def listen(bus: RequestBus, parts: Parts) -> None:
+    """Register the handlers of both queues."""
+    RpcServer(bus, BILLING_RPC, RpcHandlers(parts).routes(), prefetch=_RPC_AT_ONCE)
+    bus.subscribe(BILLING_USAGE, UsageHandler(parts).on_usage_recorded, prefetch=BATCH_SIZE)
+
+
+def _relay(outbox: Outbox, bus: Bus) -> Repeating:
+    async def relay() -> None:
+        await relay_events(outbox=outbox, publisher=bus)
+
+    return Repeating("relay events", relay, every_s=_EVERY_S)
+
+
+def _sweep(ledger: LedgerStore) -> Repeating:
+    async def sweep() -> None:
+        expired = await ledger.expire_holds(_now())
+        if expired:
+            get_logger().info("holds expired", holds=expired)
+
+    return Repeating("sweep holds", sweep, every_s=_EVERY_S)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def main() -> None:
+    settings = BillingSettings.load()
+    configure_logging(BILLING, settings.log_level)
+    async with serving(settings):
+        get_logger().info("ready", instance=settings.instance)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,53 @@
+"""Work that nobody asks for by message."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from shared.kernel.errors import PlatformError
+from shared.runtime.logs import get_logger
+
+
+class Repeating:
+    """Does `job` when woken, and every `every_s` at the latest. What fails is logged and done again."""
+
+    def __init__(self, name: str, job: Callable[[], Awaitable[object]], *, every_s: float) -> None:
+        self._name = name
+        self._job = job
+        self._every_s = every_s
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._once()
+            await self._rest()
+
+    async def _once(self) -> None:
+        self._woken.clear()
+        try:
+            await self._job()
+        except PlatformError as error:
+            get_logger().warning("background job failed", job=self._name, code=error.code)
+        except Exception:  # noqa: BLE001 - one bad round does not end the service
+            get_logger().exception("background job failed", job=self._name)
+
+    async def _rest(self) -> None:
+        try:
+            await asyncio.wait_for(self._woken.wait(), self._every_s)
+        except TimeoutError:
+            return
+
+
+@asynccontextmanager
+async def in_background(*jobs: Repeating) -> AsyncIterator[None]:
+    """Keep the jobs running while in the context."""
+    tasks = [asyncio.create_task(job.run()) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

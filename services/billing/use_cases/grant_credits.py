@@ -1,0 +1,16 @@
+"""Give a user credits."""
+
+from services.billing.ports import LedgerStore
+from shared.contracts.billing import CreditsGranted, Grant, GrantCredits
+from shared.kernel.ids import new_id
+
+
+async def grant_credits(request: GrantCredits, *, ledger: LedgerStore) -> Grant:
+    """Give them once per idempotency key. Raises ConflictError, DatabaseUnavailableError."""
+    granted = CreditsGranted(
+        transfer_id=new_id(),
+        user_id=request.user_id,
+        amount_micros=request.amount_micros,
+        granted_by=request.granted_by,
+    )
+    return await ledger.grant(granted, request.idempotency_key)
