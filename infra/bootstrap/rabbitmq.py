@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from infra.bootstrap.http import Api, client, wait_for
-from infra.bootstrap.realm import BootstrapError, Realm, Servers
+from infra.bootstrap.realm import BootstrapError, Realm, Servers, url_for
+from infra.bootstrap.streams import check_stream
 
 FOLDER = Path(__file__).parents[1] / "rabbitmq"
 ADMIN, ANALYST = "admin", "analyst"
@@ -27,7 +28,7 @@ def prepare(servers: Servers, realm: Realm, known: Mapping[str, str], *, timeout
     _allow_administrator(api, servers, realm)
     passwords = _users(api, realm, known)
     api.call("POST", f"/api/definitions/{realm.name}", _definitions())
-    wait_for("rabbitmq", lambda: _check_queues(api, realm), timeout_s=timeout_s)
+    wait_for("rabbitmq", lambda: _check_queues(api, servers, realm), timeout_s=timeout_s)
     return passwords
 
 
@@ -95,7 +96,7 @@ def _user(api: Api, name: str, password: str, *, tags: str) -> None:
     api.call("PUT", f"/api/users/{name}", {"password": password, "tags": tags})
 
 
-def _check_queues(api: Api, realm: Realm) -> None:
+def _check_queues(api: Api, servers: Servers, realm: Realm) -> None:
     """Every queue of the file is there, with these arguments and, where it is replicated, a leader."""
     found = {queue["name"]: queue for queue in api.call("GET", f"/api/queues/{realm.name}")}
     for queue in _definitions()["queues"]:
@@ -104,5 +105,24 @@ def _check_queues(api: Api, realm: Realm) -> None:
             raise BootstrapError(f"queue {queue['name']} is missing")
         if not queue["arguments"].items() <= there["arguments"].items():
             raise BootstrapError(f"queue {queue['name']} was declared with other arguments")
-        if there["type"] != "classic" and not there.get("leader"):
-            raise BootstrapError(f"queue {queue['name']} has no leader")
+        _check_leader(api, servers, realm, there)
+
+
+def _check_leader(api: Api, servers: Servers, realm: Realm, queue: dict[str, Any]) -> None:
+    """Raise BootstrapError when a replicated queue has no leader.
+
+    The statistics say it some seconds after a queue's or the broker's start. Until then the queue is asked
+    for what only a leader can do.
+    """
+    if queue["type"] == "classic" or queue.get("leader") or queue.get("online"):
+        return
+    if queue["type"] == "stream":
+        check_stream(_administrator_url(servers, realm), queue["name"])
+    else:
+        look = {"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}
+        api.call("POST", f"/api/queues/{realm.name}/{queue['name']}/get", look)
+
+
+def _administrator_url(servers: Servers, realm: Realm) -> str:
+    user, password = management_login(servers)
+    return url_for(servers.amqp_url, user=user, password=password, path=realm.name)

@@ -87,7 +87,7 @@ def _service_env(servers: Servers, realm: Realm, service: str, bus: Env, roles: 
     login = realm.login(service)
     return {
         "LATCHKEY_REALM": realm.name,
-        "LATCHKEY_LOG_LEVEL": "info",
+        "LATCHKEY_LOG_LEVEL": "INFO",
         _AMQP: url_for(servers.amqp_url, user=login, password=bus[service], path=realm.name),
         _POSTGRES: url_for(servers.postgres_url, user=login, password=roles[service], path=realm.name),
     }

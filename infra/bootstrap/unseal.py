@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _POLL_S = 0.2
 _WATCH_S = 2.0
@@ -61,20 +61,19 @@ def _call(addr: str, method: str, path: str, body: object = None) -> Any:
         return json.load(answer)
 
 
-def _watch(addr: str, keys_file: Path, *, pause_s: float = _POLL_S) -> None:
+def _watch(addr: str, keys_file: Path) -> NoReturn:
     """Unseal whenever needed, for ever: quick tries while it is down, slow looks while all is well."""
+    told = ""
     while True:
         try:
-            done = unseal(addr, keys_file)
+            news = "unsealed" if unseal(addr, keys_file) else told
+            pause_s = _WATCH_S
         except (OSError, ValueError) as error:
-            print(f"vault at {addr}: {error}", flush=True)
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 2, _WATCH_S)
-            continue
-        if done:
-            print(f"vault at {addr}: unsealed", flush=True)
-        pause_s = _POLL_S
-        time.sleep(_WATCH_S)
+            news, pause_s = str(error), _POLL_S
+        if news != told:
+            print(f"vault at {addr}: {news}", flush=True)
+            told = news
+        time.sleep(pause_s)
 
 
 def main() -> int:

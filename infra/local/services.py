@@ -1,0 +1,38 @@
+"""The four services, and the provider simulator, as parts."""
+
+import sys
+
+from infra.local.home import Home
+from infra.local.parts import Part
+from infra.local.wishes import Wishes
+from shared.kernel.names import API_EDGE, INFERENCE, SERVICES
+
+SIMULATOR = "simulator"
+
+
+def simulator_url(ports: dict[str, int]) -> str:
+    return f"http://127.0.0.1:{ports['simulator']}"
+
+
+def service_parts(home: Home, ports: dict[str, int], wishes: Wishes) -> list[Part]:
+    """Return the services' parts; the second worker is `inference-2`, and so on."""
+    workers = [INFERENCE, *(f"{INFERENCE}-{number}" for number in range(2, wishes.inference + 1))]
+    names = [name for service in SERVICES for name in (workers if service == INFERENCE else [service])]
+    parts = [_service(home, ports, wishes, name) for name in names]
+    return [*parts, _simulator(ports)] if wishes.simulator else parts
+
+
+def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str) -> Part:
+    service = name.partition("-")[0]
+    env_file = home.env_files / f"{service}.env"
+    env = {
+        "LATCHKEY_ENV_FILE": str(env_file),
+        **wishes.settings_for(service, simulator_url=simulator_url(ports)),
+    }
+    if service == API_EDGE:
+        env |= {"LATCHKEY_HTTP__HOST": "127.0.0.1", "LATCHKEY_HTTP__PORT": str(ports["edge"])}
+    return Part(name, (sys.executable, "-m", f"services.{service}.app"), env, reads=(env_file,))
+
+
+def _simulator(ports: dict[str, int]) -> Part:
+    return Part(SIMULATOR, (sys.executable, "-m", "infra.simulator", "--port", str(ports["simulator"])))
