@@ -1,13 +1,48 @@
-"""The servers of a native stack in a home of its own."""
+"""The servers of a native stack in a home of its own, run as its users run it: by its command."""
 
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from infra.bootstrap import Servers
+from infra.local.home import Home
+from infra.local.ports import ports
+from infra.local.servers import servers
 
 
 @asynccontextmanager
 async def native_servers() -> AsyncIterator[Servers]:
-    """RabbitMQ, OpenBao and Postgres on ports of their own."""
-    raise NotImplementedError
-    yield
+    """RabbitMQ, OpenBao and Postgres on ports of their own; nothing of them stays."""
+    async with native_home() as home:
+        yield servers(home, ports(home, running=True))
+
+
+@asynccontextmanager
+async def native_home() -> AsyncIterator[Home]:
+    """A running stack of servers only, with its process ids in `run/`."""
+    folder = Path(tempfile.mkdtemp(prefix="latchkey-test-"))
+    try:
+        await _stack(folder, "up", "--servers-only")
+        yield Home(folder)
+    finally:
+        await _stack(folder, "down")
+        shutil.rmtree(folder)
+
+
+async def _stack(folder: Path, *command: str) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "infra.local", *command),
+        env={**env, "LATCHKEY_HOME": str(folder)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the native stack did not go {command[0]}:\n{told.decode()}")
