@@ -15,7 +15,9 @@ from infra.bootstrap.envfiles import write_private
 from infra.local.errors import StackError
 from infra.local.home import Home
 from infra.local.parts import MARKER
+from infra.local.processes import processes
 
+SUPERVISOR = "supervisord"
 _START_S, _STOP_S, _POLL_S = 10, 60, 0.05
 _OURS = ("LATCHKEY_", "RABBITMQ_", "ERL_", "VAULT_", "BAO_", "PG", "SUPERVISOR_")
 _KEYS = ("_API_KEY", "_API_KEYS")
@@ -75,7 +77,7 @@ class Supervisor:
         """Start supervisord with these parts; it goes on after this process ends."""
         self._write(entries)
         env = {name: value for name, value in os.environ.items() if _may_inherit(name)}
-        env[MARKER] = f"supervisord@{self._home.path}"
+        env[MARKER] = f"{SUPERVISOR}@{self._home.path}"
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -115,7 +117,8 @@ class Supervisor:
 
     def shutdown(self) -> None:
         self._rpc.shutdown()
-        _until(lambda: not self.is_running(), _STOP_S, "supervisord did not end")
+        ended = lambda: all(process.part != SUPERVISOR for process in processes(self._home))  # noqa: E731
+        _until(ended, _STOP_S, "supervisord did not end")
 
     def states(self) -> list[ProcessState]:
         return [

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Make .venv from uv.lock on a machine that has only Python 3.11 or later. Run from the checkout's root.
+set -eu
+
+fail() { echo "latchkey: $1" >&2; exit 1; }
+
+fetch_uv() {
+    # --target keeps clear of the system's own packages, which PEP 668 machines insist on.
+    python3 -m pip --version >/dev/null 2>&1 || install_pip
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+        --upgrade --target .latchkey/uv uv >&2 || fail "pip could not fetch uv"
+}
+
+install_pip() {
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        apt-get -q update >/dev/null && apt-get -q -y install --no-install-recommends python3-pip >/dev/null
+    elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
+        sudo -n apt-get -q update >/dev/null &&
+            sudo -n apt-get -q -y install --no-install-recommends python3-pip >/dev/null
+    else
+        fail "neither uv nor pip is installed: install one of them, then run this again"
+    fi
+}
+
+command -v python3 >/dev/null || fail "python3 is missing: install Python 3.11 or later"
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or later is needed"
+
+uv=$(command -v uv || true)
+if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
+    uv=.latchkey/uv/bin/uv
+    [ -x "$uv" ] || { echo "fetching uv" >&2; fetch_uv; }
+fi
+
+echo "preparing .venv (the first time it fetches some 150 MB)" >&2
+# An environment that is there keeps its Python.
+[ -x .venv/bin/python ] || set -- --python "$(command -v python3)"
+UV_PROJECT_ENVIRONMENT=.venv "$uv" sync --frozen "$@"
