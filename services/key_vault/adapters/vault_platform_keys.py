@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from services.key_vault.domain.entry import is_sane_key
 from shared.kernel.errors import InvalidRequestError, NotFoundError, VaultUnavailableError
 from shared.kernel.names import KeyService
@@ -32,14 +34,25 @@ class VaultPlatformKeys:
 
 
 def _pool(service: KeyService, data: Mapping[str, Any]) -> tuple[SecretText, ...]:
-    """Return the keys in order, once each; what cannot be a key is reported and left out.
+    """Return the keys in order, once each; what cannot be a key is left out, and a pool without any told.
 
     Whitespace around a key is a newline from a file or a shell: it is no part of it.
     """
-    listed = data.get("api_keys") or []
-    found = [*(listed if isinstance(listed, list) else [listed]), data.get("api_key")]
+    found = [*_listed(data.get("api_keys")), data.get("api_key")]
     texts = [item.strip() for item in found if isinstance(item, str)]
     keys = tuple(key for key in map(SecretText, dict.fromkeys(texts)) if is_sane_key(key))
     if not keys:
         get_logger().warning("platform keys unreadable", key_service=service)
     return keys
+
+
+def _listed(value: object) -> list[object]:
+    """Return a list's items; `vault kv put … api_keys='["a", "b"]'` (or `a,b`) stores a string."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, str):
+        return []
+    try:
+        return _listed(orjson.loads(value))
+    except orjson.JSONDecodeError:
+        return list(value.split(","))

@@ -1,0 +1,107 @@
+"""What the platform's pool promises, held by the fake and by KV v2."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import hvac
+import pytest
+
+from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
+from services.key_vault.ports import PlatformKeys
+from shared.kernel.errors import VaultUnavailableError
+from shared.kernel.names import KEY_VAULT, KeyService
+from shared.kernel.secret import SecretText
+from shared.runtime.vault import VaultClient
+from tests.fakes.key_vault import InMemoryPlatformKeys
+from tests.realm import TestRealm
+
+pytestmark = pytest.mark.conformance
+
+Put = Callable[..., Awaitable[None]]
+
+
+def revealed(keys: tuple[SecretText, ...]) -> list[str]:
+    return [key.reveal() for key in keys]
+
+
+class PlatformKeysContract:
+    async def test_a_service_without_keys_has_an_empty_pool(self, platform_keys: PlatformKeys) -> None:
+        assert await platform_keys.keys(KeyService.XAI) == ()
+
+    async def test_keys_come_in_order(self, platform_keys: PlatformKeys, put: Put) -> None:
+        await put(KeyService.OPENAI, "sk-1", "sk-2", "sk-3")
+        assert revealed(await platform_keys.keys(KeyService.OPENAI)) == ["sk-1", "sk-2", "sk-3"]
+
+    async def test_a_change_holds_at_once(self, platform_keys: PlatformKeys, put: Put) -> None:
+        await put(KeyService.GROQ, "gsk-1")
+        assert revealed(await platform_keys.keys(KeyService.GROQ)) == ["gsk-1"]
+        await put(KeyService.GROQ, "gsk-2")
+        assert revealed(await platform_keys.keys(KeyService.GROQ)) == ["gsk-2"]
+
+
+class TestInMemoryPlatformKeys(PlatformKeysContract):
+    @pytest.fixture
+    def platform_keys(self) -> InMemoryPlatformKeys:
+        return InMemoryPlatformKeys()
+
+    @pytest.fixture
+    def put(self, platform_keys: InMemoryPlatformKeys) -> Put:
+        return platform_keys.put
+
+
+class TestVaultPlatformKeys(PlatformKeysContract):
+    @pytest.fixture
+    async def platform_keys(
+        self, realm: TestRealm, vault_for: Callable[[str], Awaitable[VaultClient]]
+    ) -> PlatformKeys:
+        return VaultPlatformKeys(await vault_for(KEY_VAULT), mount=realm.name)
+
+    @pytest.fixture
+    def kv(self, realm: TestRealm) -> Iterator[Any]:
+        admin = hvac.Client(realm.admin["VAULT_ADDR"], realm.admin["VAULT_TOKEN"])
+        yield admin.secrets.kv.v2
+        for service in (KeyService.OPENAI, KeyService.GROQ, KeyService.GEMINI):
+            path = f"platform/{service}"
+            admin.secrets.kv.v2.delete_metadata_and_all_versions(path, mount_point=realm.name)
+        admin.adapter.close()
+
+    @pytest.fixture
+    def put(self, realm: TestRealm, kv: Any) -> Put:
+        async def put(service: KeyService, *keys: str) -> None:
+            secret = {"api_keys": list(keys)} if len(keys) > 1 else {"api_key": keys[0]}
+            kv.create_or_update_secret(f"platform/{service}", secret, mount_point=realm.name)
+
+        return put
+
+    @pytest.mark.parametrize(
+        ("secret", "keys"),
+        [
+            ({"api_key": "AIza-1\n"}, ["AIza-1"]),
+            ({"api_keys": ["AIza-1", "AIza-2"], "api_key": "AIza-1"}, ["AIza-1", "AIza-2"]),
+            ({"api_keys": '["AIza-1", "AIza-2"]'}, ["AIza-1", "AIza-2"]),
+            ({"api_keys": "AIza-1, AIza-2\n"}, ["AIza-1", "AIza-2"]),
+            ({"api_keys": [1, None, "", "AIza 1", "AIza-2"]}, ["AIza-2"]),
+            ({"api_keys": {"a": "b"}, "api_key": 7}, []),
+            ({"api_keys": "[]"}, []),
+            ({"api_keys": "7"}, []),
+            ({"other": "AIza-1"}, []),
+        ],
+    )
+    async def test_what_ops_may_have_put_there(
+        self, platform_keys: PlatformKeys, kv: Any, realm: TestRealm, secret: dict[str, Any], keys: list[str]
+    ) -> None:
+        kv.create_or_update_secret("platform/gemini", secret, mount_point=realm.name)
+        assert revealed(await platform_keys.keys(KeyService.GEMINI)) == keys
+
+    async def test_a_deleted_secret_is_none(
+        self, platform_keys: PlatformKeys, put: Put, kv: Any, realm: TestRealm
+    ) -> None:
+        await put(KeyService.GEMINI, "AIza-1")
+        kv.delete_latest_version_of_secret("platform/gemini", mount_point=realm.name)
+        assert await platform_keys.keys(KeyService.GEMINI) == ()
+
+    async def test_vault_away_is_said_so(self) -> None:
+        client = VaultClient("http://127.0.0.1:9", "role", SecretText("secret"))
+        with pytest.raises(VaultUnavailableError):
+            await VaultPlatformKeys(client, mount="x").keys(KeyService.OPENAI)
+        await client.stop()
