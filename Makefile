@@ -40,3 +40,33 @@ restart: $(READY) ## Restart one part: SERVICE=inference
 token: $(READY) ## Mint an API token: USER=carol [ROLE=admin]
 	@.venv/bin/latchkey token --user $(if $(filter command%,$(origin USER)),$(USER),$(error say whose: make token USER=carol)) \
 	  $(if $(ROLE),--role $(ROLE))
+
+# --- tests ------------------------------------------------------------------------------------------------
+
+.PHONY: check test chaos bench
+check: $(READY) ## Lint, format, types, architecture
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+
+test: $(READY) ## All tests but the long ones [ARGS="tests/unit -k money"]
+	@$(RUN) pytest -m "not chaos and not bench" $(ARGS)
+
+chaos: $(READY) ## Kill servers under load; takes minutes
+	@$(RUN) pytest -m chaos $(ARGS)
+
+bench: $(READY) ## Print runs/s, latencies and CPU per run
+	@$(RUN) pytest -m bench -s $(ARGS)
+
+# --- docker compose ---------------------------------------------------------------------------------------
+
+.PHONY: compose-up compose-down compose-test
+compose-up: ## Start the whole stack in Docker
+	@docker compose up --detach --build --wait
+
+compose-down: ## Stop it; its volumes stay
+	@docker compose down
+
+compose-test: $(READY) ## Build, start, tell the demo's story on it, remove everything
+	@$(RUN) infra.docker.compose_test

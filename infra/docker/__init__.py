@@ -1,0 +1,1 @@
+"""The compose stack: its image, its first job and its test."""
