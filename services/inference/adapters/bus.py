@@ -1,0 +1,37 @@
+"""Billing, the waiting edge and the usage log, over the bus."""
+
+from services.inference.ports import Progress
+from shared.contracts.billing import AuthorizeRun, RunAuthorized
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import BusUnavailableError
+from shared.runtime.bus import Bus
+from shared.runtime.rpc import RpcClient
+
+
+class RpcRunAuthorizer:
+    def __init__(self, rpc: RpcClient) -> None:
+        self._rpc = rpc
+
+    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> None:
+        await self._rpc.call(ask, RunAuthorized, timeout_s=timeout_s)
+
+
+class BusUsageLog:
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def record(self, usage: UsageRecorded) -> None:
+        await self._bus.publish(usage, event_id=str(usage.usage_id), subject=str(usage.run_id))
+
+
+class BusAudience:
+    """When the bus is away the edge knows by itself: it has lost its connection too, or sees the gap."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def tell(self, progress: Progress, reply_to: str) -> None:
+        try:
+            await self._bus.relay(progress, reply_to)
+        except BusUnavailableError:
+            return

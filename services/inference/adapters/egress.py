@@ -1,0 +1,135 @@
+"""The guard on addresses that a caller gave: only https on 443, only to addresses of the public internet.
+
+A name is resolved once, every address of it is checked, and the connection goes to a checked address, so that
+no second answer of the DNS can lead elsewhere. Name and TLS server name stay what the caller gave.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, Final
+
+import httpcore2
+import httpx2
+
+from shared.kernel.errors import InvalidRequestError
+
+Address = IPv4Address | IPv6Address
+Resolver = Callable[[str], Awaitable[list[Address]]]
+
+_HTTPS_PORT: Final = 443
+_BODY_BYTES_MAX: Final = 32 * 1024 * 1024
+_PUBLIC_V6: Final = IPv6Network("2000::/3")
+# What `is_global` (Python 3.11) takes for public, or what leads elsewhere by its inside.
+_DENIED: Final = tuple(
+    ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # IETF protocol assignments
+        "192.88.99.0/24",  # 6to4 relays
+        "168.63.129.16/32",  # Azure's own host agent
+        "2001::/23",  # IETF protocol assignments, Teredo among them
+        "2002::/16",  # 6to4: holds an IPv4 address
+        "3fff::/20",  # documentation
+    )
+)
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is of the public internet, and nothing else by another name."""
+    if isinstance(address, IPv6Address) and (address not in _PUBLIC_V6 or address.scope_id is not None):
+        return False
+    if address.is_multicast or address.is_reserved or not address.is_global:
+        return False
+    return not any(address.version == network.version and address in network for network in _DENIED)
+
+
+def check_base_url(base_url: str) -> str:
+    """Return it without a slash at the end. Raises InvalidRequestError for what may not be called at all."""
+    try:
+        url = httpx2.URL(base_url)
+    except httpx2.InvalidURL:
+        raise InvalidRequestError("the base URL is not a URL") from None
+    if url.scheme != "https" or url.port not in {None, _HTTPS_PORT}:
+        raise InvalidRequestError("a base URL must be https, on port 443")
+    if not url.host or url.userinfo or url.query or url.fragment:
+        raise InvalidRequestError("a base URL is a host and a path, nothing else")
+    return str(url).rstrip("/")
+
+
+async def resolve(host: str) -> list[Address]:
+    """Return every address of a host. Raises OSError when it has none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, _HTTPS_PORT, type=socket.SOCK_STREAM)
+    return [ip_address(entry[4][0]) for entry in found]
+
+
+class PinningBackend(httpcore2.AsyncNetworkBackend):
+    """Connects to a checked address of the host, or not at all."""
+
+    def __init__(self, inner: httpcore2.AsyncNetworkBackend, resolver: Resolver = resolve) -> None:
+        self._inner = inner
+        self._resolve = resolver
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Raises InvalidRequestError for a forbidden address, httpcore's ConnectError or ConnectTimeout."""
+        addresses = await self._checked(host, port, timeout)
+        return await self._inner.connect_tcp(str(addresses[0]), port, timeout, local_address, socket_options)
+
+    async def _checked(self, host: str, port: int, timeout_s: float | None) -> list[Address]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                addresses = await self._resolve(host)
+        except TimeoutError:
+            raise httpcore2.ConnectTimeout from None
+        except OSError:
+            raise httpcore2.ConnectError from None
+        if not addresses or port != _HTTPS_PORT or not all(is_public(address) for address in addresses):
+            raise InvalidRequestError("this base URL may not be called")
+        return addresses
+
+
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """httpx2's transport on a pinning pool. Bodies come as they are, and only so long."""
+
+    def __init__(self, backend: httpcore2.AsyncNetworkBackend, limits: httpx2.Limits) -> None:
+        super().__init__(trust_env=False, limits=limits)
+        self._pool = httpcore2.AsyncConnectionPool(  # the one way in: httpx2 has no parameter for a backend
+            ssl_context=httpx2.create_ssl_context(trust_env=False),
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=backend,
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Raises httpx2.ReadError for a body that is encoded (it could unpack to any size)."""
+        response = await super().handle_async_request(request)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            await response.aclose()
+            raise httpx2.ReadError("an encoded body was not asked for", request=request)
+        response.stream = _Bounded(response.stream, request)
+        return response
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    def __init__(self, inner: Any, request: httpx2.Request) -> None:
+        self._inner = inner
+        self._request = request
+
+    async def __aiter__(self) -> Any:
+        left = _BODY_BYTES_MAX
+        async for part in self._inner:
+            left -= len(part)
+            if left < 0:
+                raise httpx2.ReadError("the body is too long", request=self._request)
+            yield part
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

@@ -1,0 +1,75 @@
+"""Keys from key_vault: asked for by RPC, sealed to this worker alone, opened here."""
+
+import time
+from typing import Final
+
+from services.inference.domain.attempt import KeyUsed
+from services.inference.ports import ResolvedKey
+from shared.contracts.keys import KeyResolved, ResolveKey, SealBinding
+from shared.contracts.runs import RunRequested
+from shared.kernel.errors import InternalError, InvalidRequestError
+from shared.kernel.names import KeyPolicy
+from shared.runtime.rpc import RpcClient
+from shared.runtime.sealing import KeyPair
+
+_ROTATE_S: Final = 3600.0
+
+
+class RpcKeyResolver:
+    """Holds this worker's key pair in memory. A new one every hour; a call keeps the one it began with."""
+
+    def __init__(self, rpc: RpcClient) -> None:
+        self._rpc = rpc
+        self._pair = KeyPair.generate()
+        self._born_at = time.monotonic()
+
+    async def resolve(
+        self, request: RunRequested, attempt: int, *, excluding: tuple[str, ...], timeout_s: float
+    ) -> ResolvedKey:
+        pair = self._current_pair()
+        query = ResolveKey(
+            run_id=request.run_id,
+            attempt=attempt,
+            user_id=request.user_id,
+            flow=request.flow,
+            policy=request.policy,
+            provider=request.provider,
+            request_key=request.request_key,
+            worker_public_key=pair.public_key,
+            excluding=excluding,
+        )
+        answer = await self._rpc.call(query, KeyResolved, timeout_s=timeout_s)
+        _check_policy(query, answer)
+        return _open(pair, query, answer)
+
+    def _current_pair(self) -> KeyPair:
+        if time.monotonic() - self._born_at > _ROTATE_S:
+            self._pair, self._born_at = KeyPair.generate(), time.monotonic()
+        return self._pair
+
+
+def _check_policy(query: ResolveKey, answer: KeyResolved) -> None:
+    """What key_vault guarantees, held here once more. Raises InternalError."""
+    if query.policy is KeyPolicy.USER_KEY_REQUIRED and not answer.source.is_byok:
+        raise InternalError("a platform key was offered where only the user's may be used")
+    if answer.base_url is not None and not answer.source.is_byok:
+        raise InternalError("a platform key was offered for a caller's address")
+
+
+def _open(pair: KeyPair, query: ResolveKey, answer: KeyResolved) -> ResolvedKey:
+    binding = SealBinding(
+        purpose="resolve",
+        run_id=query.run_id,
+        attempt=query.attempt,
+        user_id=query.user_id,
+        credential_id=answer.credential_id,
+        service=answer.service,
+        base_url=answer.base_url,
+        expires_at=answer.sealed.expires_at,
+    )
+    try:
+        secret = pair.open(answer.sealed, binding)
+    except InvalidRequestError as error:
+        raise InternalError(error.message) from None
+    used = KeyUsed(answer.source, answer.credential_id, answer.service, answer.consent_id)
+    return ResolvedKey(secret, used, answer.base_url)

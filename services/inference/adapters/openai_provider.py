@@ -1,0 +1,171 @@
+"""Providers through the openai SDK: its transport, timeouts and errors, without its response models.
+
+A key goes with each request as a header; the SDK's clients hold none, so no two users' keys can be mixed up.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+import httpx2
+import openai
+import orjson
+from openai import AsyncOpenAI, AsyncStream
+
+from services.inference.adapters.egress import check_base_url
+from services.inference.adapters.provider_errors import provider_errors
+from services.inference.domain.answers import generated_chars, is_answer, is_finished, refusal_in, usage_in
+from services.inference.domain.failures import error_of
+from services.inference.domain.providers import ProviderSpec, request_body
+from services.inference.ports import Piece, ProviderCall
+from shared.kernel.errors import InvalidRequestError, ProviderError
+from shared.kernel.names import KeyService
+
+CONNECT_TIMEOUT_S: Final = 5.0
+_WRITE_TIMEOUT_S: Final = 30.0
+_ANSWER_BYTES_MAX: Final = 12 * 1024 * 1024
+_EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
+_DRAIN_S: Final = 0.2
+_DONE: Final = "[DONE]"
+_REDACTED: Final = "[redacted]"
+
+
+class OpenAIProvider:
+    """`configured` calls our own addresses; `guarded` a caller's, behind the egress guard."""
+
+    def __init__(
+        self,
+        specs: Mapping[KeyService, ProviderSpec],
+        *,
+        configured: httpx2.AsyncClient,
+        guarded: httpx2.AsyncClient,
+        idle_timeout_s: float,
+    ) -> None:
+        self._specs = specs
+        self._configured = _sdk(configured)
+        self._guarded = _sdk(guarded)
+        self._idle_timeout_s = idle_timeout_s
+
+    async def complete(self, call: ProviderCall) -> Piece:
+        with provider_errors(call):
+            async with self._post(call, stream=False) as response:
+                body = await response.aread()
+            return _whole(call, body)
+
+    async def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
+        with provider_errors(call):
+            async with self._post(call, stream=True) as response:
+                finished = False
+                events = aiter(httpx2.EventSource(response, _EVENT_BYTES_MAX))
+                async for event in events:
+                    if event.data.startswith(_DONE):
+                        await _drain(events)
+                        return
+                    chunk = _parsed(call, event.data)
+                    finished = finished or is_finished(chunk)
+                    yield _piece(call, event.data, chunk)
+                if not finished:
+                    raise ProviderError("the answer was cut short", service=call.key.used.service)
+
+    @asynccontextmanager
+    async def _post(self, call: ProviderCall, *, stream: bool) -> AsyncIterator[httpx2.Response]:
+        spec = self._specs[call.key.used.service]
+        client, base_url = self._target(call, spec)
+        body = request_body(spec, call.model, call.body, stream=stream, ceiling=call.completion_ceiling)
+        response = await client.post(
+            f"{base_url}/chat/completions",
+            cast_to=httpx2.Response,
+            content=orjson.dumps(body),
+            options={"headers": _headers(call, spec, stream=stream), "timeout": self._timeout(stream=stream)},
+            stream=True,
+            stream_cls=AsyncStream[object],
+        )
+        try:
+            yield cast("httpx2.Response", response)
+        finally:
+            await response.aclose()
+
+    def _target(self, call: ProviderCall, spec: ProviderSpec) -> tuple[AsyncOpenAI, str]:
+        if call.key.base_url is not None:
+            return self._guarded, check_base_url(call.key.base_url)
+        if spec.base_url is None:
+            raise InvalidRequestError(f"{spec.service} needs a base URL", service=spec.service)
+        return self._configured, spec.base_url.rstrip("/")
+
+    def _timeout(self, *, stream: bool) -> httpx2.Timeout:
+        """A whole answer may take until the run's deadline; a stream may not pause for long."""
+        return httpx2.Timeout(
+            connect=CONNECT_TIMEOUT_S,
+            read=self._idle_timeout_s if stream else None,
+            write=_WRITE_TIMEOUT_S,
+            pool=CONNECT_TIMEOUT_S,
+        )
+
+
+def _sdk(http_client: httpx2.AsyncClient) -> AsyncOpenAI:
+    """An SDK client without a key, that follows nothing and tries nothing twice."""
+    return AsyncOpenAI(
+        api_key="none",
+        base_url="https://unset.invalid/v1",
+        max_retries=0,
+        http_client=http_client,
+    )
+
+
+def _headers(call: ProviderCall, spec: ProviderSpec, *, stream: bool) -> dict[str, Any]:
+    return {
+        "Authorization": openai.Omit(),
+        "OpenAI-Organization": openai.Omit(),  # the SDK takes both from its environment
+        "OpenAI-Project": openai.Omit(),
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream" if stream else "application/json",
+        "Accept-Encoding": "identity",
+        spec.auth_header: spec.auth_prefix + call.key.secret.reveal(),
+    }
+
+
+async def _drain(events: AsyncIterator[object]) -> None:
+    """Read to the end, so that the connection can be used again; one that never ends is not waited for."""
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in events:
+                pass
+    except (TimeoutError, httpx2.HTTPError):
+        return
+
+
+def _whole(call: ProviderCall, body: bytes) -> Piece:
+    if len(body) > _ANSWER_BYTES_MAX:
+        raise ProviderError("the answer is too long", service=call.key.used.service)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise _not_an_answer(call) from None
+    return _piece(call, text, _parsed(call, text))
+
+
+def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
+    """Raise the provider's error when that is what came, ProviderError for what is no answer."""
+    used = call.key.used
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise _not_an_answer(call) from None
+    if (refusal := refusal_in(body)) is not None:
+        raise error_of(refusal, used.service, used.source)
+    if not isinstance(body, dict) or not is_answer(body):
+        raise _not_an_answer(call)
+    return body
+
+
+def _piece(call: ProviderCall, text: str, body: dict[str, Any]) -> Piece:
+    secret = call.key.secret.reveal()
+    if secret in text:
+        text = text.replace(secret, _REDACTED)
+    return Piece(text, generated_chars(body), usage_in(body))
+
+
+def _not_an_answer(call: ProviderCall) -> ProviderError:
+    service = call.key.used.service
+    return ProviderError(f"{service} did not answer with a completion", service=service)

@@ -1,0 +1,135 @@
+"""Attempts in Postgres."""
+
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from services.inference.domain.attempt import Attempt, KeyUsed
+from services.inference.ports import StoredAttempt
+from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunRequested
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.names import KeyService, KeySource
+from shared.runtime.postgres import database_errors
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+_CLAIM: Final = """
+    insert into attempts (run_id, attempt, usage_id, worker, user_id, flow, policy, provider, model, stream,
+                          claimed_at, key_source, credential_id, consent_id, service)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    on conflict (run_id, attempt) do nothing
+"""
+_NOTE_KEY: Final = """
+    update attempts set key_source = $3, credential_id = $4, consent_id = $5, service = $6
+    where run_id = $1 and attempt = $2 and outcome is null
+"""
+_FINISH: Final = """
+    update attempts set outcome = $3, usage = $4, error = $5, ended_at = $6
+    where run_id = $1 and attempt = $2 and outcome is null
+"""
+_OF_RUN: Final = """
+    select a.run_id, a.attempt, a.usage_id, a.worker, a.claimed_at, a.key_source, a.credential_id,
+           a.consent_id, a.service, a.usage, a.error,
+           coalesce(clock_timestamp() - w.seen_at > make_interval(secs => $2), true) as stale
+    from attempts a left join workers w using (worker)
+    where a.run_id = $1
+    order by a.attempt
+"""
+_BEAT: Final = """
+    insert into workers (worker, seen_at) values ($1, clock_timestamp())
+    on conflict (worker) do update set seen_at = excluded.seen_at
+"""
+_FORGET: Final = "delete from workers where seen_at < clock_timestamp() - interval '1 day'"
+
+
+class PostgresAttemptStore:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
+        return await self._changed(
+            _CLAIM,
+            attempt.run_id,
+            attempt.number,
+            attempt.usage_id,
+            attempt.worker,
+            request.user_id,
+            request.flow,
+            request.policy,
+            request.provider,
+            request.model,
+            request.stream,
+            attempt.claimed_at,
+            *_key_columns(attempt.key),
+        )
+
+    async def note_key(self, attempt: Attempt) -> bool:
+        return await self._changed(_NOTE_KEY, attempt.run_id, attempt.number, *_key_columns(attempt.key))
+
+    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
+        return await self._changed(
+            _FINISH,
+            usage.run_id,
+            usage.attempt,
+            usage.outcome,
+            usage.model_dump_json(),
+            error.model_dump_json() if error else None,
+            usage.finished_at,
+        )
+
+    async def attempts(self, run_id: UUID, *, stale_after_s: float) -> tuple[StoredAttempt, ...]:
+        with database_errors():
+            rows = await self._pool.fetch(_OF_RUN, run_id, stale_after_s)
+        return tuple(_stored(row) for row in rows)
+
+    async def beat(self, worker: str) -> None:
+        with database_errors():
+            await self._pool.execute(_BEAT, worker)
+
+    async def forget_the_long_lost(self) -> None:
+        """Delete the signs of life of workers gone for a day."""
+        with database_errors():
+            await self._pool.execute(_FORGET)
+
+    async def _changed(self, statement: str, *values: object) -> bool:
+        """Return whether a row was changed: the last word of Postgres's command tag is their number."""
+        with database_errors():
+            tag = await self._pool.execute(statement, *values)
+        return not tag.endswith(" 0")
+
+
+def _key_columns(key: KeyUsed | None) -> tuple[str | None, ...]:
+    if key is None:
+        return None, None, None, None
+    return key.source, key.credential_id, key.consent_id, key.service
+
+
+def _key(row: "asyncpg.Record") -> KeyUsed | None:
+    if row["key_source"] is None:
+        return None
+    return KeyUsed(
+        source=KeySource(row["key_source"]),
+        credential_id=row["credential_id"],
+        service=KeyService(row["service"]),
+        consent_id=row["consent_id"],
+    )
+
+
+def _stored(row: "asyncpg.Record") -> StoredAttempt:
+    attempt = Attempt(
+        run_id=row["run_id"],
+        number=row["attempt"],
+        usage_id=row["usage_id"],
+        worker=row["worker"],
+        claimed_at=row["claimed_at"],
+        key=_key(row),
+    )
+    usage: Any = row["usage"]
+    return StoredAttempt(
+        attempt=attempt,
+        stale=row["stale"],
+        usage=UsageRecorded.model_validate_json(usage) if usage else None,
+        error=ErrorBody.model_validate_json(row["error"]) if row["error"] else None,
+    )

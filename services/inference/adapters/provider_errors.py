@@ -1,0 +1,83 @@
+"""What the SDK and the network raise, as our errors. Nothing of theirs goes further: it may hold a key."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx2
+import openai
+import orjson
+
+from services.inference.domain.failures import Refusal, error_of, refusal_words
+from services.inference.ports import ProviderCall
+from shared.kernel.errors import InternalError, PlatformError, ProviderError, ProviderTimeoutError
+from shared.runtime.logs import get_logger, redact, redacting
+
+
+@contextmanager
+def provider_errors(call: ProviderCall) -> Iterator[None]:
+    """Mask the key in every log line, and raise only PlatformErrors, without a cause."""
+    with redacting(call.key.secret):
+        try:
+            yield
+        except PlatformError:
+            raise
+        except openai.APIStatusError as error:
+            raise _refused(error.response, call) from None
+        except (openai.APITimeoutError, httpx2.TimeoutException):
+            service = call.key.used.service
+            raise ProviderTimeoutError(f"{service} did not answer in time", service=service) from None
+        except (openai.APIConnectionError, httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+            service = call.key.used.service
+            get_logger().warning("provider connection failed", reason=type(error).__name__)
+            raise ProviderError(f"the connection to {service} failed", service=service) from None
+        except Exception:  # noqa: BLE001 - whatever a library wrote into it may hold the key
+            get_logger().exception("provider call failed")
+            raise InternalError from None
+
+
+def _refused(response: httpx2.Response, call: ProviderCall) -> PlatformError:
+    used = call.key.used
+    words, message = refusal_words(_json(response))
+    get_logger().info("provider refused", status=response.status_code, key_source=used.source)
+    return error_of(
+        Refusal(response.status_code, words, _safe(message, call), _retry_after_s(response)),
+        used.service,
+        used.source,
+    )
+
+
+def _safe(message: str, call: ProviderCall) -> str:
+    """Return the provider's words without any key; all of them go when the key is still in there."""
+    secret = call.key.secret.reveal()
+    text = redact(message.replace(secret, "[redacted]"))
+    return "" if secret in text else text
+
+
+def _json(response: httpx2.Response) -> object:
+    try:
+        body: object = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return None
+    return body
+
+
+def _retry_after_s(response: httpx2.Response) -> float | None:
+    """Read `Retry-After` (RFC 9110 §10.2.3), seconds or a date, and OpenAI's `retry-after-ms`."""
+    if (milliseconds := _number(response.headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    value = response.headers.get("retry-after")
+    if value is None or (seconds := _number(value)) is not None:
+        return None if value is None else seconds
+    try:
+        return (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        return float(value) if value is not None else None
+    except ValueError:
+        return None

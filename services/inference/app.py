@@ -1,0 +1,207 @@
+"""The inference service: wiring and life. `python -m services.inference.app`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+import httpcore2
+import httpx2
+
+from services.inference.adapters.bus import BusAudience, BusUsageLog, RpcRunAuthorizer
+from services.inference.adapters.egress import GuardedTransport, PinningBackend
+from services.inference.adapters.key_vault import RpcKeyResolver
+from services.inference.adapters.openai_provider import OpenAIProvider
+from services.inference.adapters.postgres import PostgresAttemptStore
+from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.handlers import Handlers
+from services.inference.ports import (
+    AttemptStore,
+    Audience,
+    Clock,
+    KeyResolver,
+    Provider,
+    RunAuthorizer,
+    UsageLog,
+)
+from services.inference.settings import InferenceSettings
+from services.inference.use_cases.end_attempt import EndAttempt
+from services.inference.use_cases.heart import Heart
+from services.inference.use_cases.in_flight import InFlight
+from services.inference.use_cases.limits import Limits
+from services.inference.use_cases.recover_run import RecoverRun
+from services.inference.use_cases.run_inference import RunInference
+from services.inference.use_cases.try_attempt import TryAttempt
+from shared.contracts.topology import INFERENCE_RUNS
+from shared.kernel.errors import DatabaseUnavailableError
+from shared.kernel.ids import new_id
+from shared.kernel.names import INFERENCE
+from shared.runtime.bus import Bus
+from shared.runtime.logs import configure_logging, get_logger
+from shared.runtime.postgres import create_pool
+from shared.runtime.process import harden, run
+
+_BEAT_S: Final = 2.0
+_INTERRUPTED_S: Final = 5.0
+"""How long interrupted runs get to write down their ends."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the service stands on: the real parts, or a test's."""
+
+    store: AttemptStore
+    resolver: KeyResolver
+    authorizer: RunAuthorizer
+    provider: Provider
+    usage_log: UsageLog
+    audience: Audience
+    worker: str
+    limits: Limits
+    now: Clock = lambda: datetime.now(UTC)
+
+
+class Inference:
+    """The wired service."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.heart = Heart(parts.store, parts.worker)
+        self.in_flight = InFlight()
+        end = EndAttempt(store=parts.store, usage_log=parts.usage_log, limits=parts.limits, now=parts.now)
+        self.run_inference = RunInference(
+            store=parts.store,
+            audience=parts.audience,
+            try_attempt=TryAttempt(
+                resolver=parts.resolver,
+                authorizer=parts.authorizer,
+                provider=parts.provider,
+                store=parts.store,
+                limits=parts.limits,
+            ),
+            end=end,
+            recover=RecoverRun(
+                store=parts.store,
+                usage_log=parts.usage_log,
+                end=end,
+                heart=self.heart,
+                in_flight=self.in_flight,
+                limits=parts.limits,
+                now=parts.now,
+            ),
+            in_flight=self.in_flight,
+            worker=parts.worker,
+            limits=parts.limits,
+            now=parts.now,
+        )
+        self.handlers = Handlers(self.run_inference, self.in_flight)
+
+
+@asynccontextmanager
+async def serving(settings: InferenceSettings) -> AsyncIterator[Inference]:
+    """Serve runs while in the context; at its end, those in flight get `shutdown_grace_s` to finish."""
+    pool = await create_pool(settings.postgres_url, command_timeout_s=5)
+    bus = Bus(
+        settings.amqp_url,
+        service=INFERENCE,
+        instance=settings.instance,
+        realm=settings.realm,
+        graceful_s=settings.shutdown_grace_s + _INTERRUPTED_S,
+    )
+    async with pool, _http_clients(settings.concurrency) as (configured, guarded):
+        provider = OpenAIProvider(
+            load_providers(settings.base_urls),
+            configured=configured,
+            guarded=guarded,
+            idle_timeout_s=settings.provider_idle_timeout_s,
+        )
+        service = Inference(_parts(settings, bus, pool, provider))
+        bus.subscribe(INFERENCE_RUNS, service.handlers.on_run_requested, prefetch=settings.concurrency)
+        bus.on_control(service.handlers.on_control)
+        async with _beating(service.heart):
+            await bus.start()
+            try:
+                yield service
+            finally:
+                await _wind_down(service, bus, settings.shutdown_grace_s)
+                await bus.stop()
+
+
+def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", provider: Provider) -> Parts:
+    return Parts(
+        store=PostgresAttemptStore(pool),
+        resolver=RpcKeyResolver(bus.rpc),
+        authorizer=RpcRunAuthorizer(bus.rpc),
+        provider=provider,
+        usage_log=BusUsageLog(bus),
+        audience=BusAudience(bus),
+        worker=f"{settings.instance}-{new_id().hex[-8:]}",
+        limits=Limits(completion_tokens_ceiling=settings.max_tokens_ceiling),
+    )
+
+
+@asynccontextmanager
+async def _http_clients(concurrency: int) -> AsyncIterator[tuple[httpx2.AsyncClient, httpx2.AsyncClient]]:
+    """Two clients that follow nothing and heed no proxy: one for our addresses, one for callers'."""
+    limits = httpx2.Limits(max_connections=2 * concurrency, max_keepalive_connections=concurrency)
+    transport = GuardedTransport(PinningBackend(httpcore2.AnyIOBackend()), limits)
+    async with (
+        httpx2.AsyncClient(trust_env=False, follow_redirects=False, limits=limits) as configured,
+        httpx2.AsyncClient(trust_env=False, follow_redirects=False, transport=transport) as guarded,
+    ):
+        yield configured, guarded
+
+
+@asynccontextmanager
+async def _beating(heart: Heart) -> AsyncIterator[None]:
+    """Beat once before anything is claimed, and on until the end."""
+    await _first_beat(heart)
+    beats = asyncio.create_task(_beat_on(heart))
+    try:
+        yield
+    finally:
+        beats.cancel()
+
+
+async def _first_beat(heart: Heart) -> None:
+    while not await _beat(heart):  # noqa: ASYNC110 - it is the beat that is tried again
+        await asyncio.sleep(_BEAT_S)
+
+
+async def _beat_on(heart: Heart) -> None:
+    while True:
+        await asyncio.sleep(_BEAT_S)
+        await _beat(heart)
+
+
+async def _beat(heart: Heart) -> bool:
+    try:
+        await heart.beat()
+    except DatabaseUnavailableError:
+        get_logger().warning("could not tell that this worker lives: no database")
+        return False
+    return True
+
+
+async def _wind_down(service: Inference, bus: Bus, grace_s: float) -> None:
+    """Take no more; what still runs after `grace_s` ends as interrupted, written down and told."""
+    service.in_flight.close()
+    get_logger().info("closing", runs=len(service.in_flight))
+    late = asyncio.get_running_loop().call_later(grace_s, service.in_flight.interrupt)
+    await bus.drain()
+    late.cancel()
+
+
+async def main() -> None:
+    harden()
+    settings = InferenceSettings.load()
+    configure_logging(INFERENCE, settings.log_level)
+    async with serving(settings):
+        get_logger().info("ready", instance=settings.instance)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    run(main)

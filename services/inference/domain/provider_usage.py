@@ -1,0 +1,58 @@
+"""Reading a provider's `usage` object: OpenAI's fields, and where others differ."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from shared.contracts.usage import TokenCounts
+from shared.kernel.names import TokensSource
+
+
+def measured_tokens(usage: dict[str, Any]) -> TokenCounts | None:
+    """Return the counts of a usage object, None when it does not hold them.
+
+    Some providers (xAI, Gemini) leave reasoning out of `completion_tokens` and in the total: the total wins.
+    """
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    if prompt is None or completion is None:
+        return None
+    completion = max(completion, (_count(usage, "total_tokens") or 0) - prompt)
+    cached = _count(_details(usage, "prompt_tokens_details"), "cached_tokens") or 0
+    reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens") or 0
+    return TokenCounts(
+        prompt=prompt,
+        completion=completion,
+        cached=min(cached, prompt),
+        reasoning=min(reasoning, completion),
+        source=TokensSource.MEASURED,
+    )
+
+
+def provider_cost_usd(usage: dict[str, Any]) -> str | None:
+    """Return what the provider says the call cost, as a plain decimal.
+
+    OpenRouter reports 0 for a key of one's own with the upstream provider; the figure is then in the details.
+    """
+    upstream = _usd(_details(usage, "cost_details").get("upstream_inference_cost"))
+    cost = _usd(usage.get("cost"))
+    found = upstream if upstream is not None and not cost else cost
+    return None if found is None else f"{found:f}"
+
+
+def _count(usage: dict[str, Any], name: str) -> int | None:
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
+    details = usage.get(name)
+    return details if isinstance(details, dict) else {}
+
+
+def _usd(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount >= 0 else None

@@ -1,0 +1,50 @@
+"""A provider as data: where it is, how it wants its key, its models' names and its limits spelled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from services.inference.domain.estimates import completion_limit
+from shared.kernel.names import KeyService
+
+ModelSpelling = Literal["bare", "prefixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """`models`: "bare" wants `gpt-4o`, "prefixed" wants `openai/gpt-4o`, with `prefixes` for other names.
+
+    `limit_parameter` is what it calls the most tokens of a completion; `extra_body` goes with every call.
+    """
+
+    service: KeyService
+    base_url: str | None = None
+    models: ModelSpelling = "bare"
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    limit_parameter: str = "max_completion_tokens"
+    auth_header: str = "Authorization"
+    auth_prefix: str = "Bearer "
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    def model_name(self, model: str) -> str:
+        """Spell `provider/model` as this service wants it."""
+        prefix, _, name = model.partition("/")
+        if not name:
+            return model
+        if self.models == "bare":
+            return name
+        if prefix == self.service:  # "openrouter/openai/gpt-4o"; "openrouter/auto" is a model's whole name
+            return name if "/" in name else model
+        return f"{self.prefixes.get(prefix, prefix)}/{name}"
+
+
+def request_body(
+    spec: ProviderSpec, model: str, body: Mapping[str, Any], *, stream: bool, ceiling: int | None
+) -> dict[str, Any]:
+    """Return the client's parameters as this provider is to get them; a stream always tells its usage."""
+    sent = {**body, **spec.extra_body, "model": spec.model_name(model)}
+    if stream:
+        sent |= {"stream": True, "stream_options": {"include_usage": True}}
+    if ceiling is not None and completion_limit(sent) is None:
+        sent[spec.limit_parameter] = ceiling
+    return sent

@@ -1,0 +1,51 @@
+"""Messages in: a run to do, a run to stop."""
+
+import time
+
+from services.inference.use_cases.in_flight import InFlight
+from services.inference.use_cases.run_inference import Report, RunInference
+from shared.contracts.runs import CancelRun, RunRequested
+from shared.kernel.names import API_EDGE
+from shared.runtime.delivery import Delivery
+from shared.runtime.logs import bound, get_logger
+
+
+class Handlers:
+    def __init__(self, run_inference: RunInference, in_flight: InFlight) -> None:
+        self._run_inference = run_inference
+        self._in_flight = in_flight
+
+    async def on_run_requested(self, delivery: Delivery) -> None:
+        """Returns when the run has ended and its usage is published; raises when it must come back."""
+        request = delivery.read(RunRequested, senders=(API_EDGE,))
+        began = time.perf_counter()
+        with bound(run_id=request.run_id, user_id=request.user_id):
+            report = await self._run_inference(request)
+            _log(request, report, time.perf_counter() - began)
+
+    async def on_control(self, delivery: Delivery) -> None:
+        """Only cancels come this way; they are for every worker, and one has the run."""
+        if delivery.envelope.type != CancelRun.event_type():
+            return
+        cancel = delivery.read(CancelRun, senders=(API_EDGE,))
+        if self._in_flight.cancel(cancel.run_id):
+            get_logger().info("run cancelled", run_id=str(cancel.run_id))
+
+
+def _log(request: RunRequested, report: Report | None, elapsed_s: float) -> None:
+    if report is None:
+        get_logger().info("run was over before")
+        return
+    attempt, ending = report.attempt, report.ending
+    get_logger().info(
+        "run ended",
+        outcome=ending.outcome,
+        code=ending.error.code if ending.error else "ok",
+        attempt=attempt.number,
+        provider=request.provider,
+        model=request.model,
+        key_source=attempt.key.source if attempt.key else None,
+        called=attempt.key.service if attempt.key else None,
+        first_token_ms=ending.first_token_ms,
+        ms=round(elapsed_s * 1000, 1),
+    )

@@ -1,0 +1,119 @@
+"""What inference needs of the world."""
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from services.inference.domain.attempt import Attempt, KeyUsed
+from shared.contracts.billing import AuthorizeRun
+from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.secret import SecretText
+
+Clock = Callable[[], datetime]
+Progress = RunStarted | RunChunk | RunCompleted | RunFailed
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedKey:
+    """A key, opened. `base_url` is the caller's own, None for the service's configured address."""
+
+    secret: SecretText
+    used: KeyUsed
+    base_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCall:
+    """One call. `completion_ceiling`: sent as the limit when the body has none; None leaves it out."""
+
+    key: ResolvedKey
+    model: str
+    body: dict[str, Any] = field(repr=False)
+    completion_ceiling: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of an answer as its JSON text: a whole `chat.completion` or one chunk.
+
+    `chars` of generated text are in it; `usage` is the provider's usage object.
+    """
+
+    text: str
+    chars: int
+    usage: dict[str, Any] | None
+
+
+class Provider(Protocol):
+    """Calls a provider once, never again by itself.
+
+    Raises the errors of DESIGN §9 (`user_api_key_invalid`, `provider_error`, …); no error text holds the key.
+    """
+
+    async def complete(self, call: ProviderCall) -> Piece: ...
+
+    def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]: ...
+
+
+class KeyResolver(Protocol):
+    async def resolve(
+        self, request: RunRequested, attempt: int, *, excluding: tuple[str, ...], timeout_s: float
+    ) -> ResolvedKey:
+        """Return the key of one attempt. Raises what key_vault refuses with, or `service_unavailable`."""
+        ...
+
+
+class RunAuthorizer(Protocol):
+    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> None:
+        """Have the worst case held. Raises `insufficient_credits`, `price_unknown`, `service_unavailable`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAttempt:
+    """An attempt as recorded. `usage` is there once it has ended; `stale`: its worker's heart stopped."""
+
+    attempt: Attempt
+    stale: bool
+    usage: UsageRecorded | None = None
+    error: ErrorBody | None = None
+
+
+class AttemptStore(Protocol):
+    """The claims and endings of attempts. Raises `database_unavailable`."""
+
+    async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
+        """Take an attempt; False when it was taken before."""
+        ...
+
+    async def note_key(self, attempt: Attempt) -> bool:
+        """Write down the key before it is used; False when the attempt has been ended by somebody else."""
+        ...
+
+    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
+        """End an attempt, once and for all; False when it had ended before. `error` ended the run."""
+        ...
+
+    async def attempts(self, run_id: UUID, *, stale_after_s: float) -> tuple[StoredAttempt, ...]:
+        """Return a run's attempts in order."""
+        ...
+
+    async def beat(self, worker: str) -> None:
+        """Tell that a worker lives."""
+        ...
+
+
+class UsageLog(Protocol):
+    async def record(self, usage: UsageRecorded) -> None:
+        """Publish, confirmed. Raises `bus_unavailable`."""
+        ...
+
+
+class Audience(Protocol):
+    async def tell(self, progress: Progress, reply_to: str) -> None:
+        """Tell whoever waits for a run; when nobody can be told, nothing happens."""
+        ...

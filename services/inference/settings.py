@@ -1,0 +1,26 @@
+"""The settings of inference, from `LATCHKEY_…`."""
+
+from pydantic import BaseModel, Field
+
+from shared.kernel.names import KeyService
+from shared.runtime.settings import ServiceSettings
+
+
+class ProviderOverride(BaseModel):
+    """`LATCHKEY_PROVIDERS__OPENAI__BASE_URL=…`: trusted, exempt from the egress guard."""
+
+    base_url: str = Field(pattern=r"^https?://\S+$")
+
+
+class InferenceSettings(ServiceSettings):
+    """Seconds, where a name ends in `_s`. `concurrency`: runs at once in this process."""
+
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    max_tokens_ceiling: int = Field(default=4096, ge=1)
+    provider_idle_timeout_s: float = Field(default=60, gt=0)
+    shutdown_grace_s: float = Field(default=20, ge=0)
+    providers: dict[KeyService, ProviderOverride] = Field(default_factory=dict)
+
+    @property
+    def base_urls(self) -> dict[KeyService, str]:
+        return {service: override.base_url for service, override in self.providers.items()}

@@ -1,0 +1,68 @@
+"""The runs this worker has right now, and the cancels that came before their runs."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from uuid import UUID
+
+from services.inference.use_cases.run import Run, Stop
+from shared.kernel.errors import ServiceUnavailableError
+from shared.kernel.names import INFERENCE
+
+_CANCELS_KEPT: Final = 10_000
+
+
+class InFlight:
+    """A run is here at most once: a second delivery of it waits for the first."""
+
+    def __init__(self) -> None:
+        self._runs: dict[UUID, Run] = {}
+        self._cancelled: OrderedDict[UUID, None] = OrderedDict()
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    async def wait_for(self, run_id: UUID) -> None:
+        """Return once no other delivery of this run is at work here."""
+        while (run := self._runs.get(run_id)) is not None:
+            await run.done.wait()
+
+    @contextmanager
+    def enter(self, run: Run) -> Iterator[None]:
+        """Raise ServiceUnavailableError when this worker is closing: the run goes to another."""
+        self.check_open()
+        run_id = run.request.run_id
+        if run_id in self._cancelled:
+            run.stop(Stop.CANCELLED)
+        self._runs[run_id] = run
+        try:
+            yield
+        finally:
+            del self._runs[run_id]
+            run.done.set()
+
+    def check_open(self) -> None:
+        if self._closing:
+            raise ServiceUnavailableError("this worker is closing", service=INFERENCE)
+
+    def cancel(self, run_id: UUID) -> bool:
+        """Stop a run; remembered in case the run comes later. Return whether it is here."""
+        if (run := self._runs.get(run_id)) is not None:
+            run.stop(Stop.CANCELLED)
+            return True
+        self._cancelled[run_id] = None
+        if len(self._cancelled) > _CANCELS_KEPT:
+            self._cancelled.popitem(last=False)
+        return False
+
+    def close(self) -> None:
+        """Take no more runs."""
+        self._closing = True
+
+    def interrupt(self) -> int:
+        """Stop what still runs; return how many."""
+        for run in self._runs.values():
+            run.stop(Stop.SHUTDOWN)
+        return len(self._runs)

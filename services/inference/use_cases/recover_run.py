@@ -1,0 +1,94 @@
+"""A run that comes again: somebody claimed it before. Whatever happened, the provider is not called twice."""
+
+import asyncio
+from collections.abc import Sequence
+
+from services.inference.domain.attempt import Ending, usage_event
+from services.inference.ports import AttemptStore, Clock, StoredAttempt, UsageLog
+from services.inference.use_cases.end_attempt import EndAttempt
+from services.inference.use_cases.heart import Heart
+from services.inference.use_cases.in_flight import InFlight
+from services.inference.use_cases.limits import Limits
+from services.inference.use_cases.run import Run
+from shared.contracts.rpc import ErrorBody
+from shared.kernel.errors import WorkerLostError
+from shared.kernel.names import Outcome
+
+
+class RecoverRun:
+    """Waits while another worker may still be at it, and ends what a lost one left."""
+
+    def __init__(
+        self,
+        *,
+        store: AttemptStore,
+        usage_log: UsageLog,
+        end: EndAttempt,
+        heart: Heart,
+        in_flight: InFlight,
+        limits: Limits,
+        now: Clock,
+    ) -> None:
+        self._store = store
+        self._usage_log = usage_log
+        self._end = end
+        self._heart = heart
+        self._in_flight = in_flight
+        self._limits = limits
+        self._now = now
+
+    async def __call__(self, run: Run) -> StoredAttempt | None:
+        """Return the last attempt when it was lost and the client wants another; else all is said and done.
+
+        Raises BusUnavailableError, or ServiceUnavailableError when this worker closes.
+        """
+        attempts = await self._ended_attempts(run)
+        for stored in attempts:
+            if stored.usage is not None:
+                await self._usage_log.record(stored.usage)
+        last = attempts[-1]
+        if self._may_try_again(run, last):
+            return last
+        if last.error is not None:
+            source = last.attempt.key.source if last.attempt.key else None
+            await run.tell_failed(last.error, source)
+        return None
+
+    async def _ended_attempts(self, run: Run) -> Sequence[StoredAttempt]:
+        while True:
+            attempts = await self._end.insist(lambda: self._load(run))
+            unfinished = [stored for stored in attempts if stored.usage is None]
+            if not unfinished:
+                return attempts
+            if all(self._is_lost(stored) for stored in unfinished):
+                for stored in unfinished:
+                    await self._interrupt(run, stored)
+            else:
+                self._in_flight.check_open()
+                await asyncio.sleep(self._limits.poll_s)
+
+    async def _load(self, run: Run) -> tuple[StoredAttempt, ...]:
+        return await self._store.attempts(run.request.run_id, stale_after_s=self._limits.stale_after_s)
+
+    def _is_lost(self, stored: StoredAttempt) -> bool:
+        """No delivery of this run is at work here, so what this worker left unfinished is lost as well.
+
+        Others are judged only by a heart that itself beats steadily: after an outage all look stale.
+        """
+        if stored.attempt.worker == self._heart.worker:
+            return True
+        return stored.stale and self._heart.steady_s >= self._limits.stale_after_s
+
+    async def _interrupt(self, run: Run, stored: StoredAttempt) -> None:
+        error = WorkerLostError("the worker was lost during the run")
+        usage = usage_event(run.request, stored.attempt, Ending(Outcome.INTERRUPTED, error), self._now())
+        await self._end.insist(lambda: self._store.finish(usage, ErrorBody.of(error)))
+
+    def _may_try_again(self, run: Run, last: StoredAttempt) -> bool:
+        return (
+            run.request.retry_on_worker_loss
+            and last.usage is not None
+            and last.usage.outcome is Outcome.INTERRUPTED
+            and last.attempt.number < self._limits.attempts_max
+            and not run.has_passed(run.request.deadline)
+        )

@@ -1,0 +1,93 @@
+"""A run while this worker has it: who may stop it, when it must end, what its audience was told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from enum import Enum, auto
+
+from services.inference.ports import Audience, Clock
+from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.kernel.errors import PlatformError
+from shared.kernel.names import KeySource
+
+
+class Stop(Enum):
+    """Why a run was stopped."""
+
+    CANCELLED = auto()
+    SHUTDOWN = auto()
+    DEADLINE = auto()
+
+
+class StoppedError(Exception):
+    """Ends the work on a run, from inside `Run.on_leash()`."""
+
+    def __init__(self, reason: Stop) -> None:
+        super().__init__(reason.name)
+        self.reason = reason
+
+
+class Run:
+    """`seq` counts the progress messages; the edge sees a lost one by the gap."""
+
+    def __init__(self, request: RunRequested, audience: Audience, now: Clock) -> None:
+        self.request = request
+        self.done = asyncio.Event()
+        self.stopped: Stop | None = None
+        self._audience = audience
+        self._now = now
+        self._seq = 0
+        self._leash: asyncio.Timeout | None = None
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds to the deadline, never negative."""
+        return max(0.0, (self.request.deadline - self._now()).total_seconds())
+
+    def has_passed(self, moment: datetime) -> bool:
+        return self._now() > moment
+
+    def stop(self, reason: Stop) -> None:
+        """Stop the work at its next step; the first reason stands."""
+        if self.stopped is None:
+            self.stopped = reason
+        if self._leash is not None and not self._leash.expired():
+            self._leash.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def on_leash(self) -> AsyncIterator[None]:
+        """Work that `stop()` and the deadline may cut short. Raises StoppedError."""
+        try:
+            async with asyncio.timeout(0 if self.stopped else self.remaining_s) as self._leash:
+                yield
+        except TimeoutError:
+            if self._leash is None or not self._leash.expired():
+                raise
+            raise StoppedError(self.stopped or Stop.DEADLINE) from None
+        finally:
+            self._leash = None
+
+    async def tell_started(self, attempt: int, source: KeySource) -> None:
+        message = RunStarted(run_id=self.request.run_id, seq=self._next(), attempt=attempt, key_source=source)
+        await self._audience.tell(message, self.request.reply_to)
+
+    async def tell_chunks(self, chunks: tuple[str, ...]) -> None:
+        message = RunChunk(run_id=self.request.run_id, seq=self._next(), chunks=chunks)
+        await self._audience.tell(message, self.request.reply_to)
+
+    async def tell_completed(self, source: KeySource, response: str | None) -> None:
+        message = RunCompleted(
+            run_id=self.request.run_id, seq=self._next(), key_source=source, response=response
+        )
+        await self._audience.tell(message, self.request.reply_to)
+
+    async def tell_failed(self, error: PlatformError | ErrorBody, source: KeySource | None) -> None:
+        body = error if isinstance(error, ErrorBody) else ErrorBody.of(error)
+        message = RunFailed(run_id=self.request.run_id, seq=self._next(), error=body, key_source=source)
+        await self._audience.tell(message, self.request.reply_to)
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq - 1

@@ -1,0 +1,151 @@
+"""The life of a run in a worker: claim, try, fail over, end; or recover what was claimed before."""
+
+import asyncio
+from dataclasses import dataclass
+
+from services.inference.domain.attempt import Attempt, Ending
+from services.inference.ports import AttemptStore, Audience, Clock, ResolvedKey
+from services.inference.use_cases.end_attempt import EndAttempt
+from services.inference.use_cases.in_flight import InFlight
+from services.inference.use_cases.limits import Limits
+from services.inference.use_cases.recover_run import RecoverRun
+from services.inference.use_cases.run import Run, Stop, StoppedError
+from services.inference.use_cases.try_attempt import ClaimLostError, TryAttempt, too_late
+from shared.contracts.runs import RunRequested
+from shared.kernel.errors import DatabaseUnavailableError, PlatformError, WorkerLostError
+from shared.kernel.ids import new_id
+from shared.kernel.names import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run's last attempt ended here, for the log."""
+
+    attempt: Attempt
+    ending: Ending
+
+
+class RunInference:
+    """`worker` names this process in the claims."""
+
+    def __init__(
+        self,
+        *,
+        store: AttemptStore,
+        audience: Audience,
+        try_attempt: TryAttempt,
+        end: EndAttempt,
+        recover: RecoverRun,
+        in_flight: InFlight,
+        worker: str,
+        limits: Limits,
+        now: Clock,
+    ) -> None:
+        self._store = store
+        self._audience = audience
+        self._try = try_attempt
+        self._end = end
+        self._recover = recover
+        self._in_flight = in_flight
+        self._worker = worker
+        self._limits = limits
+        self._now = now
+
+    async def __call__(self, request: RunRequested) -> Report | None:
+        """Return once the run has ended and its usage is published; None when it had ended before.
+
+        Raises a PlatformError when the message must come back: the usage could not be published, this worker
+        closes, or the run was interrupted and wants another try.
+        """
+        await self._in_flight.wait_for(request.run_id)
+        run = Run(request, self._audience, self._now)
+        with self._in_flight.enter(run):
+            attempt = self._new_attempt(run, 1)
+            if await self._claim(run, attempt):
+                return await self._carry_out(run, attempt)
+            return await self._take_up(run)
+
+    async def _take_up(self, run: Run) -> Report | None:
+        lost = await self._recover(run)
+        if lost is None:
+            return None
+        attempt = self._new_attempt(run, lost.attempt.number + 1)
+        if await self._claim(run, attempt):
+            return await self._carry_out(run, attempt)
+        return await self._take_up(run)
+
+    async def _carry_out(self, run: Run, attempt: Attempt) -> Report | None:
+        try:
+            return await self._attempts(run, attempt)
+        except ClaimLostError:
+            return await self._take_up(run)
+
+    async def _attempts(self, run: Run, attempt: Attempt) -> Report:
+        """Try until one attempt succeeds, or fails in a way no other credential can cure.
+
+        When the failing over itself ends in a refusal, the run ends by the error that began it.
+        """
+        ending = await self._first(run, attempt)
+        first_error = ending.error
+        excluding: tuple[str, ...] = ()
+        while ending.curable and attempt.number < self._limits.attempts_max:
+            excluding = (*excluding, attempt.key.credential_id) if attempt.key else excluding
+            following = await self._following(run, attempt, excluding)
+            if following is None:
+                break
+            await self._end.record(run, attempt, ending)
+            attempt, key = following
+            ending = await self._try(run, attempt, key)
+        ran_out = ending.curable or ending.outcome is Outcome.REFUSED
+        await self._finish(run, attempt, ending, first_error if ran_out else ending.error)
+        return Report(attempt, ending)
+
+    async def _first(self, run: Run, attempt: Attempt) -> Ending:
+        is_late = attempt.number == 1 and run.has_passed(run.request.start_by)
+        if is_late or run.has_passed(run.request.deadline):
+            return Ending(Outcome.EXPIRED, too_late())
+        return await self._try(run, attempt)
+
+    async def _following(
+        self, run: Run, attempt: Attempt, excluding: tuple[str, ...]
+    ) -> tuple[Attempt, ResolvedKey] | None:
+        """Claim the next attempt with another key before the failed one ends, so that a run in progress
+        always has an unfinished attempt. None when there is no other key, or no leave to use it.
+        """
+        following = self._new_attempt(run, attempt.number + 1)
+        try:
+            async with run.on_leash():
+                key = await self._try.resolve(run, following.number, excluding)
+                following.key = key.used
+                return (following, key) if await self._store.claim(following, run.request) else None
+        except (PlatformError, StoppedError):
+            return None
+
+    async def _finish(self, run: Run, attempt: Attempt, ending: Ending, error: PlatformError | None) -> None:
+        if ending.outcome is Outcome.INTERRUPTED and run.request.retry_on_worker_loss:
+            await self._end.record(run, attempt, ending)
+            raise WorkerLostError("interrupted; another worker tries again")
+        await self._end(run, attempt, ending, error)
+
+    async def _claim(self, run: Run, attempt: Attempt) -> bool:
+        """Wait for the database as long as it takes; whoever waits for the run is told when it gets late."""
+        told, pause_s = False, self._limits.retry_pause_s
+        while True:
+            try:
+                return await self._store.claim(attempt, run.request)
+            except DatabaseUnavailableError as error:
+                self._in_flight.check_open()
+                if not told and (run.stopped is Stop.CANCELLED or run.has_passed(run.request.start_by)):
+                    await run.tell_failed(error, None)
+                    told = True
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, self._limits.retry_pause_max_s)
+
+    def _new_attempt(self, run: Run, number: int) -> Attempt:
+        return Attempt(
+            run_id=run.request.run_id,
+            number=number,
+            usage_id=new_id(),
+            worker=self._worker,
+            claimed_at=self._now(),
+        )

@@ -1,0 +1,167 @@
+"""One attempt: resolve the key, have credits held when it is the platform's, call the provider, relay."""
+
+from contextlib import aclosing
+
+from services.inference.domain.attempt import Attempt, Ending
+from services.inference.domain.estimates import completion_tokens_max, prompt_size
+from services.inference.domain.failures import CURABLE, UNAVAILABLE
+from services.inference.domain.meter import Meter
+from services.inference.domain.provider_usage import provider_cost_usd
+from services.inference.ports import (
+    AttemptStore,
+    KeyResolver,
+    Provider,
+    ProviderCall,
+    ResolvedKey,
+    RunAuthorizer,
+)
+from services.inference.use_cases.limits import Limits
+from services.inference.use_cases.relay import ChunkRelay
+from services.inference.use_cases.run import Run, Stop, StoppedError
+from shared.contracts.billing import AuthorizeRun
+from shared.kernel.errors import (
+    PlatformError,
+    ProviderTimeoutError,
+    RunCancelledError,
+    ServiceUnavailableError,
+    WorkerLostError,
+)
+from shared.kernel.names import INFERENCE, KeyPolicy, Outcome
+
+
+class ClaimLostError(Exception):
+    """Somebody else has ended the attempt: this worker was thought dead. Nothing may be called any more."""
+
+
+class TryAttempt:
+    def __init__(
+        self,
+        *,
+        resolver: KeyResolver,
+        authorizer: RunAuthorizer,
+        provider: Provider,
+        store: AttemptStore,
+        limits: Limits,
+    ) -> None:
+        self._resolver = resolver
+        self._authorizer = authorizer
+        self._provider = provider
+        self._store = store
+        self._limits = limits
+
+    async def __call__(self, run: Run, attempt: Attempt, key: ResolvedKey | None = None) -> Ending:
+        """Return how it ended, whatever happened. Raises ClaimLostError before anything was called."""
+        meter = Meter(run.request.body)
+        relay = ChunkRelay(run.tell_chunks, linger_s=self._limits.linger_s)
+        try:
+            async with run.on_leash():
+                key = key or await self._take_key(run, attempt)
+                ceiling = await self._authorize(run, attempt, key)
+                await run.tell_started(attempt.number, key.used.source)
+                call = ProviderCall(key, run.request.model, run.request.body, ceiling)
+                meter.begin()
+                response = await self._call(call, run, meter, relay)
+        except StoppedError as stopped:
+            ending = _stopped(stopped.reason, meter)
+        except PlatformError as error:
+            ending = _failed(error, meter)
+        else:
+            ending = _completed(response, meter)
+        await relay.finish()
+        return ending
+
+    async def resolve(self, run: Run, number: int, excluding: tuple[str, ...] = ()) -> ResolvedKey:
+        """Raises what key_vault refuses with."""
+        return await self._resolver.resolve(
+            run.request, number, excluding=excluding, timeout_s=self._patience(run)
+        )
+
+    async def _take_key(self, run: Run, attempt: Attempt) -> ResolvedKey:
+        key = await self.resolve(run, attempt.number)
+        attempt.key = key.used
+        if not await self._store.note_key(attempt):
+            raise ClaimLostError
+        return key
+
+    async def _authorize(self, run: Run, attempt: Attempt, key: ResolvedKey) -> int | None:
+        """Return the ceiling to send to the provider: None for a key of the user's own, or no charge."""
+        request = run.request
+        if key.used.source.is_byok or request.policy is KeyPolicy.SYSTEM:
+            return None
+        ceiling = self._limits.completion_tokens_ceiling
+        ask = AuthorizeRun(
+            run_id=request.run_id,
+            attempt=attempt.number,
+            user_id=request.user_id,
+            provider=request.provider,
+            model=request.model,
+            prompt_tokens_max=prompt_size(request.body).tokens_max,
+            completion_tokens_max=completion_tokens_max(request.body, ceiling),
+            expires_at=request.deadline + self._limits.hold_slack,
+        )
+        await self._authorizer.authorize(ask, timeout_s=self._patience(run))
+        return ceiling
+
+    async def _call(self, call: ProviderCall, run: Run, meter: Meter, relay: ChunkRelay) -> str | None:
+        if not run.request.stream:
+            answer = await self._provider.complete(call)
+            meter.see(answer.chars, answer.usage)
+            return answer.text
+        async with aclosing(self._provider.stream(call)) as pieces:
+            async for piece in pieces:
+                meter.see(piece.chars, piece.usage)
+                await relay.put(piece.text)
+        return None
+
+    def _patience(self, run: Run) -> float:
+        return min(self._limits.rpc_timeout_s, run.remaining_s)
+
+
+def _completed(response: str | None, meter: Meter) -> Ending:
+    return _ending(Outcome.COMPLETED, None, meter, estimate=True, response=response)
+
+
+def _failed(error: PlatformError, meter: Meter) -> Ending:
+    if meter.begun:
+        curable = isinstance(error, CURABLE) and not meter.received
+        return _ending(Outcome.FAILED, error, meter, estimate=meter.received, curable=curable)
+    outcome = Outcome.FAILED if isinstance(error, UNAVAILABLE) else Outcome.REFUSED
+    return _ending(outcome, error, meter, estimate=False)
+
+
+def _stopped(reason: Stop, meter: Meter) -> Ending:
+    if reason is Stop.CANCELLED:
+        cancelled = RunCancelledError("the run was cancelled")
+        return _ending(Outcome.CANCELLED, cancelled, meter, estimate=meter.begun)
+    if reason is Stop.SHUTDOWN:
+        lost = WorkerLostError("the worker was stopped during the run")
+        return _ending(Outcome.INTERRUPTED, lost, meter, estimate=meter.received)
+    if meter.begun:
+        late = ProviderTimeoutError("the provider did not finish before the run's deadline")
+        return _ending(Outcome.FAILED, late, meter, estimate=meter.received)
+    return _ending(Outcome.EXPIRED, too_late(), meter, estimate=False)
+
+
+def too_late() -> ServiceUnavailableError:
+    return ServiceUnavailableError("no worker was free in time", service=INFERENCE, retry_after_s=2)
+
+
+def _ending(
+    outcome: Outcome,
+    error: PlatformError | None,
+    meter: Meter,
+    *,
+    estimate: bool,
+    curable: bool = False,
+    response: str | None = None,
+) -> Ending:
+    return Ending(
+        outcome=outcome,
+        error=error,
+        tokens=meter.tokens(estimate=estimate),
+        usage_raw=meter.usage,
+        provider_cost_usd=provider_cost_usd(meter.usage) if meter.usage else None,
+        first_token_ms=meter.first_token_ms,
+        curable=curable,
+        response=response,
+    )
