@@ -1,0 +1,59 @@
+"""Runs over RabbitMQ: requests go out confirmed, progress comes back on this instance's reply queue."""
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
+from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.kernel.errors import BusUnavailableError, PlatformError
+from shared.kernel.names import INFERENCE
+from shared.runtime.bus import Bus
+from shared.runtime.delivery import Delivery
+from shared.runtime.logs import get_logger
+
+_KINDS: Final[dict[str, type[Progress]]] = {
+    kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
+}
+
+
+class BusRuns:
+    """Make it before the bus starts: it registers itself there."""
+
+    def __init__(self, bus: Bus, waiting: WaitingRuns) -> None:
+        self.reply_to = bus.reply_to
+        self._bus = bus
+        self._waiting = waiting
+        self._cancelling: set[asyncio.Task[None]] = set()
+        bus.on_reply(self._on_progress)
+        bus.on_lost.append(self._on_lost)
+
+    async def request(self, run: RunRequested) -> None:
+        await self._bus.publish(run, subject=str(run.run_id))
+
+    def cancel(self, run_id: UUID) -> None:
+        task = asyncio.create_task(self._cancel(run_id))
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
+
+    async def settle(self) -> None:
+        """Wait for the cancels that are on their way."""
+        await asyncio.gather(*self._cancelling)
+
+    async def _cancel(self, run_id: UUID) -> None:
+        try:
+            await self._bus.publish(CancelRun(run_id=run_id), subject=str(run_id))
+        except PlatformError as error:
+            # The run's own deadline ends it.
+            get_logger().warning("could not cancel a run", run_id=str(run_id), code=error.code)
+
+    def _on_progress(self, delivery: Delivery) -> None:
+        try:
+            kind = _KINDS.get(delivery.envelope.type)
+            if kind is not None:
+                self._waiting.deliver(delivery.read(kind, senders=(INFERENCE,)))
+        except PlatformError as error:
+            get_logger().error("progress refused", code=error.code, reason=error.message)
+
+    def _on_lost(self) -> None:
+        self._waiting.fail_all(lambda: BusUnavailableError(service="rabbitmq", retry_after_s=2))

@@ -1,0 +1,119 @@
+"""The HTTP application over any set of ports: the real ones, or a test's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from services.api_edge.domain.catalogue import Catalogue
+from services.api_edge.domain.flows import Flows
+from services.api_edge.domain.messages import Messages
+from services.api_edge.ports import (
+    Billing,
+    KeyVault,
+    Probe,
+    RunBus,
+    RunStore,
+    Sealer,
+    TokenStore,
+    TokenVerifier,
+)
+from services.api_edge.problems import Problems
+from services.api_edge.routes.chat import chat_router
+from services.api_edge.routes.credits import credits_router
+from services.api_edge.routes.failures import install_failures
+from services.api_edge.routes.gate import Gate
+from services.api_edge.routes.health import health_router
+from services.api_edge.routes.keys import keys_router
+from services.api_edge.routes.middleware import BodyLimit, RequestLog
+from services.api_edge.routes.models import models_router
+from services.api_edge.routes.runs import runs_router
+from services.api_edge.routes.usage import usage_router
+from services.api_edge.use_cases.authenticate import Authenticate
+from services.api_edge.use_cases.check_readiness import CheckReadiness
+from services.api_edge.use_cases.read_receipt import ReadReceipt
+from services.api_edge.use_cases.start_run import RunTimes, StartRunUseCase
+from services.api_edge.use_cases.store_key import StoreKeyUseCase
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
+
+_DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True)
+class EdgePorts:
+    """The world, as the edge meets it. `bus` delivers progress to `waiting`."""
+
+    runs: RunStore
+    tokens: TokenStore
+    jwt: TokenVerifier
+    sealer: Sealer
+    bus: RunBus
+    waiting: WaitingRuns
+    key_vault: KeyVault
+    billing: Billing
+    probes: Mapping[str, Probe]
+
+
+@dataclass(frozen=True)
+class EdgeRules:
+    """What an operator may set. `receipt_pauses_s`: see ReadReceipt."""
+
+    times: RunTimes
+    body_bytes_max: int
+    settings_url: str
+    cors_origins: tuple[str, ...] = ()
+    receipt_pauses_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8)
+
+
+def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
+    app = FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,
+        title="Latchkey",
+        description="Runs language models with your own provider keys, or with credits.",
+        version="1",
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    problems = Problems(Messages.read((_DATA / "messages.json").read_bytes()), rules.settings_url)
+    install_failures(app, problems)
+    _add_routes(app, ports, rules, problems)
+    if rules.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=rules.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Latchkey-Run-Id", "Latchkey-Key-Source", "Retry-After"],
+        )
+    return RequestLog(BodyLimit(app, rules.body_bytes_max))
+
+
+def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Problems) -> None:
+    gate = Gate(Authenticate(ports.tokens, ports.jwt))
+    catalogue = Catalogue.read((_DATA / "catalogue.json").read_bytes())
+    flows = Flows.read((_DATA / "flows.json").read_bytes())
+    start_run = StartRunUseCase(
+        flows=flows,
+        catalogue=catalogue,
+        runs=ports.runs,
+        sealer=ports.sealer,
+        bus=ports.bus,
+        waiting=ports.waiting,
+        times=rules.times,
+    )
+    read_receipt = ReadReceipt(
+        runs=ports.runs, billing=ports.billing, waiting=ports.waiting, pauses_s=rules.receipt_pauses_s
+    )
+    store_key = StoreKeyUseCase(sealer=ports.sealer, key_vault=ports.key_vault)
+    app.include_router(chat_router(gate, start_run, problems))
+    app.include_router(models_router(gate, catalogue))
+    app.include_router(keys_router(gate, store_key, ports.key_vault))
+    app.include_router(credits_router(gate, ports.billing))
+    app.include_router(usage_router(gate, ports.billing))
+    app.include_router(runs_router(gate, read_receipt))
+    app.include_router(health_router(CheckReadiness(ports.probes)))

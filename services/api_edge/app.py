@@ -1,0 +1,125 @@
+"""Composition root of the edge: `python -m services.api_edge.app`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import httpx2
+from starlette.types import ASGIApp
+
+from services.api_edge.adapters.bus_runs import BusRuns
+from services.api_edge.adapters.jwt_tokens import Expected, JwksJwts, NoJwts, SharedSecretJwts
+from services.api_edge.adapters.postgres import Database, PostgresRunStore, PostgresTokenStore
+from services.api_edge.adapters.rpc import RpcBilling, RpcKeyVault
+from services.api_edge.adapters.sealer import VaultSealer
+from services.api_edge.api import EdgePorts, EdgeRules, create_api
+from services.api_edge.ports import Probe, TokenVerifier
+from services.api_edge.serving import serve
+from services.api_edge.settings import AuthSettings, EdgeSettings
+from services.api_edge.use_cases.start_run import RunTimes
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
+from shared.contracts import topology
+from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
+from shared.runtime.bus import Bus
+from shared.runtime.logs import configure_logging, get_logger
+from shared.runtime.process import run
+from shared.runtime.vault import VaultClient
+
+_SERVED_BY = {
+    KEY_VAULT: topology.KEY_VAULT_RPC,
+    INFERENCE: topology.INFERENCE_RUNS,
+    BILLING: topology.BILLING_RPC,
+}
+
+
+@asynccontextmanager
+async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
+    """The application on its real parts. It answers at once; parts that are away are waited for meanwhile."""
+    vault = VaultClient(settings.vault_addr, settings.vault_role_id, settings.vault_secret_id)
+    bus = Bus(settings.amqp_url, service=API_EDGE, instance=settings.instance, realm=settings.realm)
+    database = Database()
+    sealer = VaultSealer(vault, settings.realm)
+    waiting = WaitingRuns(settings.max_runs_in_flight)
+    runs = BusRuns(bus, waiting)
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx2.AsyncClient())
+        stack.push_async_callback(bus.stop)
+        stack.push_async_callback(database.close)
+        stack.push_async_callback(vault.stop)
+        stack.push_async_callback(runs.settle)
+        await vault.start()
+        await stack.enter_async_context(_meanwhile(_connect(settings, bus, database), sealer.keep_key()))
+        yield create_api(
+            EdgePorts(
+                runs=PostgresRunStore(database),
+                tokens=PostgresTokenStore(database),
+                jwt=_verifier(settings.auth, http),
+                sealer=sealer,
+                bus=runs,
+                waiting=waiting,
+                key_vault=RpcKeyVault(bus.rpc, timeout_s=settings.rpc_timeout_s),
+                billing=RpcBilling(bus.rpc, timeout_s=settings.rpc_timeout_s),
+                probes=_probes(bus, vault, database),
+            ),
+            _rules(settings),
+        )
+
+
+async def main() -> None:
+    settings = EdgeSettings.load()
+    configure_logging(API_EDGE, settings.log_level)
+    async with edge(settings) as app:
+        await serve(app, settings.http)
+
+
+async def _connect(settings: EdgeSettings, bus: Bus, database: Database) -> None:
+    await asyncio.gather(bus.start(), database.connect(settings.postgres_url))
+    get_logger().info("ready", instance=settings.instance)
+
+
+@asynccontextmanager
+async def _meanwhile(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run jobs beside the body; one that fails ends it, and the process with it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(job) for job in jobs]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _verifier(auth: AuthSettings, http: httpx2.AsyncClient) -> TokenVerifier:
+    expected = Expected(auth.issuer, auth.audience)
+    if auth.jwks_url is not None:
+        return JwksJwts(http, auth.jwks_url, auth.algorithms, expected)
+    return NoJwts() if auth.jwt_secret is None else SharedSecretJwts(auth.jwt_secret, expected)
+
+
+def _probes(bus: Bus, vault: VaultClient, database: Database) -> Mapping[str, Probe]:
+    async def is_connected() -> bool:
+        return bus.connected
+
+    async def is_served(queue: str) -> bool:
+        return await bus.consumers(queue) > 0
+
+    parts: dict[str, Probe] = {
+        "rabbitmq": is_connected,
+        "vault": vault.healthy,
+        "postgres": database.answers,
+    }
+    return {**parts, **{service: partial(is_served, queue) for service, queue in _SERVED_BY.items()}}
+
+
+def _rules(settings: EdgeSettings) -> EdgeRules:
+    return EdgeRules(
+        times=RunTimes(settings.start_timeout_s, settings.run_timeout_s),
+        body_bytes_max=settings.max_body_bytes,
+        settings_url=settings.settings_url,
+        cors_origins=settings.http.cors_origins,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,77 @@
+"""OpenAI's chat request, checked lightly: what we do not need to know passes through untouched."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from services.api_edge.domain.errors import BadInputError
+
+_DEPTH_MAX = 64
+_OURS = ("model", "stream", "stream_options")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """`body` holds the client's parameters without `model`, `stream` and `stream_options`."""
+
+    model: str
+    stream: bool
+    include_usage: bool
+    body: dict[str, Any]
+
+
+def parse_chat(raw: bytes) -> ChatCall:
+    """Raise BadInputError for what is not a JSON object with `model` and `messages` of the right types."""
+    body = _object(raw)
+    model = _required(body, "model", str)
+    messages = _required(body, "messages", list)
+    if not messages or not all(isinstance(message, dict) for message in messages):
+        raise BadInputError("wrong_type" if messages else "wrong_value", "messages")
+    options = _optional(body, "stream_options", dict) or {}
+    stream = bool(_optional(body, "stream", bool))
+    for name in _OURS:
+        body.pop(name, None)
+    return ChatCall(model, stream, options.get("include_usage") is True, body)
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise BadInputError("unreadable") from None
+    if not isinstance(body, dict):
+        raise BadInputError("not_an_object")
+    if _is_deep(raw, body):
+        raise BadInputError("too_deep")
+    return body
+
+
+def _required(body: dict[str, Any], name: str, kind: type) -> Any:
+    if body.get(name) is None:
+        raise BadInputError("required", name)
+    return _optional(body, name, kind)
+
+
+def _optional(body: dict[str, Any], name: str, kind: type) -> Any:
+    value = body.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise BadInputError("wrong_type", name)
+    return value
+
+
+def _is_deep(raw: bytes, body: dict[str, Any]) -> bool:
+    """Tell whether the body is nested deeper than any reader downstream must bear."""
+    if raw.count(b"[") + raw.count(b"{") <= _DEPTH_MAX:
+        return False
+    level: list[Any] = [body]
+    for _ in range(_DEPTH_MAX):
+        level = [child for value in level for child in _children(value)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    inside = value.values() if isinstance(value, dict) else value
+    return [child for child in inside if isinstance(child, dict | list)]

@@ -1,0 +1,28 @@
+"""What the edge itself refuses, with a reason that it can say in every language it speaks."""
+
+from shared.kernel.errors import InvalidRequestError
+
+
+class BadInputError(InvalidRequestError):
+    """`reason` is a key of the message catalogue; `param` names the field or header, never its value."""
+
+    def __init__(self, reason: str, param: str | None = None) -> None:
+        super().__init__(
+            reason.replace("_", " ") if param is None else f"{param}: {reason.replace('_', ' ')}"
+        )
+        self.reason = reason
+        self.param = param
+
+
+class TooLargeError(BadInputError):
+    """The body is longer than the edge reads."""
+
+    def __init__(self) -> None:
+        super().__init__("too_large")
+
+
+class WrongMethodError(BadInputError):
+    """The path exists, but not for this method."""
+
+    def __init__(self) -> None:
+        super().__init__("wrong_method")

@@ -1,0 +1,34 @@
+"""Who calls."""
+
+from dataclasses import dataclass
+
+from shared.kernel.errors import UnauthenticatedError
+from shared.kernel.names import Role
+
+_USER_ID_CHARS_MAX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    user_id: str
+    role: Role
+
+
+def caller_from_claims(claims: dict[str, object]) -> Caller:
+    """Read a verified JWT's `sub` and `role` (absent: user). Raises UnauthenticatedError for unfit ones."""
+    user_id, role = claims.get("sub"), claims.get("role", Role.USER)
+    if not is_user_id(user_id) or role not in tuple(Role):
+        raise UnauthenticatedError("the token's claims are not usable")
+    return Caller(str(user_id), Role(str(role)))
+
+
+def is_user_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _USER_ID_CHARS_MAX and value.isprintable()
+
+
+def bearer_token(authorization: str | None) -> str:
+    """Return the token of an `Authorization: Bearer …` header (RFC 6750). Raises UnauthenticatedError."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise UnauthenticatedError("no bearer token")
+    return token.strip()

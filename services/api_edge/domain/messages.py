@@ -1,0 +1,36 @@
+"""What people read about an error, by code and language. It is data."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.language import DEFAULT
+from shared.kernel.errors import PlatformError
+
+_Texts = Mapping[str, Mapping[str, str]]
+
+
+class Messages:
+    def __init__(self, codes: _Texts, reasons: _Texts) -> None:
+        self.codes = codes
+        self.reasons = reasons
+
+    @classmethod
+    def read(cls, text: bytes) -> "Messages":
+        data = orjson.loads(text)
+        return cls(data["codes"], data["reasons"])
+
+    def title(self, code: str, language: str) -> str:
+        """What a code means."""
+        return _in(self.codes.get(code) or self.codes["internal_error"], language)
+
+    def message(self, error: PlatformError, language: str) -> str:
+        """What happened: the edge's own reason when there is one, else what the code means."""
+        if isinstance(error, BadInputError):
+            return _in(self.reasons[error.reason], language).format(param=error.param)
+        return self.title(error.code, language)
+
+
+def _in(text: Mapping[str, str], language: str) -> str:
+    return text.get(language) or text[DEFAULT]

@@ -1,0 +1,90 @@
+"""What the edge needs of the world."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from services.api_edge.domain.identity import Caller
+from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, UsagePage
+from shared.contracts.keys import Credential, Credentials, SealBinding, SealedKey, StoreKey
+from shared.contracts.runs import RunRequested
+from shared.kernel.secret import SecretText
+
+Probe = Callable[[], Awaitable[bool]]
+"""Tells whether a part is there. Raises BusUnavailableError when that cannot be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What the edge keeps of a run."""
+
+    run_id: UUID
+    user_id: str
+    flow: str
+    model: str
+    stream: bool
+
+
+class RunStore(Protocol):
+    """Raises `database_unavailable`."""
+
+    async def add(self, run: RunRecord) -> None: ...
+
+    async def owner(self, run_id: UUID) -> str | None:
+        """Return the user whose run it is; None for an unknown one."""
+        ...
+
+
+class TokenStore(Protocol):
+    async def find(self, token_sha256: bytes) -> Caller | None:
+        """Return whose API token has this hash, unless revoked. Raises `database_unavailable`."""
+        ...
+
+
+class TokenVerifier(Protocol):
+    async def verify(self, token: str) -> Caller:
+        """Return whom a JWT names. Raises `unauthenticated`, or `service_unavailable` without its keys."""
+        ...
+
+
+class Sealer(Protocol):
+    def seal(self, secret: SecretText, binding: SealBinding) -> SealedKey:
+        """Seal to key_vault. Raises `vault_unavailable` while its public key is not known."""
+        ...
+
+
+class RunBus(Protocol):
+    """The way to the workers. Progress comes back through `WaitingRuns`."""
+
+    reply_to: str
+
+    async def request(self, run: RunRequested) -> None:
+        """Publish, confirmed. Raises `bus_unavailable`."""
+        ...
+
+    def cancel(self, run_id: UUID) -> None:
+        """Tell every worker to stop a run, as well as can be done, without waiting."""
+        ...
+
+
+class KeyVault(Protocol):
+    """Raises key_vault's typed errors, `service_unavailable` or `bus_unavailable`."""
+
+    async def store(self, command: StoreKey) -> Credential: ...
+
+    async def list(self, user_id: str) -> Credentials: ...
+
+    async def revoke(self, user_id: str, credential_id: UUID) -> None: ...
+
+
+class Billing(Protocol):
+    """Raises billing's typed errors, `service_unavailable` or `bus_unavailable`."""
+
+    async def grant(self, command: GrantCredits) -> Grant: ...
+
+    async def balance(self, user_id: str) -> Balance: ...
+
+    async def receipt(self, user_id: str, run_id: UUID) -> Receipt: ...
+
+    async def usage(self, user_id: str, limit: int, cursor: str | None) -> UsagePage: ...

@@ -1,0 +1,150 @@
+"""Code → HTTP: the only place. `/v1` answers with OpenAI's error object, the rest with RFC 9457."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from starlette.responses import Response
+
+from services.api_edge.domain.errors import BadInputError, TooLargeError, WrongMethodError
+from services.api_edge.domain.messages import Messages
+from shared.kernel.errors import InternalError, PlatformError
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`openai_type` is what OpenAI calls it; `mendable`: the user can mend it in their settings."""
+
+    status: int
+    openai_type: str
+    mendable: bool = False
+    status_v1: int | None = None
+    retry_after_s: int | None = None
+
+
+_INVALID, _SERVER, _QUOTA = "invalid_request_error", "server_error", "insufficient_quota"
+_DENIED, _RATE = "permission_error", "rate_limit_error"
+
+RULES: Final[Mapping[str, Rule]] = {
+    "user_api_key_required": Rule(403, _DENIED, mendable=True),
+    "user_api_key_invalid": Rule(403, _DENIED, mendable=True),
+    "user_api_key_exhausted": Rule(402, _QUOTA, mendable=True),
+    "consent_required": Rule(403, _DENIED, mendable=True),
+    "insufficient_credits": Rule(402, _QUOTA, mendable=True),
+    "price_unknown": Rule(422, _INVALID),
+    "provider_rate_limited": Rule(429, _RATE, retry_after_s=5),
+    "provider_error": Rule(502, _SERVER),
+    "provider_timeout": Rule(504, _SERVER),
+    "worker_lost": Rule(502, _SERVER),
+    "run_cancelled": Rule(499, _INVALID),
+    "system_key_exhausted": Rule(503, _SERVER, retry_after_s=30),
+    "vault_unavailable": Rule(503, _SERVER, retry_after_s=2),
+    "bus_unavailable": Rule(503, _SERVER, retry_after_s=2),
+    "database_unavailable": Rule(503, _SERVER, retry_after_s=2),
+    "service_unavailable": Rule(503, _SERVER, retry_after_s=2),
+    "invalid_request": Rule(422, _INVALID, status_v1=400),
+    "unauthenticated": Rule(401, "authentication_error"),
+    "forbidden": Rule(403, _DENIED),
+    "not_found": Rule(404, _INVALID),
+    "conflict": Rule(409, _INVALID),
+    "internal_error": Rule(500, _SERVER),
+}
+_EXCEPTIONS: Final[Mapping[type[PlatformError], int]] = {TooLargeError: 413, WrongMethodError: 405}
+_AWAY: Final = {
+    "vault_unavailable": "vault",
+    "bus_unavailable": "rabbitmq",
+    "database_unavailable": "postgres",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Where an error is told: the surface, the reader's language, the run it is about."""
+
+    is_v1: bool
+    language: str
+    run_id: UUID | None = None
+
+
+class Problems:
+    """Writes errors. `settings_url` is where users mend what they can."""
+
+    def __init__(self, messages: Messages, settings_url: str) -> None:
+        self._messages = messages
+        self._settings_url = settings_url
+
+    def response(
+        self, error: PlatformError, occasion: Occasion, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        body = self.openai(error, occasion) if occasion.is_v1 else self.problem(error, occasion)
+        return Response(
+            orjson.dumps(body),
+            status(error, is_v1=occasion.is_v1),
+            {**_headers(error, occasion), **(headers or {})},
+            media_type="application/json" if occasion.is_v1 else "application/problem+json",
+        )
+
+    def openai(self, error: PlatformError, occasion: Occasion) -> dict[str, Any]:
+        """Return OpenAI's error object with our members beside its own."""
+        return {"error": {"type": _rule(error).openai_type, **self._members(error, occasion)}}
+
+    def problem(self, error: PlatformError, occasion: Occasion) -> dict[str, Any]:
+        """Return an RFC 9457 problem."""
+        members = self._members(error, occasion)
+        return {
+            "type": f"urn:latchkey:problem:{members['code']}",
+            "title": self._messages.title(members["code"], occasion.language),
+            "status": status(error, is_v1=occasion.is_v1),
+            **members,
+        }
+
+    def _members(self, error: PlatformError, occasion: Occasion) -> dict[str, Any]:
+        members: dict[str, Any] = {
+            "message": self._messages.message(error, occasion.language),
+            "code": _code(error),
+            "param": error.param if isinstance(error, BadInputError) else None,
+            "service": error.service or _AWAY.get(error.code),
+            "run_id": str(occasion.run_id) if occasion.run_id else None,
+        }
+        if detail := _detail(error):
+            members["detail"] = detail
+        if _rule(error).mendable:
+            members["settings_url"] = self._settings_url
+        return members
+
+
+def status(error: PlatformError, *, is_v1: bool) -> int:
+    if own := _EXCEPTIONS.get(type(error)):
+        return own
+    rule = _rule(error)
+    return rule.status_v1 or rule.status if is_v1 else rule.status
+
+
+def _code(error: PlatformError) -> str:
+    return error.code if error.code in RULES else InternalError.code
+
+
+def _rule(error: PlatformError) -> Rule:
+    return RULES[_code(error)]
+
+
+def _detail(error: PlatformError) -> str | None:
+    """What a service of ours says beside the code, in English; the edge's own reasons are the message."""
+    if isinstance(error, BadInputError | InternalError):
+        return error.detail
+    said = error.message if error.message != error.code.replace("_", " ") else None
+    return error.detail or said
+
+
+def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
+    headers = {"Content-Language": occasion.language, "Cache-Control": "no-store"}
+    if occasion.run_id is not None:
+        headers["Latchkey-Run-Id"] = str(occasion.run_id)
+    if (wait_s := error.retry_after_s or _rule(error).retry_after_s) is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
+    if status(error, is_v1=occasion.is_v1) == 401:  # noqa: PLR2004
+        headers["WWW-Authenticate"] = 'Bearer realm="latchkey"'
+    return headers

@@ -1,0 +1,84 @@
+"""Credits: what a user has, and what an administrator gives."""
+
+from decimal import Decimal
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field, field_validator
+
+from services.api_edge.domain.identity import is_user_id
+from services.api_edge.ports import Billing
+from services.api_edge.routes.gate import BEARER, Gate, caller_of
+from services.api_edge.routes.wire import Input, Json, body_docs, moment, money, read_body
+from shared.contracts.billing import GrantCredits
+from shared.kernel.money import credits_to_micros
+
+_CREDITS_MAX = 10**9
+
+
+class GrantBody(Input):
+    """`credits`: a positive number, or a decimal string, of at most six decimals."""
+
+    user_id: str
+    credits: Decimal = Field(gt=0, le=_CREDITS_MAX, decimal_places=6)
+    idempotency_key: str = Field(max_length=200)
+
+    @field_validator("user_id")
+    @classmethod
+    def _is_user_id(cls, value: str) -> str:
+        if not is_user_id(value):
+            raise ValueError("not a user id")
+        return value
+
+    @field_validator("idempotency_key")
+    @classmethod
+    def _is_printable(cls, value: str) -> str:
+        if not value or not value.isprintable():
+            raise ValueError("not printable")
+        return value
+
+
+def credits_router(gate: Gate, billing: Billing) -> APIRouter:
+    router = APIRouter(prefix="/api", tags=["credits"], dependencies=[BEARER])
+
+    @router.get("/credits", response_class=Json, dependencies=[Depends(gate.signed_in)])
+    async def read_credits(request: Request) -> Json:
+        found = await billing.balance(caller_of(request).user_id)
+        return Json(
+            {
+                **money("balance", found.balance_micros),
+                **money("held", found.held_micros),
+                **money("available", found.balance_micros - found.held_micros),
+                **money("receivable", found.receivable_micros),
+            }
+        )
+
+    @router.post(
+        "/admin/credits/grants",
+        status_code=201,
+        response_class=Json,
+        dependencies=[Depends(gate.admin)],
+        openapi_extra=body_docs(GrantBody),
+    )
+    async def grant_credits(request: Request) -> Json:
+        body = await read_body(request, GrantBody)
+        grant = await billing.grant(
+            GrantCredits(
+                user_id=body.user_id,
+                amount_micros=credits_to_micros(body.credits),
+                idempotency_key=body.idempotency_key,
+                granted_by=caller_of(request).user_id,
+            )
+        )
+        return Json(
+            {
+                "transfer_id": str(grant.transfer_id),
+                "user_id": grant.user_id,
+                **money("credits", grant.amount_micros),
+                **money("balance", grant.balance_micros),
+                "idempotency_key": body.idempotency_key,
+                "created_at": moment(grant.created_at),
+            },
+            201,
+        )
+
+    return router

@@ -1,0 +1,71 @@
+"""A streamed run. Nothing is sent before the first chunk, so an error before it has its own status."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from services.api_edge.domain.sse import DONE, frame, is_usage_only
+from services.api_edge.problems import Occasion, Problems
+from services.api_edge.routes.run_watch import run_headers, watched
+from services.api_edge.use_cases.active_run import ActiveRun
+from shared.contracts.runs import RunChunk, RunCompleted
+from shared.kernel.errors import PlatformError
+from shared.runtime.logs import get_logger
+
+_SLOW_CLIENT_S = 10.0
+"""How long after the run's deadline a client may take to read the rest."""
+
+
+class EventStream(Response):
+    """`include_usage`: the client asked for the chunk that holds only usage."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self, run: ActiveRun, problems: Problems, occasion: Occasion, *, include_usage: bool
+    ) -> None:
+        self._run = run
+        self._problems = problems
+        self._occasion = occasion
+        self._include_usage = include_usage
+        self.background = None
+        self.status_code = 200
+        self.init_headers({"X-Accel-Buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with watched(self._run, receive):
+            try:
+                first = await self._run.next()
+            finally:
+                scope["state"]["key_source"] = self._run.key_source
+            self.headers.update(run_headers(self._run))
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send_all(first, scope, send)
+
+    async def _send_all(self, first: RunChunk | RunCompleted, scope: Scope, send: Send) -> None:
+        try:
+            async with asyncio.timeout_at(self._run.deadline + _SLOW_CLIENT_S):
+                async for data in self._events(first, scope):
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            # The server closes the connection: the answer has no end.
+            get_logger().warning("a client does not read its stream", run_id=str(self._run.run_id))
+
+    async def _events(self, item: RunChunk | RunCompleted, scope: Scope) -> AsyncIterator[bytes]:
+        try:
+            while isinstance(item, RunChunk):
+                if data := self._frames(item):
+                    yield data
+                item = await self._run.next()
+            yield DONE
+        except PlatformError as error:
+            scope["state"]["error_code"] = error.code
+            yield frame(orjson.dumps(self._problems.openai(error, self._occasion)).decode())
+
+    def _frames(self, chunk: RunChunk) -> bytes:
+        wanted = (text for text in chunk.chunks if self._include_usage or not is_usage_only(text))
+        return b"".join(frame(text) for text in wanted)

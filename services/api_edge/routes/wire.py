@@ -1,0 +1,95 @@
+"""Bodies in and out: strict about shapes, silent about values."""
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.responses import Response
+
+from services.api_edge.domain.errors import BadInputError
+from shared.kernel.errors import NotFoundError
+from shared.kernel.money import format_credits
+
+InputT = TypeVar("InputT", bound="Input")
+
+
+class Input(BaseModel):
+    """The base of what clients send."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+class Json(Response):
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+async def read_body(request: Request, model: type[InputT]) -> InputT:
+    """Raise BadInputError naming a field, never its value."""
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def read_query(request: Request, model: type[InputT]) -> InputT:
+    """Raise BadInputError naming a parameter, never its value."""
+    try:
+        return model.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def read_id(text: str) -> UUID:
+    """Raise NotFoundError for what is no id: there is nothing by that name."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFoundError("no such id") from None
+
+
+def body_docs(model: type[Input]) -> dict[str, Any]:
+    """Describe a body for /docs."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(model)}}}}
+
+
+def query_docs(model: type[Input]) -> dict[str, Any]:
+    """Describe query parameters for /docs."""
+    properties = _schema(model)["properties"]
+    return {"parameters": [{"in": "query", "name": name, "schema": properties[name]} for name in properties]}
+
+
+def money(name: str, micros: int | None) -> dict[str, Any]:
+    """Write an amount twice: credits as a decimal string, and integer micros."""
+    return {name: None if micros is None else format_credits(micros), f"{name}_micros": micros}
+
+
+def moment(at: datetime) -> str:
+    """Write a time as RFC 3339 in UTC."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _schema(model: type[Input]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    for name, value in schema.get("properties", {}).items():
+        if reference := value.get("$ref"):
+            schema["properties"][name] = definitions[reference.rpartition("/")[2]]
+    return schema
+
+
+def _refusal(error: ValidationError) -> BadInputError:
+    first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+    kind, param = first["type"], ".".join(str(part) for part in first["loc"]) or None
+    if kind == "json_invalid":
+        return BadInputError("unreadable")
+    if param is None:
+        return BadInputError("not_an_object")
+    if kind == "missing":
+        return BadInputError("required", param)
+    return BadInputError("wrong_type" if kind.endswith(("_type", "_parsing")) else "wrong_value", param)

@@ -1,0 +1,63 @@
+"""The edge's settings."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from shared.kernel.secret import SecretText
+from shared.runtime.settings import ServiceSettings, VaultSettings
+
+_SECRET_CHARS_MIN = 32
+_MIB = 1024 * 1024
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class HttpSettings(_Group):
+    """`grace_s`: how long open requests may take to end at shutdown. `cors_origins`: frontends elsewhere."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    grace_s: int = Field(default=8, ge=0)
+    cors_origins: tuple[str, ...] = ()
+
+
+class AuthSettings(_Group):
+    """A shared secret (HS256, development) or a JWKS URL, not both. With neither, only API tokens work."""
+
+    jwt_secret: SecretText | None = None
+    jwks_url: str | None = None
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    """What a key of the JWKS may sign with: asymmetric ones only."""
+    issuer: str | None = None
+    audience: str | None = None
+
+    @field_validator("jwt_secret", "jwks_url", "issuer", "audience", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> Self:
+        if self.jwt_secret is not None and self.jwks_url is not None:
+            raise ValueError("a JWT secret and a JWKS URL exclude each other")
+        if self.jwt_secret is not None and len(self.jwt_secret) < _SECRET_CHARS_MIN:
+            raise ValueError("the JWT secret is too short")
+        if any(not name.startswith(("RS", "PS", "ES", "Ed")) for name in self.algorithms):
+            raise ValueError("keys of a JWKS sign with asymmetric algorithms")
+        return self
+
+
+class EdgeSettings(VaultSettings, ServiceSettings):
+    """Times in seconds."""
+
+    http: HttpSettings = HttpSettings()
+    auth: AuthSettings = AuthSettings()
+    start_timeout_s: float = Field(default=10, gt=0)
+    run_timeout_s: float = Field(default=300, gt=0)
+    rpc_timeout_s: float = Field(default=5, gt=0)
+    max_runs_in_flight: int = Field(default=1000, ge=1)
+    max_body_bytes: int = Field(default=4 * _MIB, ge=1024)
+    settings_url: str = "/settings/api-keys"

@@ -1,0 +1,54 @@
+"""Read what a run used and cost."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+from services.api_edge.domain.identity import Caller
+from services.api_edge.ports import Billing, RunStore
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
+from shared.contracts.billing import Receipt
+from shared.kernel.errors import NotFoundError
+
+_PAUSES_S = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReceipt:
+    """`is_final`: the run is over and billing has seen it."""
+
+    receipt: Receipt
+    is_final: bool
+
+
+class ReadReceipt:
+    """`pauses_s`: how long to wait between looks for a run that billing has not seen yet."""
+
+    def __init__(
+        self,
+        *,
+        runs: RunStore,
+        billing: Billing,
+        waiting: WaitingRuns,
+        pauses_s: tuple[float, ...] = _PAUSES_S,
+    ) -> None:
+        self._runs = runs
+        self._billing = billing
+        self._waiting = waiting
+        self._pauses_s = pauses_s
+
+    async def __call__(self, caller: Caller, run_id: UUID) -> RunReceipt:
+        """Raise NotFoundError for a run that is not the caller's."""
+        if await self._runs.owner(run_id) != caller.user_id:
+            raise NotFoundError("no such run")
+        found = await self._look(caller, run_id)
+        for pause_s in self._pauses_s:
+            if found.is_final:
+                break
+            await asyncio.sleep(pause_s)
+            found = await self._look(caller, run_id)
+        return found
+
+    async def _look(self, caller: Caller, run_id: UUID) -> RunReceipt:
+        receipt = await self._billing.receipt(caller.user_id, run_id)
+        return RunReceipt(receipt, bool(receipt.attempts) and run_id not in self._waiting)

@@ -1,0 +1,126 @@
+"""Start a run: decide flow and model, seal the client's key, record it, ask the workers."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from services.api_edge.domain.catalogue import Catalogue, Model
+from services.api_edge.domain.chat import ChatCall
+from services.api_edge.domain.flows import Flow, Flows
+from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.request_keys import request_key
+from services.api_edge.ports import RunBus, RunRecord, RunStore, Sealer
+from services.api_edge.use_cases.active_run import ActiveRun
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
+from shared.contracts.keys import RequestKey, SealBinding
+from shared.contracts.runs import RunRequested
+
+_SEALED_FOR = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimes:
+    """`start_s`: how long a run may wait for a worker; `run_s`: how long it may take in all."""
+
+    start_s: float
+    run_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """`headers`: the request's, names in lower case."""
+
+    run_id: UUID
+    caller: Caller
+    call: ChatCall
+    flow: str | None
+    headers: Mapping[str, str]
+
+
+class StartRunUseCase:
+    def __init__(
+        self,
+        *,
+        flows: Flows,
+        catalogue: Catalogue,
+        runs: RunStore,
+        sealer: Sealer,
+        bus: RunBus,
+        waiting: WaitingRuns,
+        times: RunTimes,
+    ) -> None:
+        self._flows = flows
+        self._catalogue = catalogue
+        self._runs = runs
+        self._sealer = sealer
+        self._bus = bus
+        self._waiting = waiting
+        self._times = times
+
+    async def __call__(self, command: StartRun) -> ActiveRun:
+        """Return the run once the workers have it.
+
+        Raises BadInputError, ForbiddenError, VaultUnavailableError (a key was sent and cannot be sealed),
+        DatabaseUnavailableError, BusUnavailableError or, with too many runs at once, ServiceUnavailableError.
+        """
+        flow = self._flows.named(command.flow, command.caller.role)
+        model = self._catalogue.find(command.call.model)
+        message = self._message(command, flow, model)
+        run = self._wait(command.run_id)
+        try:
+            await self._runs.add(_record(command, flow, model))
+            run.asked = True
+            await self._bus.request(message)
+        except BaseException:
+            # Unconfirmed, it may have reached a worker all the same: closing cancels it.
+            run.close()
+            raise
+        return run
+
+    def _wait(self, run_id: UUID) -> ActiveRun:
+        def close(cancel: bool) -> None:  # noqa: FBT001
+            self._waiting.close(run_id)
+            if cancel:
+                self._bus.cancel(run_id)
+
+        inbox = self._waiting.open(run_id)
+        now, times = asyncio.get_running_loop().time(), self._times
+        return ActiveRun(run_id, inbox, start_by=now + times.start_s, deadline=now + times.run_s, close=close)
+
+    def _message(self, command: StartRun, flow: Flow, model: Model) -> RunRequested:
+        now = datetime.now(UTC)
+        return RunRequested(
+            run_id=command.run_id,
+            user_id=command.caller.user_id,
+            flow=flow.name,
+            policy=flow.policy,
+            provider=model.provider,
+            model=model.id,
+            stream=command.call.stream,
+            body=command.call.body,
+            request_key=self._request_key(command, model, now),
+            reply_to=self._bus.reply_to,
+            requested_at=now,
+            start_by=now + timedelta(seconds=self._times.start_s),
+            deadline=now + timedelta(seconds=self._times.run_s),
+        )
+
+    def _request_key(self, command: StartRun, model: Model, now: datetime) -> RequestKey | None:
+        sent = request_key(command.headers, model.provider)
+        if sent is None:
+            return None
+        service, key = sent
+        binding = SealBinding(
+            purpose="request",
+            user_id=command.caller.user_id,
+            service=service,
+            run_id=command.run_id,
+            expires_at=now + _SEALED_FOR,
+        )
+        return RequestKey(service=service, sealed=self._sealer.seal(key, binding))
+
+
+def _record(command: StartRun, flow: Flow, model: Model) -> RunRecord:
+    return RunRecord(command.run_id, command.caller.user_id, flow.name, model.id, command.call.stream)

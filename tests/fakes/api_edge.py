@@ -1,0 +1,371 @@
+"""The edge's ports in memory, and the whole application over them."""
+
+import asyncio
+import hashlib
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx2
+import orjson
+
+from services.api_edge.api import EdgePorts, EdgeRules, create_api
+from services.api_edge.domain.identity import Caller
+from services.api_edge.ports import Probe, RunRecord
+from services.api_edge.use_cases.start_run import RunTimes
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
+from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, ReceiptAttempt, UsagePage
+from shared.contracts.keys import Credential, Credentials, SealBinding, SealedKey, StoreKey
+from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.usage import TokenCounts, UsageRecorded
+from shared.kernel.errors import (
+    ConflictError,
+    NotFoundError,
+    PlatformError,
+    UnauthenticatedError,
+    VaultUnavailableError,
+)
+from shared.kernel.ids import new_id
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, Role, TokensSource
+from shared.kernel.secret import SecretText
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ALICE = Caller("alice", Role.USER)
+BOB = Caller("bob", Role.USER)
+ADMIN = Caller("root", Role.ADMIN)
+RESPONSE = '{"id":"chatcmpl-1","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"created":1,"model":"gpt-4o-mini"}'  # noqa: E501
+
+
+def chunk(text: str) -> str:
+    """One OpenAI chunk as its JSON text."""
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    body = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    return orjson.dumps(body).decode()
+
+
+class InMemoryRunStore:
+    def __init__(self) -> None:
+        self.runs: dict[UUID, RunRecord] = {}
+        self.error: PlatformError | None = None
+
+    async def add(self, run: RunRecord) -> None:
+        if self.error:
+            raise self.error
+        self.runs[run.run_id] = run
+
+    async def owner(self, run_id: UUID) -> str | None:
+        if self.error:
+            raise self.error
+        run = self.runs.get(run_id)
+        return run.user_id if run else None
+
+
+class InMemoryTokenStore:
+    def __init__(self) -> None:
+        self.callers: dict[bytes, Caller] = {}
+        self.looked = 0
+        self.error: PlatformError | None = None
+
+    def put(self, token: str, caller: Caller) -> None:
+        self.callers[hashlib.sha256(token.encode()).digest()] = caller
+
+    def revoke(self, token: str) -> None:
+        del self.callers[hashlib.sha256(token.encode()).digest()]
+
+    async def find(self, token_sha256: bytes) -> Caller | None:
+        self.looked += 1
+        if self.error:
+            raise self.error
+        return self.callers.get(token_sha256)
+
+
+class InMemoryTokenVerifier:
+    """Takes `jwt-<user>` as a good JWT."""
+
+    async def verify(self, token: str) -> Caller:
+        kind, _, user_id = token.partition("-")
+        if kind != "jwt":
+            raise UnauthenticatedError
+        return Caller(user_id, Role.USER)
+
+
+class InMemorySealer:
+    """Remembers what it sealed, so that a test can look inside."""
+
+    def __init__(self) -> None:
+        self.sealed: list[tuple[SecretText, SealBinding]] = []
+        self.has_key = True
+
+    def seal(self, secret: SecretText, binding: SealBinding) -> SealedKey:
+        if not self.has_key:
+            raise VaultUnavailableError(service="vault", retry_after_s=2)
+        self.sealed.append((secret, binding))
+        ciphertext = b64encode(hashlib.sha256(secret.reveal().encode()).digest()).decode()
+        return SealedKey(ciphertext=ciphertext, expires_at=binding.expires_at)
+
+
+class Tell:
+    """A worker's voice: numbers its messages."""
+
+    def __init__(self, waiting: WaitingRuns, run: RunRequested) -> None:
+        self.run = run
+        self.seq = 0
+        self._waiting = waiting
+
+    def started(self, source: KeySource = KeySource.USER) -> None:
+        self._waiting.deliver(
+            RunStarted(run_id=self.run.run_id, seq=self._next(), attempt=1, key_source=source)
+        )
+
+    def chunk(self, *texts: str) -> None:
+        self._waiting.deliver(RunChunk(run_id=self.run.run_id, seq=self._next(), chunks=texts))
+
+    def completed(self, response: str | None = None, source: KeySource = KeySource.USER) -> None:
+        self._waiting.deliver(
+            RunCompleted(run_id=self.run.run_id, seq=self._next(), key_source=source, response=response)
+        )
+
+    def failed(self, error: PlatformError, source: KeySource | None = None) -> None:
+        self._waiting.deliver(
+            RunFailed(run_id=self.run.run_id, seq=self._next(), error=ErrorBody.of(error), key_source=source)
+        )
+
+    def _next(self) -> int:
+        self.seq += 1
+        return self.seq - 1
+
+
+Worker = Callable[[Tell], Awaitable[None]]
+
+
+async def answers(tell: Tell) -> None:
+    """The worker of most tests: all goes well."""
+    tell.started()
+    if tell.run.stream:
+        tell.chunk(chunk("Hel"), chunk("lo"))
+        tell.completed()
+    else:
+        tell.completed(RESPONSE)
+
+
+async def is_silent(_tell: Tell) -> None:
+    """A worker that never says anything."""
+
+
+def fails(error: PlatformError, source: KeySource | None = None) -> Worker:
+    async def worker(tell: Tell) -> None:
+        tell.failed(error, source)
+
+    return worker
+
+
+class InMemoryRunBus:
+    """`worker` takes every run. `error` makes requests fail."""
+
+    reply_to = "reply.api_edge.test"
+
+    def __init__(self, waiting: WaitingRuns) -> None:
+        self.waiting = waiting
+        self.worker: Worker = answers
+        self.error: PlatformError | None = None
+        self.requested: list[RunRequested] = []
+        self.cancelled: list[UUID] = []
+        self._working: set[asyncio.Future[None]] = set()
+
+    async def request(self, run: RunRequested) -> None:
+        if self.error:
+            raise self.error
+        self.requested.append(run)
+        task = asyncio.ensure_future(self.worker(Tell(self.waiting, run)))
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+    def cancel(self, run_id: UUID) -> None:
+        self.cancelled.append(run_id)
+
+
+class InMemoryKeyVault:
+    def __init__(self) -> None:
+        self.stored: list[StoreKey] = []
+        self.error: PlatformError | None = None
+
+    async def store(self, command: StoreKey) -> Credential:
+        if self.error:
+            raise self.error
+        self.stored.append(command)
+        return _credential(command)
+
+    async def list(self, user_id: str) -> Credentials:
+        if self.error:
+            raise self.error
+        own = [_credential(command) for command in reversed(self.stored) if command.user_id == user_id]
+        return Credentials(items=tuple(own))
+
+    async def revoke(self, user_id: str, credential_id: UUID) -> None:
+        if self.error:
+            raise self.error
+        for command in self.stored:
+            if (command.user_id, command.credential_id) == (user_id, credential_id):
+                self.stored.remove(command)
+                return
+        raise NotFoundError("no such credential")
+
+
+def _credential(command: StoreKey) -> Credential:
+    return Credential(
+        id=command.credential_id,
+        service=command.service,
+        hint="sk-…1f9c",
+        label=command.label,
+        base_url=command.base_url,
+        status="active",
+        created_at=NOON,
+    )
+
+
+class InMemoryBilling:
+    def __init__(self) -> None:
+        self.grants: dict[str, Grant] = {}
+        self.attempts: list[ReceiptAttempt] = []
+        self.held_micros = 0
+        self.error: PlatformError | None = None
+        self.asked = 0
+
+    async def grant(self, command: GrantCredits) -> Grant:
+        if self.error:
+            raise self.error
+        known = self.grants.get(command.idempotency_key)
+        if known and (known.user_id, known.amount_micros) != (command.user_id, command.amount_micros):
+            raise ConflictError("another grant has this idempotency key")
+        balance = (await self.balance(command.user_id)).balance_micros
+        return known or self.grants.setdefault(
+            command.idempotency_key,
+            Grant(
+                transfer_id=new_id(),
+                user_id=command.user_id,
+                amount_micros=command.amount_micros,
+                balance_micros=balance + command.amount_micros,
+                created_at=NOON,
+            ),
+        )
+
+    async def balance(self, user_id: str) -> Balance:
+        if self.error:
+            raise self.error
+        own = (grant.amount_micros for grant in self.grants.values() if grant.user_id == user_id)
+        return Balance(balance_micros=sum(own), held_micros=self.held_micros, receivable_micros=0)
+
+    async def receipt(self, user_id: str, run_id: UUID) -> Receipt:
+        self.asked += 1
+        if self.error:
+            raise self.error
+        own = [a for a in self.attempts if (a.usage.user_id, a.usage.run_id) == (user_id, run_id)]
+        return Receipt(run_id=run_id, attempts=tuple(own))
+
+    async def usage(self, user_id: str, limit: int, cursor: str | None) -> UsagePage:
+        if self.error:
+            raise self.error
+        own = [a for a in reversed(self.attempts) if a.usage.user_id == user_id]
+        first = int(cursor or 0)
+        rest = first + limit < len(own)
+        return UsagePage(
+            items=tuple(own[first : first + limit]), next_cursor=str(first + limit) if rest else None
+        )
+
+
+def billed(  # what most attempts look like
+    run_id: UUID,
+    user_id: str = "alice",
+    *,
+    attempt: int = 1,
+    source: KeySource | None = KeySource.PLATFORM,
+    outcome: Outcome = Outcome.COMPLETED,
+    error_code: str | None = None,
+    cost_micros: int | None = 1500,
+    charged_micros: int = 1500,
+) -> ReceiptAttempt:
+    usage = UsageRecorded(
+        usage_id=new_id(),
+        run_id=run_id,
+        attempt=attempt,
+        user_id=user_id,
+        flow="chat",
+        policy=KeyPolicy.USER_KEY_PREFERRED,
+        key_source=source,
+        credential_id="platform:openai:1",
+        provider=KeyService.OPENAI,
+        model="openai/gpt-4o-mini",
+        stream=False,
+        outcome=outcome,
+        error_code=error_code,
+        tokens=TokenCounts(prompt=10, completion=5, source=TokensSource.MEASURED),
+        requested_at=NOON,
+        started_at=NOON,
+        finished_at=NOON + timedelta(seconds=1),
+    )
+    return ReceiptAttempt(usage=usage, cost_micros=cost_micros, charged_micros=charged_micros)
+
+
+async def is_there() -> bool:
+    return True
+
+
+@dataclass
+class Edge:
+    """The edge on fakes. Tokens: `lk_alice`, `lk_bob`, `lk_admin`."""
+
+    runs_max: int = 100
+    times: RunTimes = field(default_factory=lambda: RunTimes(start_s=5, run_s=5))
+    body_bytes_max: int = 64 * 1024
+    cors_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.waiting = WaitingRuns(self.runs_max)
+        self.runs = InMemoryRunStore()
+        self.tokens = InMemoryTokenStore()
+        self.sealer = InMemorySealer()
+        self.bus = InMemoryRunBus(self.waiting)
+        self.key_vault = InMemoryKeyVault()
+        self.billing = InMemoryBilling()
+        parts = ("rabbitmq", "vault", "postgres", "key_vault", "inference", "billing")
+        self.probes: dict[str, Probe] = dict.fromkeys(parts, is_there)
+        for name, caller in {"alice": ALICE, "bob": BOB, "admin": ADMIN}.items():
+            self.tokens.put(f"lk_{name}", caller)
+
+    def app(self) -> "Callable[..., Awaitable[None]]":
+        return create_api(
+            EdgePorts(
+                runs=self.runs,
+                tokens=self.tokens,
+                jwt=InMemoryTokenVerifier(),
+                sealer=self.sealer,
+                bus=self.bus,
+                waiting=self.waiting,
+                key_vault=self.key_vault,
+                billing=self.billing,
+                probes=self.probes,
+            ),
+            EdgeRules(
+                times=self.times,
+                body_bytes_max=self.body_bytes_max,
+                settings_url="https://app.example/settings",
+                cors_origins=self.cors_origins,
+                receipt_pauses_s=(0.01, 0.01),
+            ),
+        )
+
+    def client(
+        self,
+        token: str | None = "lk_alice",  # noqa: S107
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.AsyncClient:
+        """A client of a user; None for nobody."""
+        auth = {} if token is None else {"authorization": f"Bearer {token}"}
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app(), raise_app_exceptions=False),
+            base_url="http://edge",
+            headers={**auth, **(headers or {})},
+        )
