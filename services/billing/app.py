@@ -60,8 +60,10 @@ async def serving(settings: BillingSettings) -> AsyncIterator[Bus]:
         try:
             await bus.start()
             async with in_background(relay, _sweep(ledger), refresh):
-                yield bus
-                await bus.drain()
+                try:
+                    yield bus
+                finally:
+                    await bus.drain()
         finally:
             await bus.stop()
 

@@ -49,11 +49,13 @@ def load_attempt(row: Mapping[str, Any]) -> ReceiptAttempt:
 
 def distinct(usages: Sequence[Usage]) -> list[Usage]:
     """Return each usage once, by both of its keys, in the order in which every batch inserts."""
-    by_id = {usage.event.usage_id: usage for usage in reversed(usages)}
-    by_attempt: dict[tuple[UUID, int], Usage] = {}
-    for usage in by_id.values():
-        by_attempt[usage.run_attempt] = usage
-    return sorted(by_attempt.values(), key=lambda usage: usage.event.usage_id)
+    by_id: dict[UUID, Usage] = {}
+    attempts: set[tuple[UUID, int]] = set()
+    for usage in usages:
+        if usage.event.usage_id not in by_id and usage.run_attempt not in attempts:
+            by_id[usage.event.usage_id] = usage
+            attempts.add(usage.run_attempt)
+    return [by_id[usage_id] for usage_id in sorted(by_id)]
 
 
 def columns(entries: Sequence[Entry]) -> list[list[Any]]:

@@ -1,0 +1,350 @@
+"""One behaviour of the ledger, in memory and in Postgres."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from services.billing.adapters.postgres_ledger import PostgresLedgerStore
+from services.billing.adapters.postgres_outbox import PostgresOutbox
+from services.billing.adapters.postgres_usage import PostgresUsageStore
+from services.billing.domain.hold import Hold, HoldState
+from services.billing.ports import Entry, LedgerStore, Outbox, Usage, UsageStore
+from services.billing.use_cases.record_usage import rate_usage
+from shared.contracts.billing import Balance, CreditsCharged, CreditsGranted
+from shared.contracts.message import Message
+from shared.contracts.usage import TokenCounts
+from shared.kernel.errors import (
+    BusUnavailableError,
+    ConflictError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+)
+from shared.kernel.ids import new_id
+from shared.kernel.names import KeySource
+from tests.fakes.billing import TARIFF, InMemoryLedgerStore, InMemoryPriceBook, granted, hold_for, usage
+
+pytestmark = pytest.mark.conformance
+
+PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
+
+_WORTH = 2_000
+"""What `usage()` costs."""
+
+
+@dataclass
+class Stores:
+    """One implementation, and a user of the test's own."""
+
+    ledger: LedgerStore
+    usage: UsageStore
+    outbox: Outbox
+    faults: Callable[[], Awaitable[Sequence[object]]]
+    user_id: str
+
+    async def grant(self, amount_micros: int, key: str | None = None) -> CreditsGranted:
+        given = granted(self.user_id, amount_micros)
+        await self.ledger.grant(given, key or str(new_id()))
+        return given
+
+    async def record(self, *usages: Usage) -> list[Entry]:
+        return await self.ledger.record(usages, _settle)
+
+    async def authorize(self, one: Usage, amount_micros: int, **changes: Any) -> Hold:
+        return await self.ledger.authorize(hold_for(one.event, amount_micros, **changes))
+
+    async def balance(self) -> tuple[int, int, int]:
+        found: Balance = await self.ledger.balance(self.user_id)
+        return found.balance_micros, found.held_micros, found.receivable_micros
+
+    def used(self, **changes: Any) -> Usage:
+        return usage(user_id=self.user_id, **changes)
+
+    async def told(self) -> list[Message]:
+        """The user's events that wait, which are then gone."""
+        heard: list[Message] = []
+
+        async def publish(_event_id: UUID, message: Message) -> None:
+            heard.append(message)
+
+        while await self.outbox.relay(publish, limit=100):
+            pass
+        return [one for one in heard if getattr(one, "user_id", None) == self.user_id]
+
+
+def _settle(one: Usage, hold: Hold | None) -> Entry:
+    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
+
+
+class LedgerContract:
+    """What every store does. Subclasses bring the fixture `stores`."""
+
+    async def test_a_user_without_an_account_has_nothing(self, stores: Stores) -> None:
+        assert await stores.balance() == (0, 0, 0)
+        with pytest.raises(InsufficientCreditsError):
+            await stores.authorize(stores.used(), 1)
+
+    async def test_a_hold_of_nothing_needs_no_credits(self, stores: Stores) -> None:
+        assert (await stores.authorize(stores.used(), 0)).amount_micros == 0
+
+    async def test_authorize_and_settle(self, stores: Stores) -> None:
+        one = stores.used()
+        await stores.grant(10_000)
+        hold = await stores.authorize(one, 5_000)
+        assert hold.state is HoldState.HELD
+        assert await stores.balance() == (10_000, 5_000, 0)
+        (entry,) = await stores.record(one)
+        assert entry.settlement.charged_micros == _WORTH
+        assert await stores.balance() == (8_000, 0, 0)
+        assert await stores.faults() == []
+
+    async def test_a_hold_may_take_the_last_micro_and_no_more(self, stores: Stores) -> None:
+        await stores.grant(5_000)
+        await stores.authorize(stores.used(), 5_000)
+        with pytest.raises(InsufficientCreditsError):
+            await stores.authorize(stores.used(), 1)
+
+    async def test_authorizing_again_returns_the_same_hold(self, stores: Stores) -> None:
+        one = stores.used()
+        await stores.grant(10_000)
+        first = await stores.authorize(one, 5_000)
+        again = await stores.authorize(one, 7_000, expires_at=first.expires_at + timedelta(hours=1))
+        assert again == first
+        assert await stores.balance() == (10_000, 5_000, 0)
+
+    async def test_authorizing_what_is_settled_is_a_conflict(self, stores: Stores) -> None:
+        one = stores.used()
+        await stores.grant(10_000)
+        await stores.authorize(one, 5_000)
+        await stores.record(one)
+        with pytest.raises(ConflictError):
+            await stores.authorize(one, 5_000)
+        assert await stores.balance() == (8_000, 0, 0)
+
+    async def test_authorizing_what_is_over_before_is_a_conflict(self, stores: Stores) -> None:
+        one = stores.used(tokens=TokenCounts())
+        await stores.grant(10_000)
+        await stores.record(one)
+        with pytest.raises(ConflictError):
+            await stores.authorize(one, 5_000)
+        assert await stores.balance() == (10_000, 0, 0)
+
+    async def test_anothers_attempt_is_a_conflict(self, stores: Stores) -> None:
+        one = stores.used()
+        await stores.grant(10_000)
+        await stores.authorize(one, 5_000)
+        with pytest.raises(ConflictError):
+            await stores.authorize(one, 0, user_id=f"eve-{new_id()}")
+
+    async def test_attempts_of_one_run_are_apart(self, stores: Stores) -> None:
+        first = stores.used()
+        second = stores.used(run_id=first.event.run_id, attempt=2)
+        await stores.grant(10_000)
+        await stores.authorize(first, 3_000)
+        await stores.authorize(second, 4_000)
+        await stores.record(second)
+        assert await stores.balance() == (8_000, 3_000, 0)
+
+    async def test_nothing_charged_releases_the_hold(self, stores: Stores) -> None:
+        one = stores.used(tokens=TokenCounts())
+        await stores.grant(10_000)
+        await stores.authorize(one, 5_000)
+        await stores.record(one)
+        assert await stores.balance() == (10_000, 0, 0)
+        assert [type(event) for event in await stores.told()] == [CreditsGranted]
+
+    async def test_a_byok_attempt_moves_no_money(self, stores: Stores) -> None:
+        (entry,) = await stores.record(stores.used(key_source=KeySource.USER))
+        assert (entry.cost_micros, entry.settlement.charged_micros) == (_WORTH, 0)
+        assert await stores.balance() == (0, 0, 0)
+
+    async def test_more_than_the_hold_is_owed(self, stores: Stores) -> None:
+        one = stores.used()
+        await stores.grant(10_000)
+        await stores.authorize(one, 1_500)
+        await stores.record(one)
+        assert await stores.balance() == (8_500, 0, 500)
+        assert await stores.faults() == []
+
+    async def test_an_expired_hold_is_free_again_and_its_late_usage_is_owed(self, stores: Stores) -> None:
+        one, past = stores.used(), datetime.now(UTC) - timedelta(seconds=1)
+        await stores.grant(10_000)
+        await stores.authorize(one, 5_000, expires_at=past)
+        assert await stores.ledger.expire_holds(datetime.now(UTC)) == 1
+        assert await stores.ledger.expire_holds(datetime.now(UTC)) == 0
+        assert await stores.balance() == (10_000, 0, 0)
+        await stores.record(one)
+        assert await stores.balance() == (10_000, 0, _WORTH)
+        with pytest.raises(ConflictError):
+            await stores.authorize(one, 5_000)
+        assert await stores.faults() == []
+
+    async def test_a_hold_whose_time_has_not_come_stays(self, stores: Stores) -> None:
+        await stores.grant(10_000)
+        await stores.authorize(stores.used(), 5_000)
+        await stores.ledger.expire_holds(datetime.now(UTC))
+        assert await stores.balance() == (10_000, 5_000, 0)
+
+    async def test_usage_without_a_hold_or_an_account_is_owed(self, stores: Stores) -> None:
+        await stores.record(stores.used())
+        assert await stores.balance() == (0, 0, _WORTH)
+        assert await stores.faults() == []
+
+    async def test_a_usage_is_billed_once_by_its_id_and_by_its_attempt(self, stores: Stores) -> None:
+        one = stores.used()
+        await stores.grant(10_000)
+        await stores.authorize(one, 5_000)
+        renamed = Usage(one.event.model_copy(update={"usage_id": new_id()}), one.raw)
+        moved = Usage(one.event.model_copy(update={"run_id": new_id()}), one.raw)
+        assert len(await stores.record(one, one, renamed, moved)) == 1
+        assert await stores.record(renamed, one) == []
+        assert await stores.record(moved) == []
+        assert await stores.balance() == (8_000, 0, 0)
+
+    async def test_reordered_and_repeated_batches_end_alike(self, stores: Stores) -> None:
+        batch = [stores.used() for _ in range(20)]
+        await stores.grant(1_000_000)
+        for one in batch[:15]:
+            await stores.authorize(one, 3_000)
+        deliveries = batch * 3
+        Random(7).shuffle(deliveries)
+        parts = [deliveries[start : start + 7] for start in range(0, len(deliveries), 7)]
+        await asyncio.gather(*(stores.record(*part) for part in parts))
+        assert await stores.balance() == (1_000_000 - 15 * _WORTH, 0, 5 * _WORTH)
+        charges = [event for event in await stores.told() if isinstance(event, CreditsCharged)]
+        assert len({event.usage_id for event in charges}) == len(charges) == 20
+        assert await stores.faults() == []
+
+    async def test_what_cannot_be_kept_keeps_nothing_of_its_batch(self, stores: Stores) -> None:
+        good = stores.used()
+        with pytest.raises(InvalidRequestError):
+            await stores.record(good, stores.used(model="openai/\x00"))
+        assert await stores.balance() == (0, 0, 0)
+        assert len(await stores.record(good)) == 1
+
+    async def test_a_grant_is_given_once_per_key(self, stores: Stores) -> None:
+        key, given = str(new_id()), granted(stores.user_id, 5_000)
+        first = await stores.ledger.grant(given, key)
+        again = await stores.ledger.grant(granted(stores.user_id, 5_000), key)
+        assert first.transfer_id == again.transfer_id == given.transfer_id
+        assert again.balance_micros == 5_000
+        for other in (granted(stores.user_id, 5_001), granted(f"eve-{new_id()}", 5_000)):
+            with pytest.raises(ConflictError):
+                await stores.ledger.grant(other, key)
+        assert await stores.told() == [given]
+
+    async def test_what_moved_is_told_in_full(self, stores: Stores) -> None:
+        one = stores.used()
+        given = await stores.grant(10_000)
+        await stores.authorize(one, 1_500)
+        (entry,) = await stores.record(one)
+        assert entry.charged is not None
+        told = await stores.told()
+        assert sorted(told, key=lambda event: event.ROUTING_KEY) == [entry.charged, given]
+        assert await stores.told() == []
+
+    async def test_an_event_that_was_not_published_stays_with_its_id(self, stores: Stores) -> None:
+        await stores.told()
+        await stores.grant(10_000)
+        seen: list[UUID] = []
+
+        async def publish(event_id: UUID, _message: Message) -> None:
+            seen.append(event_id)
+            if len(seen) == 1:
+                raise BusUnavailableError
+
+        with pytest.raises(BusUnavailableError):
+            await stores.outbox.relay(publish, limit=100)
+        assert await stores.outbox.relay(publish, limit=100) == 1
+        assert seen[0] == seen[1]
+
+    async def test_a_receipt_has_the_attempts_in_order_and_the_event_whole(self, stores: Stores) -> None:
+        second = stores.used(attempt=2, usage_raw={"prompt_tokens": 10, "x": [1, {"y": None}]})
+        first = stores.used(run_id=second.event.run_id, key_source=KeySource.USER, provider_cost_usd="0.1")
+        await stores.record(second, first)
+        found = await stores.usage.of_run(stores.user_id, second.event.run_id)
+        assert [attempt.usage for attempt in found] == [first.event, second.event]
+        assert [(a.cost_micros, a.charged_micros) for a in found] == [(_WORTH, 0), (_WORTH, _WORTH)]
+        assert await stores.usage.of_run(f"eve-{new_id()}", second.event.run_id) == []
+
+    async def test_usage_pages_are_newest_first(self, stores: Stores) -> None:
+        batch = [stores.used() for _ in range(6)]
+        await stores.record(*batch[:3])
+        await stores.record(*batch[3:])
+        page = await stores.usage.of_user(stores.user_id, limit=4, before=None)
+        rest = await stores.usage.of_user(stores.user_id, limit=4, before=page[-1][0])
+        ids = [attempt.usage.usage_id for _, attempt in (*page, *rest)]
+        assert set(ids[:3]) == {one.event.usage_id for one in batch[3:]}
+        assert set(ids[3:]) == {one.event.usage_id for one in batch[:3]}
+        assert await stores.usage.of_user(f"eve-{new_id()}", limit=4, before=None) == []
+
+    async def test_a_balance_for_fifty_carries_fifty(self, stores: Stores) -> None:
+        await stores.grant(50 * _WORTH)
+        batch = [stores.used() for _ in range(200)]
+        results = await asyncio.gather(
+            *(stores.authorize(one, _WORTH) for one in batch), return_exceptions=True
+        )
+        refused = [result for result in results if isinstance(result, InsufficientCreditsError)]
+        assert len(refused) == 150
+        assert await stores.balance() == (50 * _WORTH, 50 * _WORTH, 0)
+
+    async def test_the_same_run_authorized_at_once_is_held_once(self, stores: Stores) -> None:
+        one = stores.used()
+        await stores.grant(10_000)
+        holds = await asyncio.gather(*(stores.authorize(one, 1_000) for _ in range(20)))
+        assert {hold.amount_micros for hold in holds} == {1_000}
+        assert await stores.balance() == (10_000, 1_000, 0)
+
+    async def test_everything_at_once(self, stores: Stores) -> None:
+        others = [replace(stores, user_id=f"user-{new_id()}") for _ in range(5)]
+        batch = [who.used() for who in others for _ in range(10)]
+        for who in others:
+            await who.grant(1_000_000)
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        for n, one in enumerate(batch):
+            await stores.authorize(one, 3_000, **({"expires_at": past} if n % 3 == 0 else {}))
+        Random(3).shuffle(batch)
+        await asyncio.gather(
+            *(stores.record(*batch[start : start + 20]) for start in range(0, 50, 10)),
+            *(stores.ledger.expire_holds(datetime.now(UTC)) for _ in range(5)),
+            *(who.grant(100) for who in others),
+            *(stores.authorize(who.used(), 1_000) for who in others),
+        )
+        spent = 0
+        for who in others:
+            balance, held, receivable = await who.balance()
+            assert held == 1_000
+            spent += 1_000_100 - balance + receivable
+        assert spent == 50 * _WORTH
+        assert await stores.faults() == []
+
+
+class TestInMemory(LedgerContract):
+    @pytest.fixture
+    def stores(self) -> Stores:
+        store = InMemoryLedgerStore()
+        return Stores(store, store, store, store.faults, f"user-{new_id()}")
+
+
+class TestPostgres(LedgerContract):
+    @pytest_asyncio.fixture
+    async def stores(self, pool_for: PoolFor) -> AsyncIterator[Stores]:
+        pool = await pool_for("billing")
+
+        async def faults() -> Sequence[object]:
+            return await pool.fetch("SELECT * FROM ledger_faults")
+
+        yield Stores(
+            PostgresLedgerStore(pool),
+            PostgresUsageStore(pool),
+            PostgresOutbox(pool),
+            faults,
+            f"user-{new_id()}",
+        )
