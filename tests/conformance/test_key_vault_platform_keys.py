@@ -1,11 +1,13 @@
 """What the platform's pool promises, held by the fake and by KV v2."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import hvac
 import pytest
+import pytest_asyncio
 
+from infra.bootstrap import Servers
 from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
 from services.key_vault.ports import PlatformKeys
 from shared.kernel.errors import VaultUnavailableError
@@ -13,11 +15,18 @@ from shared.kernel.names import KEY_VAULT, KeyService
 from shared.kernel.secret import SecretText
 from shared.runtime.vault import VaultClient
 from tests.fakes.key_vault import InMemoryPlatformKeys
-from tests.realm import TestRealm
+from tests.realm import TestRealm, temporary_realm
 
 pytestmark = pytest.mark.conformance
 
 Put = Callable[..., Awaitable[None]]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
+    """A realm of its own: platform keys belong to all of a realm's tests."""
+    async with temporary_realm(servers, tmp_path_factory.mktemp("realm")) as made:
+        yield made
 
 
 def revealed(keys: tuple[SecretText, ...]) -> list[str]:
@@ -60,9 +69,6 @@ class TestVaultPlatformKeys(PlatformKeysContract):
     def kv(self, realm: TestRealm) -> Iterator[Any]:
         admin = hvac.Client(realm.admin["VAULT_ADDR"], realm.admin["VAULT_TOKEN"])
         yield admin.secrets.kv.v2
-        for service in (KeyService.OPENAI, KeyService.GROQ, KeyService.GEMINI):
-            path = f"platform/{service}"
-            admin.secrets.kv.v2.delete_metadata_and_all_versions(path, mount_point=realm.name)
         admin.adapter.close()
 
     @pytest.fixture

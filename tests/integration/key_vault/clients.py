@@ -1,0 +1,58 @@
+"""The edge and a worker, as key_vault meets them on the bus."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+from shared.contracts.keys import (
+    Credential,
+    Credentials,
+    KeyResolved,
+    KeyRevoked,
+    ListKeys,
+    RevokeKey,
+)
+from shared.kernel.errors import PlatformError
+from shared.runtime.bus import Bus
+from tests.unit.key_vault.house import KEY, Worker, store_command
+
+TIMEOUT_S = 8.0
+
+
+class Edge:
+    def __init__(self, bus: Bus, public_key: str) -> None:
+        self.bus = bus
+        self.public_key = public_key
+
+    async def keep(self, key: str = KEY, **fields: Any) -> Credential:
+        command = store_command(self.public_key, key, **fields)
+        return await self.bus.rpc.call(command, Credential, timeout_s=TIMEOUT_S)
+
+    async def all_keys(self, user_id: str) -> tuple[Credential, ...]:
+        query = ListKeys(user_id=user_id)
+        return (await self.bus.rpc.call(query, Credentials, timeout_s=TIMEOUT_S)).items
+
+    async def revoke(self, user_id: str, credential_id: UUID) -> KeyRevoked:
+        command = RevokeKey(user_id=user_id, credential_id=credential_id)
+        return await self.bus.rpc.call(command, KeyRevoked, timeout_s=TIMEOUT_S)
+
+
+class RpcWorker(Worker):
+    def __init__(self, bus: Bus) -> None:
+        super().__init__()
+        self.bus = bus
+
+    async def resolve(self, **fields: Any) -> tuple[KeyResolved, str]:
+        """Ask, and open the answer."""
+        query = self.asks(**fields)
+        resolved = await self.bus.rpc.call(query, KeyResolved, timeout_s=TIMEOUT_S)
+        return resolved, self.opens(resolved, query)
+
+    async def resolve_in_time(self, **fields: Any) -> tuple[KeyResolved, str]:
+        """Ask until there is an answer: within 10 s of its parts being back."""
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    return await self.resolve(**fields)
+                except PlatformError:
+                    await asyncio.sleep(0.1)

@@ -1,0 +1,107 @@
+"""key_vault on real parts, in a realm of its own, with gates before Vault and Postgres."""
+
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import hvac
+import pytest
+import pytest_asyncio
+
+from infra.bootstrap import Servers
+from services.key_vault.app import Settings, serving
+from shared.kernel.names import API_EDGE, INFERENCE, KEY_VAULT
+from shared.runtime.bus import Bus
+from shared.runtime.vault import VaultClient
+from tests.integration.key_vault.clients import Edge, RpcWorker
+from tests.integration.key_vault.gate import Gate, gate_before
+from tests.realm import TestRealm, temporary_realm
+
+BusFor = Callable[..., Bus]
+VaultFor = Callable[[str], Awaitable[VaultClient]]
+
+
+@pytest_asyncio.fixture(scope="package")
+async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
+    async with temporary_realm(servers, tmp_path_factory.mktemp("realm")) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Gates:
+    vault: Gate
+    postgres: Gate
+
+
+@pytest.fixture
+async def gates(realm: TestRealm) -> AsyncIterator[Gates]:
+    env = realm.env(KEY_VAULT)
+    async with (
+        gate_before(env["LATCHKEY_VAULT_ADDR"]) as vault,
+        gate_before(env["LATCHKEY_POSTGRES_URL"]) as postgres,
+    ):
+        yield Gates(vault, postgres)
+
+
+@pytest.fixture
+def start(realm: TestRealm, gates: Gates) -> Callable[[], AbstractAsyncContextManager[Bus]]:
+    """Starts key_vault, in this process, behind the gates."""
+    env = realm.env(KEY_VAULT)
+    values = {name.removeprefix("LATCHKEY_").lower(): value for name, value in env.items()}
+    values["vault_addr"] = gates.vault.before(values["vault_addr"])
+    values["postgres_url"] = gates.postgres.before(values["postgres_url"])
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[Bus]:
+        async with serving(Settings(**values)) as bus:  # type: ignore[arg-type]
+            yield bus
+
+    return started
+
+
+@pytest.fixture
+async def key_vault(start: Callable[[], AbstractAsyncContextManager[Bus]]) -> AsyncIterator[Bus]:
+    async with start() as bus:
+        yield bus
+
+
+@pytest.fixture
+async def edge(realm: TestRealm, bus_for: BusFor, vault_for: VaultFor) -> Edge:
+    """What the edge does with keys: it reads the public key where it is anchored."""
+    vault = await vault_for(API_EDGE)
+    answer: dict[str, Any] = await vault.call(
+        lambda client: client.secrets.kv.v2.read_secret_version(
+            "sealing/public", mount_point=realm.name, raise_on_deleted_version=True
+        )
+    )
+    bus = bus_for(API_EDGE)
+    await bus.start()
+    return Edge(bus, answer["data"]["data"]["public_key"])
+
+
+@pytest.fixture
+async def worker(bus_for: BusFor) -> RpcWorker:
+    bus = bus_for(INFERENCE)
+    await bus.start()
+    return RpcWorker(bus)
+
+
+@pytest.fixture
+def kv(realm: TestRealm) -> Iterator[Any]:
+    """The administrator's hand on the platform's keys."""
+    admin = hvac.Client(realm.admin["VAULT_ADDR"], realm.admin["VAULT_TOKEN"])
+    yield admin.secrets.kv.v2
+    admin.secrets.kv.v2.delete_metadata_and_all_versions("platform/openai", mount_point=realm.name)
+    admin.adapter.close()
+
+
+def in_many_forms(text: str) -> set[str]:
+    """Return the ways a text could hide in a dump: as it is, as hex, as base64 at each of its offsets."""
+    raw = text.encode()
+    found = {text, raw.hex(), raw.hex().upper()}
+    for offset in range(3):
+        encoded = b64encode(b"\0" * offset + raw).decode()
+        found.add(encoded[4 if offset else 0 : -4])
+    return found

