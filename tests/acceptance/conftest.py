@@ -1,0 +1,25 @@
+"""One house for all acceptance tests; each finds it whole."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from infra.bootstrap import Servers
+from tests.acceptance.house import House, running_house
+from tests.realm import temporary_realm
+
+
+@pytest_asyncio.fixture(scope="session")
+async def _house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    async with temporary_realm(servers, folder) as realm, running_house(realm, folder) as house:
+        yield house
+
+
+@pytest_asyncio.fixture
+async def house(_house: House) -> AsyncIterator[House]:
+    """The house, whole before the test; mended after one that broke something."""
+    await _house.restore()
+    yield _house
+    await _house.restore()

@@ -1,0 +1,108 @@
+"""A TCP gate before a server, so that the server can be away in every way the tests get it."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+_PIECE = 65_536
+# Below the range that systems hand out to outgoing connections: what ended finds its port free again.
+_FIRST_PORT, _LAST_PORT = 20_000, 32_000
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    while True:
+        port = random.randrange(_FIRST_PORT, _LAST_PORT)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+class Gate:
+    """Passes bytes on to a server. Closed it refuses and cuts; frozen it accepts and stalls."""
+
+    def __init__(self, url: str) -> None:
+        server = urlsplit(url)
+        if server.hostname is None or server.port is None:
+            raise ValueError("a gate needs the host and port of its server")
+        self._server = (server.hostname, server.port)
+        self._port = free_port()
+        self._listener: asyncio.Server | None = None
+        self._flowing = asyncio.Event()
+        self._visits: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Let everything through, from now on or again."""
+        self._flowing.set()
+        if self._listener is None:
+            self._listener = await asyncio.start_server(self._visit, "127.0.0.1", self._port)
+
+    async def close(self) -> None:
+        """Refuse new connections and cut the old ones."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for visit in self._visits:
+            visit.cancel()
+        await asyncio.gather(*self._visits, return_exceptions=True)
+
+    def freeze(self) -> None:
+        """Accept connections but let no byte through."""
+        self._flowing.clear()
+
+    def before(self, url: str) -> str:
+        """Return the server's URL by way of this gate."""
+        parts = urlsplit(url)
+        login, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit((parts.scheme, f"{login}{at}127.0.0.1:{self._port}", *parts[2:]))
+
+    async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visit = asyncio.current_task()
+        if visit is None:
+            return
+        self._visits.add(visit)
+        try:
+            await self._pass_on(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # a cut connection is what gates are for
+        finally:
+            self._visits.discard(visit)
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._flowing.wait()
+        far_reader, far_writer = await asyncio.open_connection(*self._server)
+        ways = {
+            asyncio.ensure_future(self._pump(reader, far_writer)),
+            asyncio.ensure_future(self._pump(far_reader, writer)),
+        }
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            far_writer.transport.abort()
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while piece := await source.read(_PIECE):
+            await self._flowing.wait()
+            sink.write(piece)
+            await sink.drain()
+
+
+@asynccontextmanager
+async def open_gate(url: str) -> AsyncIterator[Gate]:
+    """A gate before the server of `url`, closed at the end."""
+    gate = Gate(url)
+    await gate.open()
+    try:
+        yield gate
+    finally:
+        await gate.close()

@@ -1,0 +1,186 @@
+"""The whole house as its users have it: four services and a simulated provider, each a process of its own."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import httpx2
+
+from infra.bootstrap import Realm
+from infra.bootstrap.tokens import mint_jwt
+from infra.simulator.control import Calls, read_calls
+from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyService
+from tests.acceptance.callers import Caller, calling, credits_of
+from tests.acceptance.gate import Gate, free_port, open_gate
+from tests.acceptance.parts import Part
+from tests.realm import TestRealm
+
+PLATFORM_KEY: Final = "sk-sim-platform-4fd1c07a9be64a2c"
+RABBITMQ, VAULT, POSTGRES = "rabbitmq", "vault", "postgres"
+_READY_S: Final = 45.0
+_POLL_S: Final = 0.1
+_SIMULATOR: Final = "simulator"
+_GATED: Final = {
+    RABBITMQ: "LATCHKEY_AMQP_URL",
+    VAULT: "LATCHKEY_VAULT_ADDR",
+    POSTGRES: "LATCHKEY_POSTGRES_URL",
+}
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything of one realm that runs. Its servers are reached through `gates` by the services alone."""
+
+    realm: TestRealm
+    url: str
+    simulator_url: str
+    gates: Mapping[str, Gate]
+    parts: Mapping[str, Part]
+    workers: tuple[str, ...]
+    _callers: AsyncExitStack
+
+    async def caller(self, name: str = "user", role: str = "user") -> Caller:
+        """A caller with an id nobody had before."""
+        user_id = f"{name}-{secrets.token_hex(4)}"
+        secret = self.realm.env(API_EDGE)["LATCHKEY_AUTH__JWT_SECRET"]
+        token = mint_jwt(secret, Realm(self.realm.name), user_id, role)
+        return await self._callers.enter_async_context(calling(self.url, user_id, token))
+
+    async def grant(self, caller: Caller, micros: int) -> None:
+        """Give a caller credits, as an administrator."""
+        admin = await self.caller("admin", "admin")
+        body = {
+            "user_id": caller.user_id,
+            "credits": credits_of(micros),
+            "idempotency_key": secrets.token_hex(8),
+        }
+        (await admin.http.post("/api/admin/credits/grants", json=body)).raise_for_status()
+
+    async def receipt(self, caller: Caller, run_id: str, *, attempts: int = 1) -> dict[str, Any]:
+        """A run's receipt, once it tells of so many attempts."""
+        receipt: dict[str, Any] = {}
+
+        async def is_told() -> bool:
+            receipt.update(await caller.get(f"/api/runs/{run_id}/receipt"))
+            return len(receipt["attempts"]) >= attempts
+
+        await eventually(is_told, f"run {run_id} has a receipt")
+        return receipt
+
+    def calls(self) -> Calls:
+        """What the provider was called with."""
+        return read_calls(self.simulator_url)
+
+    def logs(self) -> dict[str, str]:
+        return {name: part.log.read_text() for name, part in self.parts.items()}
+
+    async def rows(self, query: str, *values: object) -> list[asyncpg.Record]:
+        """Ask the database, past the gate, as its administrator."""
+        connection = await asyncpg.connect(self.realm.admin["LATCHKEY_POSTGRES_URL"])
+        try:
+            return await connection.fetch(query, *values)
+        finally:
+            await connection.close()
+
+    async def wait_ready(self, timeout_s: float = _READY_S) -> None:
+        """Until the edge says that every part is there, and each worker that it is ready."""
+        await eventually(self._is_ready, "the house is ready", timeout_s=timeout_s)
+
+    async def restore(self) -> None:
+        """Open every gate, start what does not run, wait until all is ready."""
+        for gate in self.gates.values():
+            await gate.open()
+        for part in self.parts.values():
+            if not part.is_running:
+                await part.start()
+        await self.wait_ready()
+
+    async def _is_ready(self) -> bool:
+        for part in self.parts.values():
+            if not part.is_running:
+                raise AssertionError(f"{part.name} has ended:\n{part.log_of_this_life()[-2000:]}")
+        if not all('"ready"' in self.parts[worker].log_of_this_life() for worker in self.workers):
+            return False
+        async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+            try:
+                return (await client.get(f"{self.url}/readyz")).is_success
+            except httpx2.TransportError:
+                return False
+
+
+async def eventually(truth: Any, what: str, *, timeout_s: float = 20.0) -> None:
+    """Wait until `truth()` holds. Raises AssertionError naming what did not come about."""
+    deadline = time.monotonic() + timeout_s
+    while not await truth():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
+        await asyncio.sleep(_POLL_S)
+
+
+@asynccontextmanager
+async def running_house(realm: TestRealm, folder: Path, *, workers: int = 2) -> AsyncIterator[House]:
+    """A house in a bootstrapped realm, ready; all its processes are gone at the end."""
+    await _put_platform_key(realm)
+    async with AsyncExitStack() as stack:
+        edge = realm.env(KEY_VAULT) | realm.env(API_EDGE)
+        gates = {
+            server: await stack.enter_async_context(open_gate(edge[name])) for server, name in _GATED.items()
+        }
+        ports = {API_EDGE: free_port(), _SIMULATOR: free_port()}
+        parts = _parts(realm, gates, folder, ports, workers)
+        for part in parts.values():
+            stack.push_async_callback(part.stop)
+            await part.start()
+        house = House(
+            realm=realm,
+            url=f"http://127.0.0.1:{ports[API_EDGE]}",
+            simulator_url=f"http://127.0.0.1:{ports[_SIMULATOR]}",
+            gates=gates,
+            parts=parts,
+            workers=tuple(name for name in parts if name.startswith(INFERENCE)),
+            _callers=await stack.enter_async_context(AsyncExitStack()),
+        )
+        await house.wait_ready()
+        yield house
+
+
+def _parts(
+    realm: TestRealm, gates: Mapping[str, Gate], folder: Path, ports: Mapping[str, int], workers: int
+) -> dict[str, Part]:
+    def service(name: str, **more: str) -> Part:
+        kind = name.partition("-")[0]
+        env_file = realm.env_dir / f"{kind}.env"
+        told = realm.env(kind)
+        gated = {
+            variable: gates[server].before(told[variable])
+            for server, variable in _GATED.items()
+            if variable in told
+        }
+        env = {"LATCHKEY_ENV_FILE": str(env_file), **gated, **more}
+        return Part(name, f"services.{kind}.app", env=env, log=folder / f"{name}.log")
+
+    http = {"LATCHKEY_HTTP__HOST": "127.0.0.1", "LATCHKEY_HTTP__PORT": str(ports[API_EDGE])}
+    provider = f"http://127.0.0.1:{ports[_SIMULATOR]}/v1"
+    providers = {f"LATCHKEY_PROVIDERS__{name.upper()}__BASE_URL": provider for name in KeyService}
+    simulator = ("infra.simulator", "--port", str(ports[_SIMULATOR]))
+    parts = [
+        Part(_SIMULATOR, *simulator, env={}, log=folder / "simulator.log"),
+        service(KEY_VAULT),
+        service(BILLING),
+        *(service(f"{INFERENCE}-{number}", **providers) for number in range(1, workers + 1)),
+        service(API_EDGE, **http),
+    ]
+    return {part.name: part for part in parts}
+
+
+async def _put_platform_key(realm: TestRealm) -> None:
+    url = f"{realm.servers.vault_addr}/v1/{realm.name}/data/platform/openai"
+    headers = {"X-Vault-Token": realm.servers.vault_token}
+    async with httpx2.AsyncClient(headers=headers, trust_env=False) as vault:
+        (await vault.post(url, json={"data": {"api_key": PLATFORM_KEY}})).raise_for_status()
