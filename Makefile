@@ -41,6 +41,12 @@ token: $(READY) ## Mint an API token: USER=carol [ROLE=admin]
 	@.venv/bin/latchkey token --user $(if $(filter command%,$(origin USER)),$(USER),$(error say whose: make token USER=carol)) \
 	  $(if $(ROLE),--role $(ROLE))
 
+# --- the demo ---------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(READY) ## Tell the whole story, on the stack that runs or on one of its own
+	@$(RUN) infra.demo
+
 # --- tests ------------------------------------------------------------------------------------------------
 
 .PHONY: check test chaos bench

@@ -50,7 +50,7 @@ def main() -> int:
         with _env_file(arguments, narrator) as env_file:
             asyncio.run(tell(Environment.read(env_file), narrator))
     except _UNHAPPY as error:
-        narrator.headline(f"FAILED: {str(error) or repr(error)}")
+        narrator.headline(f"The story does not hold: {str(error) or repr(error)}")
         return 1
     except KeyboardInterrupt:
         narrator.headline("Interrupted.")

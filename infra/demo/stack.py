@@ -39,4 +39,4 @@ def _own_stack(path: Path, narrator: Narrator) -> Iterator[Path]:
         yield stack.home.dev_env
     finally:
         stack.down()
-        narrator.headline("The demo's own stack is stopped.")
+        narrator.headline(f"The demo's own stack is stopped; its logs stay in {stack.home / 'logs'}.")

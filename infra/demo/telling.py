@@ -18,11 +18,15 @@ class Narrator:
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """One step; an exception leaves it unfinished."""
+        """One step; one that raises is told as failed."""
         self._step += 1
         self._print(f"\n[{self._step}] {title}")
         start = time.monotonic()
-        yield
+        try:
+            yield
+        except BaseException:
+            self._print(f"{_INDENT}FAILED ({time.monotonic() - start:.1f} s)")
+            raise
         self._print(f"{_INDENT}ok ({time.monotonic() - start:.1f} s)")
 
     def say(self, line: str) -> None:
