@@ -1,0 +1,239 @@
+"""In-memory parts for inference, and a worker wired on them."""
+
+# ruff: noqa: ARG002 - the ports' signatures
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.inference.app import Inference, Parts
+from services.inference.domain.attempt import Attempt, KeyUsed
+from services.inference.ports import Piece, Progress, ProviderCall, ResolvedKey, StoredAttempt
+from services.inference.use_cases.limits import Limits
+from shared.contracts.billing import AuthorizeRun
+from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunRequested
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import PlatformError, SystemKeyExhaustedError
+from shared.kernel.ids import new_id
+from shared.kernel.names import KeyPolicy, KeyService, KeySource
+from shared.kernel.secret import SecretText
+
+CANARY = "sk-canary-0123456789abcdef"
+USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+QUICK = Limits(poll_s=0.01, stale_after_s=0.1, retry_pause_s=0.01, rpc_timeout_s=1)
+
+
+class InMemoryAttemptStore:
+    """`away` makes every call raise, as when Postgres is. Workers that never beat are stale."""
+
+    def __init__(self) -> None:
+        self.away: PlatformError | None = None
+        self.rows: dict[tuple[UUID, int], StoredAttempt] = {}
+        self._seen: dict[str, datetime] = {}
+
+    async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
+        self._called()
+        place = (attempt.run_id, attempt.number)
+        if place in self.rows:
+            return False
+        self.rows[place] = StoredAttempt(replace(attempt), stale=False)
+        return True
+
+    async def note_key(self, attempt: Attempt) -> bool:
+        self._called()
+        row = self.rows.get((attempt.run_id, attempt.number))
+        if row is None or row.usage is not None:
+            return False
+        row.attempt.key = attempt.key
+        return True
+
+    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
+        self._called()
+        row = self.rows.get((usage.run_id, usage.attempt))
+        if row is None or row.usage is not None:
+            return False
+        self.rows[usage.run_id, usage.attempt] = replace(row, usage=usage, error=error)
+        return True
+
+    async def attempts(self, run_id: UUID, *, stale_after_s: float) -> tuple[StoredAttempt, ...]:
+        self._called()
+        rows = sorted((place, row) for place, row in self.rows.items() if place[0] == run_id)
+        return tuple(
+            replace(
+                row, attempt=replace(row.attempt), stale=self._is_stale(row.attempt.worker, stale_after_s)
+            )
+            for _, row in rows
+        )
+
+    async def beat(self, worker: str) -> None:
+        self._called()
+        self._seen[worker] = datetime.now(UTC)
+
+    def _is_stale(self, worker: str, stale_after_s: float) -> bool:
+        seen = self._seen.get(worker)
+        return seen is None or datetime.now(UTC) - seen > timedelta(seconds=stale_after_s)
+
+    def _called(self) -> None:
+        if self.away is not None:
+            raise self.away
+
+
+@dataclass
+class InMemoryKeyResolver:
+    """Hands out `keys` in order, without those excluded; then raises `refusal`."""
+
+    keys: list[ResolvedKey]
+    refusal: PlatformError = field(default_factory=SystemKeyExhaustedError)
+    asked: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    delay_s: float = 0
+
+    async def resolve(
+        self, request: RunRequested, attempt: int, *, excluding: tuple[str, ...], timeout_s: float
+    ) -> ResolvedKey:
+        self.asked.append((attempt, excluding))
+        await asyncio.sleep(self.delay_s)
+        for key in self.keys:
+            if key.used.credential_id not in excluding:
+                return key
+        raise self.refusal
+
+
+@dataclass
+class InMemoryRunAuthorizer:
+    refusal: PlatformError | None = None
+    asked: list[AuthorizeRun] = field(default_factory=list)
+
+    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> None:
+        self.asked.append(ask)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+Step = Piece | PlatformError | float
+"""What a scripted provider does: sends a piece, fails, or waits some seconds."""
+
+
+class InMemoryProvider:
+    """Plays the script of the credential called with."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, list[Step]] = {}
+        self.calls: list[ProviderCall] = []
+
+    async def complete(self, call: ProviderCall) -> Piece:
+        async for piece in self.stream(call):
+            return piece
+        raise AssertionError("the script has no answer")
+
+    async def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
+        self.calls.append(call)
+        for step in self.scripts[call.key.used.credential_id]:
+            if isinstance(step, PlatformError):
+                raise step
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                yield step
+
+
+@dataclass
+class InMemoryUsageLog:
+    away: PlatformError | None = None
+    events: list[UsageRecorded] = field(default_factory=list)
+
+    async def record(self, usage: UsageRecorded) -> None:
+        if self.away is not None:
+            raise self.away
+        self.events.append(usage)
+
+
+@dataclass
+class InMemoryAudience:
+    told: list[Progress] = field(default_factory=list)
+
+    async def tell(self, progress: Progress, reply_to: str) -> None:
+        self.told.append(progress)
+
+    def kinds(self) -> list[str]:
+        return [type(progress).__name__ for progress in self.told]
+
+
+class Worker:
+    """One worker on in-memory parts; give two of them the same `store` and they share a database."""
+
+    def __init__(
+        self,
+        keys: Iterable[ResolvedKey] = (),
+        *,
+        store: InMemoryAttemptStore | None = None,
+        name: str = "worker-1",
+        limits: Limits = QUICK,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.store = store or InMemoryAttemptStore()
+        self.resolver = InMemoryKeyResolver(list(keys))
+        self.authorizer = InMemoryRunAuthorizer()
+        self.provider = InMemoryProvider()
+        self.usage_log = InMemoryUsageLog()
+        self.audience = InMemoryAudience()
+        self.service = Inference(
+            Parts(
+                store=self.store,
+                resolver=self.resolver,
+                authorizer=self.authorizer,
+                provider=self.provider,
+                usage_log=self.usage_log,
+                audience=self.audience,
+                worker=name,
+                limits=limits,
+                now=now,
+            )
+        )
+        self.run = self.service.run_inference
+        self.in_flight = self.service.in_flight
+
+
+def a_key(
+    credential_id: str = "mine",
+    source: KeySource = KeySource.USER,
+    service: KeyService = KeyService.OPENAI,
+    *,
+    secret: str = CANARY,
+    base_url: str | None = None,
+) -> ResolvedKey:
+    return ResolvedKey(SecretText(secret), KeyUsed(source, credential_id, service), base_url)
+
+
+PLATFORM = KeySource.PLATFORM
+
+
+def a_request(**changes: Any) -> RunRequested:
+    now = datetime.now(UTC)
+    given: dict[str, Any] = {
+        "run_id": new_id(),
+        "user_id": "ann",
+        "flow": "chat",
+        "policy": KeyPolicy.USER_KEY_PREFERRED,
+        "provider": KeyService.OPENAI,
+        "model": "openai/gpt-4o-mini",
+        "stream": False,
+        "body": {"messages": [{"role": "user", "content": "hello"}]},
+        "reply_to": "reply.api_edge.test",
+        "requested_at": now,
+        "start_by": now + timedelta(seconds=5),
+        "deadline": now + timedelta(seconds=10),
+    }
+    return RunRequested(**{**given, **changes})
+
+
+def an_answer(usage: dict[str, Any] | None = USAGE) -> Piece:
+    return Piece('{"choices":[]}', 20, usage)
+
+
+def chunks(*texts: str, usage: dict[str, Any] | None = USAGE) -> list[Step]:
+    sent: list[Step] = [Piece(text, len(text), None) for text in texts]
+    return sent if usage is None else [*sent, Piece("usage", 0, usage)]

@@ -1,0 +1,122 @@
+"""Reading answers, usage and cost."""
+
+from typing import Any
+
+import pytest
+
+from services.inference.domain.answers import generated_chars, is_answer, is_finished, refusal_in, usage_in
+from services.inference.domain.provider_usage import measured_tokens, provider_cost_usd
+from shared.contracts.usage import TokenCounts
+from shared.kernel.names import TokensSource
+
+pytestmark = pytest.mark.unit
+
+
+def counts(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) -> TokenCounts:
+    return TokenCounts(
+        prompt=prompt, completion=completion, cached=cached, reasoning=reasoning, source=TokensSource.MEASURED
+    )
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}, counts(7, 5)),
+        ({"prompt_tokens": 7, "completion_tokens": 0}, counts(7, 0)),
+        (
+            {
+                "prompt_tokens": 7,
+                "completion_tokens": 5,
+                "prompt_tokens_details": {"cached_tokens": 4},
+                "completion_tokens_details": {"reasoning_tokens": 2},
+            },
+            counts(7, 5, 4, 2),
+        ),
+        # xAI and Gemini: reasoning only shows in the total.
+        (
+            {
+                "prompt_tokens": 7,
+                "completion_tokens": 5,
+                "total_tokens": 42,
+                "completion_tokens_details": {"reasoning_tokens": 30},
+            },
+            counts(7, 35, 0, 30),
+        ),
+        # What does not fit is cut to fit.
+        (
+            {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}},
+            counts(7, 5, 7),
+        ),
+        ({"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": None}, counts(7, 5)),
+        ({"prompt_tokens": 7}, None),
+        ({"prompt_tokens": "7", "completion_tokens": 5}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 5}, None),
+        ({}, None),
+    ],
+)
+def test_tokens(usage: dict[str, Any], expected: TokenCounts | None) -> None:
+    assert measured_tokens(usage) == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({}, None),
+        ({"cost": 0.00012}, "0.00012"),
+        ({"cost": 1e-7}, "0.0000001"),
+        ({"cost": 0}, "0"),
+        ({"cost": 0, "cost_details": {"upstream_inference_cost": 0.002}}, "0.002"),
+        ({"cost": 0.5, "cost_details": {"upstream_inference_cost": 0.002}}, "0.5"),
+        ({"cost": None, "cost_details": {"upstream_inference_cost": None}}, None),
+        ({"cost": "NaN"}, None),
+        ({"cost": -1}, None),
+        ({"cost": True}, None),
+    ],
+)
+def test_the_providers_own_cost(usage: dict[str, Any], expected: str | None) -> None:
+    assert provider_cost_usd(usage) == expected
+
+
+def test_generated_text_is_counted_wherever_it_is() -> None:
+    calls = [{"function": {"name": "f", "arguments": "12345"}}, {"function": None}, None]
+    delta = {"content": "abc", "reasoning": "de", "refusal": None, "tool_calls": calls}
+
+    assert generated_chars({"choices": [{"delta": delta}, {"message": {"content": "fg"}}, None]}) == 12
+
+
+def test_what_is_an_answer() -> None:
+    assert is_answer({"choices": []})
+    assert is_answer({"usage": {"prompt_tokens": 1}})
+    assert not is_answer({"choices": None})
+    assert not is_answer([])
+
+
+def test_the_end_of_a_stream_shows() -> None:
+    assert is_finished({"choices": [{"finish_reason": "stop"}]})
+    assert not is_finished({"choices": [{"finish_reason": None}, {}]})
+
+
+def test_groqs_usage_is_found() -> None:
+    assert usage_in({"x_groq": {"usage": {"prompt_tokens": 1}}}) == {"prompt_tokens": 1}
+    assert usage_in({"usage": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"error": {"code": 429, "message": "m"}}, 429),
+        ({"error": {"code": "server_error"}}, 502),
+        ({"error": "broken"}, 502),
+        ({"error": {"code": 200}}, 502),
+    ],
+)
+def test_an_error_under_200_is_seen(body: dict[str, Any], status: int) -> None:
+    refusal = refusal_in(body)
+
+    assert refusal is not None
+    assert refusal.status == status
+
+
+def test_no_error_is_none() -> None:
+    assert refusal_in({"error": None, "choices": []}) is None
+    assert refusal_in([]) is None

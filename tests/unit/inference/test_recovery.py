@@ -1,0 +1,250 @@
+"""Runs that come again: after a crash, a lost connection, a shutdown."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from shared.contracts.runs import RunFailed, RunRequested
+from shared.kernel.errors import (
+    ProviderError,
+    ServiceUnavailableError,
+    UserApiKeyInvalidError,
+    WorkerLostError,
+)
+from shared.kernel.names import KeySource, Outcome, TokensSource
+from tests.fakes.inference import PLATFORM, InMemoryAttemptStore, Worker, a_key, a_request, an_answer, chunks
+
+pytestmark = pytest.mark.unit
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def lost_in_the_middle(store: InMemoryAttemptStore, request: RunRequested) -> Worker:
+    """A worker that dies while its provider is called."""
+    worker = Worker([a_key()], store=store, name="lost")
+    worker.provider.scripts["mine"] = [30.0]
+    await worker.service.heart.beat()
+    running = asyncio.create_task(worker.run(request))
+    await until(lambda: bool(worker.provider.calls))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return worker
+
+
+async def beating(worker: Worker) -> None:
+    while True:
+        await worker.service.heart.beat()
+        await asyncio.sleep(0.01)
+
+
+async def run_beside_its_heart(worker: Worker, request: RunRequested) -> None:
+    heart = asyncio.create_task(beating(worker))
+    try:
+        async with asyncio.timeout(2):
+            await worker.run(request)
+    finally:
+        heart.cancel()
+
+
+async def test_a_lost_workers_run_ends_as_interrupted_and_is_never_called_again() -> None:
+    store, request = InMemoryAttemptStore(), a_request()
+    await lost_in_the_middle(store, request)
+    other = Worker([a_key()], store=store, name="other")
+
+    await run_beside_its_heart(other, request)
+
+    assert other.provider.calls == []
+    [usage] = other.usage_log.events
+    assert (usage.outcome, usage.error_code) == (Outcome.INTERRUPTED, "worker_lost")
+    assert (usage.key_source, usage.credential_id) == (KeySource.USER, "mine")
+    assert usage.tokens.source is TokensSource.UNKNOWN
+    [failed] = other.audience.told
+    assert isinstance(failed, RunFailed)
+    assert failed.error.code == "worker_lost"
+
+
+async def test_a_run_of_a_living_worker_is_waited_for() -> None:
+    store, request = InMemoryAttemptStore(), a_request()
+    first, second = (Worker([a_key()], store=store, name=name) for name in ("first", "second"))
+    first.provider.scripts["mine"] = [0.3, an_answer()]
+    heart = asyncio.create_task(beating(first))
+    running = asyncio.create_task(first.run(request))
+    await until(lambda: bool(first.provider.calls))
+
+    await run_beside_its_heart(second, request)
+    await running
+    heart.cancel()
+
+    assert second.provider.calls == []
+    assert second.audience.told == []
+    assert second.usage_log.events == first.usage_log.events
+
+
+async def test_a_worker_whose_own_heart_was_still_judges_nobody() -> None:
+    """After an outage of the database everybody looks stale."""
+    store, request = InMemoryAttemptStore(), a_request()
+    await lost_in_the_middle(store, request)
+    await asyncio.sleep(0.15)
+    other = Worker([a_key()], store=store, name="other")
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(other.run(request), 0.2)
+
+    assert other.usage_log.events == []
+
+
+async def test_the_same_run_twice_on_one_worker_is_done_once() -> None:
+    worker, request = Worker([a_key()]), a_request()
+    worker.provider.scripts["mine"] = [0.05, an_answer()]
+
+    await asyncio.gather(worker.run(request), worker.run(request))
+
+    assert len(worker.provider.calls) == 1
+    assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
+    assert len({usage.usage_id for usage in worker.usage_log.events}) == 1
+
+
+async def test_what_this_worker_itself_left_unfinished_is_lost() -> None:
+    store, request = InMemoryAttemptStore(), a_request()
+    worker = await lost_in_the_middle(store, request)
+
+    await run_beside_its_heart(worker, request)
+
+    assert len(worker.provider.calls) == 1
+    assert [usage.outcome for usage in worker.usage_log.events] == [Outcome.INTERRUPTED]
+
+
+async def test_a_failed_run_that_comes_again_is_told_again() -> None:
+    worker, request = Worker([a_key()]), a_request()
+    worker.provider.scripts["mine"] = [ProviderError("openai failed")]
+    await worker.run(request)
+
+    await worker.run(request)
+
+    again = worker.audience.told[-1]
+    assert isinstance(again, RunFailed)
+    assert again.error.message == "openai failed"
+    assert worker.usage_log.events[0] == worker.usage_log.events[1]
+
+
+async def test_every_attempt_of_a_run_is_published_again() -> None:
+    worker, request = Worker([a_key(), a_key("platform:openai", PLATFORM)]), a_request()
+    worker.provider.scripts = {"mine": [UserApiKeyInvalidError()], "platform:openai": [an_answer()]}
+    await worker.run(request)
+
+    await worker.run(request)
+
+    assert [usage.attempt for usage in worker.usage_log.events] == [1, 2, 1, 2]
+
+
+async def test_who_wants_another_try_gets_one() -> None:
+    store, request = InMemoryAttemptStore(), a_request(retry_on_worker_loss=True)
+    await lost_in_the_middle(store, request)
+    other = Worker([a_key()], store=store, name="other")
+    other.provider.scripts["mine"] = [an_answer()]
+
+    await run_beside_its_heart(other, request)
+
+    assert [(usage.attempt, usage.outcome) for usage in other.usage_log.events] == [
+        (1, "interrupted"),
+        (2, "completed"),
+    ]
+    assert other.audience.kinds() == ["RunStarted", "RunCompleted"]
+
+
+async def test_another_try_is_not_endless() -> None:
+    store, request = InMemoryAttemptStore(), a_request(retry_on_worker_loss=True)
+    for _ in range(3):
+        await lost_in_the_middle(store, request)
+    other = Worker([a_key()], store=store, name="other")
+
+    await run_beside_its_heart(other, request)
+
+    assert other.provider.calls == []
+    assert len(other.usage_log.events) == 3
+
+
+async def test_a_worker_thought_dead_calls_nobody() -> None:
+    store, request = InMemoryAttemptStore(), a_request()
+    frozen = Worker([a_key()], store=store, name="frozen")
+    frozen.resolver.delay_s = 0.2
+    running = asyncio.create_task(frozen.run(request))
+    await until(lambda: bool(frozen.resolver.asked))
+    other = Worker(store=store, name="other")
+
+    await run_beside_its_heart(other, request)
+    await running
+
+    assert frozen.provider.calls == []
+    [row] = store.rows.values()
+    assert row.usage is not None
+    assert row.usage.outcome is Outcome.INTERRUPTED
+    assert other.usage_log.events == frozen.usage_log.events == [row.usage]
+
+
+# -- shutdown ---------------------------------------------------------------------------------------------
+
+
+async def shut_down_in_the_middle(worker: Worker, request: RunRequested) -> None:
+    running = asyncio.create_task(worker.run(request))
+    await until(lambda: len(worker.audience.told) > 1)
+    worker.in_flight.close()
+    worker.in_flight.interrupt()
+    async with asyncio.timeout(2):
+        await running
+
+
+async def test_a_shutdown_writes_down_what_it_interrupts() -> None:
+    worker, request = Worker([a_key()]), a_request(stream=True)
+    worker.provider.scripts["mine"] = [*chunks("abcd", usage=None), 30.0]
+
+    await shut_down_in_the_middle(worker, request)
+
+    [usage] = worker.usage_log.events
+    assert (usage.outcome, usage.tokens.source) == (Outcome.INTERRUPTED, TokensSource.ESTIMATED)
+    last = worker.audience.told[-1]
+    assert isinstance(last, RunFailed)
+    assert last.error.code == "worker_lost"
+
+
+async def test_a_shutdown_gives_the_run_to_another_worker_if_that_is_wanted() -> None:
+    store, request = InMemoryAttemptStore(), a_request(stream=True, retry_on_worker_loss=True)
+    worker = Worker([a_key()], store=store)
+    worker.provider.scripts["mine"] = [*chunks("abcd", usage=None), 30.0]
+    with pytest.raises(WorkerLostError):
+        await shut_down_in_the_middle(worker, request)
+    other = Worker([a_key()], store=store, name="other")
+    other.provider.scripts["mine"] = chunks("abcd")
+
+    await other.run(request)
+
+    assert "RunFailed" not in worker.audience.kinds()
+    assert [usage.outcome for usage in other.usage_log.events] == [Outcome.INTERRUPTED, Outcome.COMPLETED]
+
+
+async def test_a_closing_worker_takes_no_run() -> None:
+    worker = Worker([a_key()])
+    worker.in_flight.close()
+
+    with pytest.raises(ServiceUnavailableError):
+        await worker.run(a_request())
+
+    assert worker.store.rows == {}
+
+
+async def test_a_closing_worker_waits_for_no_other() -> None:
+    store, request = InMemoryAttemptStore(), a_request()
+    await lost_in_the_middle(store, request)
+    other = Worker(store=store, name="other")
+    waiting = asyncio.create_task(other.run(request))
+    await asyncio.sleep(0.05)
+
+    other.in_flight.close()
+
+    with pytest.raises(ServiceUnavailableError):
+        await asyncio.wait_for(waiting, 2)

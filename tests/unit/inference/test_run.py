@@ -1,0 +1,475 @@
+"""A run in one worker, from the claim to its end."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.inference.ports import ResolvedKey
+from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.usage import TokenCounts, UsageRecorded
+from shared.kernel.errors import (
+    BusUnavailableError,
+    DatabaseUnavailableError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    PlatformError,
+    ProviderError,
+    ProviderRateLimitedError,
+    ServiceUnavailableError,
+    SystemKeyExhaustedError,
+    UserApiKeyInvalidError,
+    UserApiKeyRequiredError,
+    VaultUnavailableError,
+)
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
+from tests.fakes.inference import CANARY, PLATFORM, Worker, a_key, a_request, an_answer, chunks
+
+pytestmark = pytest.mark.unit
+
+MEASURED = TokenCounts(prompt=7, completion=5, source=TokensSource.MEASURED)
+
+
+def only_usage(worker: Worker) -> UsageRecorded:
+    [usage] = worker.usage_log.events
+    return usage
+
+
+def failure(worker: Worker) -> RunFailed:
+    last = worker.audience.told[-1]
+    assert isinstance(last, RunFailed)
+    return last
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(2):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def rows_are_ended(worker: Worker) -> bool:
+    return all(row.usage is not None for row in worker.store.rows.values())
+
+
+# -- the good way -----------------------------------------------------------------------------------------
+
+
+async def test_a_plain_run_with_a_users_key() -> None:
+    worker, request = Worker([a_key()]), a_request()
+    worker.provider.scripts["mine"] = [an_answer()]
+
+    await worker.run(request)
+
+    started, completed = worker.audience.told
+    assert started == RunStarted(run_id=request.run_id, seq=0, attempt=1, key_source=KeySource.USER)
+    assert completed == RunCompleted(
+        run_id=request.run_id, seq=1, key_source=KeySource.USER, response=an_answer().text
+    )
+    usage = only_usage(worker)
+    assert usage.outcome is Outcome.COMPLETED
+    assert usage.tokens == MEASURED
+    assert (usage.key_source, usage.credential_id, usage.service) == ("user", "mine", "openai")
+    assert worker.authorizer.asked == []
+    assert await rows_are_ended(worker)
+
+
+async def test_a_streamed_run_relays_in_order_and_counts_every_message() -> None:
+    worker, request = Worker([a_key()]), a_request(stream=True)
+    worker.provider.scripts["mine"] = chunks(*"abcdef")
+
+    await worker.run(request)
+
+    told = worker.audience.told
+    assert [progress.seq for progress in told] == list(range(len(told)))
+    relayed = [chunk for progress in told if isinstance(progress, RunChunk) for chunk in progress.chunks]
+    assert relayed == [*"abcdef", "usage"]
+    assert told[1] == RunChunk(run_id=request.run_id, seq=1, chunks=("a",))
+    assert isinstance(told[-1], RunCompleted)
+    assert told[-1].response is None
+    assert only_usage(worker).tokens == MEASURED
+
+
+async def test_without_the_providers_count_tokens_are_estimated() -> None:
+    worker = Worker([a_key()])
+    worker.provider.scripts["mine"] = [an_answer(usage=None)]
+
+    await worker.run(a_request())
+
+    tokens = only_usage(worker).tokens
+    assert tokens.source is TokensSource.ESTIMATED
+    assert tokens.prompt > 0
+    assert tokens.completion == 5
+
+
+# -- the platform's key -----------------------------------------------------------------------------------
+
+
+async def test_a_platform_key_is_authorized_for_the_worst_case() -> None:
+    worker, request = Worker([a_key("platform:openai", PLATFORM)]), a_request()
+    worker.provider.scripts["platform:openai"] = [an_answer()]
+
+    await worker.run(request)
+
+    [ask] = worker.authorizer.asked
+    assert (ask.run_id, ask.attempt, ask.user_id) == (request.run_id, 1, "ann")
+    assert ask.completion_tokens_max == 4096
+    assert ask.prompt_tokens_max > 7
+    assert ask.expires_at > request.deadline
+    assert worker.provider.calls[0].completion_ceiling == 4096
+
+
+async def test_the_systems_own_runs_are_not_charged() -> None:
+    worker = Worker([a_key("platform:openai", PLATFORM)])
+    worker.provider.scripts["platform:openai"] = [an_answer()]
+
+    await worker.run(a_request(policy=KeyPolicy.SYSTEM))
+
+    assert worker.authorizer.asked == []
+    assert worker.provider.calls[0].completion_ceiling is None
+
+
+@pytest.mark.parametrize(
+    ("refusal", "outcome"),
+    [
+        (InsufficientCreditsError(), Outcome.REFUSED),
+        (ServiceUnavailableError(service="billing"), Outcome.FAILED),
+    ],
+)
+async def test_without_a_hold_nothing_is_called(refusal: PlatformError, outcome: Outcome) -> None:
+    worker = Worker([a_key("platform:openai", PLATFORM)])
+    worker.authorizer.refusal = refusal
+
+    await worker.run(a_request())
+
+    assert worker.provider.calls == []
+    assert only_usage(worker).outcome is outcome
+    assert only_usage(worker).key_source is PLATFORM
+    assert failure(worker).error.code == refusal.code
+
+
+async def test_a_limit_that_is_no_number_is_refused_before_a_hold() -> None:
+    worker = Worker([a_key("platform:openai", PLATFORM)])
+
+    await worker.run(a_request(body={"messages": [], "max_tokens": "many"}))
+
+    assert worker.authorizer.asked == []
+    assert failure(worker).error.code == "invalid_request"
+
+
+# -- refusals and failures --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("refusal", "outcome"),
+    [
+        (UserApiKeyRequiredError(), Outcome.REFUSED),
+        (SystemKeyExhaustedError(), Outcome.REFUSED),
+        (VaultUnavailableError(retry_after_s=2), Outcome.FAILED),
+        (ServiceUnavailableError(service="key_vault"), Outcome.FAILED),
+        (BusUnavailableError(), Outcome.FAILED),
+    ],
+)
+async def test_without_a_key_nothing_is_called(refusal: PlatformError, outcome: Outcome) -> None:
+    worker = Worker()
+    worker.resolver.refusal = refusal
+
+    await worker.run(a_request())
+
+    usage = only_usage(worker)
+    assert (usage.outcome, usage.key_source, usage.error_code) == (outcome, None, refusal.code)
+    assert usage.tokens.source is TokensSource.UNKNOWN
+    assert failure(worker).error.code == refusal.code
+    assert worker.authorizer.asked == []
+
+
+async def test_a_failure_before_any_token_counts_none() -> None:
+    worker = Worker([a_key()])
+    worker.provider.scripts["mine"] = [ProviderError()]
+
+    await worker.run(a_request(stream=True))
+
+    usage = only_usage(worker)
+    assert (usage.outcome, usage.tokens) == (Outcome.FAILED, TokenCounts())
+    assert failure(worker).error.code == "provider_error"
+    assert len(worker.resolver.asked) == 1
+
+
+async def test_a_failure_after_some_tokens_estimates_them() -> None:
+    worker = Worker([a_key()])
+    worker.provider.scripts["mine"] = [*chunks("abcd", "efgh", usage=None), ProviderError()]
+
+    await worker.run(a_request(stream=True))
+
+    tokens = only_usage(worker).tokens
+    assert (tokens.source, tokens.completion) == (TokensSource.ESTIMATED, 2)
+    relayed = [c for p in worker.audience.told if isinstance(p, RunChunk) for c in p.chunks]
+    assert relayed == ["abcd", "efgh"]
+
+
+@pytest.mark.parametrize("field", ["start_by", "deadline"])
+async def test_a_run_that_comes_too_late_is_not_called(field: str) -> None:
+    worker = Worker([a_key()])
+
+    await worker.run(a_request(**{field: datetime.now(UTC) - timedelta(seconds=1)}))
+
+    assert worker.resolver.asked == []
+    assert only_usage(worker).outcome is Outcome.EXPIRED
+    assert failure(worker).error.code == "service_unavailable"
+    assert failure(worker).error.retry_after_s is not None
+
+
+async def test_a_provider_that_outlasts_the_deadline_is_cut() -> None:
+    worker = Worker([a_key()])
+    worker.provider.scripts["mine"] = [*chunks("abcd", usage=None), 5.0]
+
+    await worker.run(a_request(stream=True, deadline=datetime.now(UTC) + timedelta(seconds=0.1)))
+
+    assert failure(worker).error.code == "provider_timeout"
+    assert only_usage(worker).tokens.source is TokensSource.ESTIMATED
+
+
+async def test_a_key_that_takes_past_the_deadline_expires_the_run() -> None:
+    worker = Worker([a_key()])
+    worker.resolver.delay_s = 5
+
+    await worker.run(a_request(deadline=datetime.now(UTC) + timedelta(seconds=0.1)))
+
+    assert only_usage(worker).outcome is Outcome.EXPIRED
+    assert failure(worker).error.code == "service_unavailable"
+
+
+# -- failing over -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [UserApiKeyInvalidError(), ProviderRateLimitedError(retry_after_s=3)])
+async def test_another_key_is_tried_with_a_claim_an_event_and_a_start_of_its_own(
+    error: PlatformError,
+) -> None:
+    worker = Worker([a_key(), a_key("platform:openai", PLATFORM)])
+    worker.provider.scripts = {"mine": [error], "platform:openai": [an_answer()]}
+
+    await worker.run(a_request())
+
+    assert worker.resolver.asked == [(1, ()), (2, ("mine",))]
+    assert worker.audience.kinds() == ["RunStarted", "RunStarted", "RunCompleted"]
+    first, second = worker.usage_log.events
+    assert (first.attempt, first.outcome, first.key_source) == (1, "failed", "user")
+    assert (second.attempt, second.outcome, second.key_source) == (2, "completed", "platform")
+    assert first.usage_id != second.usage_id
+    assert [ask.attempt for ask in worker.authorizer.asked] == [2]
+    assert await rows_are_ended(worker)
+
+
+async def test_no_other_key_ends_the_run_by_the_first_error() -> None:
+    worker = Worker([a_key()])
+    worker.provider.scripts["mine"] = [UserApiKeyInvalidError("openai does not accept your key")]
+
+    await worker.run(a_request())
+
+    assert failure(worker).error.code == "user_api_key_invalid"
+    assert only_usage(worker).attempt == 1
+    assert len(worker.store.rows) == 1
+
+
+async def test_no_credits_for_the_other_key_ends_the_run_by_the_first_error() -> None:
+    worker = Worker([a_key(), a_key("platform:openai", PLATFORM)])
+    worker.provider.scripts["mine"] = [UserApiKeyInvalidError()]
+    worker.authorizer.refusal = InsufficientCreditsError()
+
+    await worker.run(a_request())
+
+    assert failure(worker).error.code == "user_api_key_invalid"
+    assert [usage.error_code for usage in worker.usage_log.events] == [
+        "user_api_key_invalid",
+        "insufficient_credits",
+    ]
+
+
+async def test_another_failure_of_the_other_key_is_the_runs_own() -> None:
+    worker = Worker([a_key(), a_key("platform:openai", PLATFORM)])
+    worker.provider.scripts = {
+        "mine": [UserApiKeyInvalidError()],
+        "platform:openai": [InvalidRequestError("bad n")],
+    }
+
+    await worker.run(a_request())
+
+    assert failure(worker).error.message == "bad n"
+
+
+async def test_three_attempts_are_enough() -> None:
+    keys = [a_key(f"platform:{n}", PLATFORM) for n in range(5)]
+    worker = Worker(keys)
+    worker.provider.scripts = {key.used.credential_id: [SystemKeyExhaustedError()] for key in keys}
+
+    await worker.run(a_request())
+
+    assert [call.key.used.credential_id for call in worker.provider.calls] == [
+        f"platform:{n}" for n in range(3)
+    ]
+    assert failure(worker).error.code == "system_key_exhausted"
+    assert len({usage.usage_id for usage in worker.usage_log.events}) == 3
+
+
+async def test_after_the_first_chunk_no_other_key_is_tried() -> None:
+    worker = Worker([a_key(), a_key("platform:openai", PLATFORM)])
+    worker.provider.scripts["mine"] = [*chunks("a", usage=None), ProviderRateLimitedError()]
+
+    await worker.run(a_request(stream=True))
+
+    assert len(worker.provider.calls) == 1
+    assert failure(worker).error.code == "provider_rate_limited"
+
+
+@pytest.mark.parametrize("error", [ProviderError(), InvalidRequestError("no such model")])
+async def test_what_no_other_key_can_cure_is_not_tried_again(error: PlatformError) -> None:
+    worker = Worker([a_key(), a_key("platform:openai", PLATFORM)])
+    worker.provider.scripts["mine"] = [error]
+
+    await worker.run(a_request())
+
+    assert len(worker.resolver.asked) == 1
+
+
+# -- cancelling -------------------------------------------------------------------------------------------
+
+
+async def in_the_middle(worker: Worker, request: RunRequested, act: Callable[[], object]) -> None:
+    """Run, and act once the provider is being called."""
+    running = asyncio.create_task(worker.run(request))
+    await until(lambda: bool(worker.provider.calls))
+    await asyncio.sleep(0.01)
+    act()
+    async with asyncio.timeout(2):
+        await running
+
+
+async def test_a_cancel_aborts_the_call_and_estimates_what_was_used() -> None:
+    worker, request = Worker([a_key()]), a_request(stream=True)
+    worker.provider.scripts["mine"] = [*chunks("abcdefgh", usage=None), 30.0]
+
+    await in_the_middle(worker, request, lambda: worker.in_flight.cancel(request.run_id))
+
+    usage = only_usage(worker)
+    assert usage.outcome is Outcome.CANCELLED
+    assert (usage.tokens.source, usage.tokens.completion) == (TokensSource.ESTIMATED, 2)
+    assert failure(worker).error.code == "run_cancelled"
+
+
+async def test_a_cancel_after_the_usage_keeps_the_measure() -> None:
+    worker, request = Worker([a_key()]), a_request(stream=True)
+    worker.provider.scripts["mine"] = [*chunks("abcdefgh"), 30.0]
+
+    await in_the_middle(worker, request, lambda: worker.in_flight.cancel(request.run_id))
+
+    assert only_usage(worker).tokens == MEASURED
+
+
+async def test_a_cancel_before_the_call_counts_nothing() -> None:
+    worker, request = Worker([a_key()]), a_request()
+    worker.resolver.delay_s = 30
+    running = asyncio.create_task(worker.run(request))
+    await until(lambda: bool(worker.resolver.asked))
+
+    worker.in_flight.cancel(request.run_id)
+    await running
+
+    assert (only_usage(worker).outcome, only_usage(worker).tokens) == (Outcome.CANCELLED, TokenCounts())
+
+
+async def test_a_cancel_that_comes_before_its_run_is_remembered() -> None:
+    worker, request = Worker([a_key()]), a_request()
+
+    assert worker.in_flight.cancel(request.run_id) is False
+    await worker.run(request)
+
+    assert worker.provider.calls == []
+    assert only_usage(worker).outcome is Outcome.CANCELLED
+
+
+# -- parts that are away ----------------------------------------------------------------------------------
+
+
+async def run_while_the_database_is_away(worker: Worker, request: RunRequested, seconds: float) -> None:
+    worker.store.away = DatabaseUnavailableError()
+    running = asyncio.create_task(worker.run(request))
+    await asyncio.sleep(seconds)
+    worker.store.away = None
+    await asyncio.wait_for(running, 2)
+
+
+async def test_a_run_waits_for_the_database_to_be_claimed() -> None:
+    worker = Worker([a_key()])
+    worker.provider.scripts["mine"] = [an_answer()]
+
+    await run_while_the_database_is_away(worker, a_request(), 0.1)
+
+    assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
+
+
+async def test_when_it_takes_too_long_the_client_is_told_and_the_run_expires() -> None:
+    worker = Worker([a_key()])
+    request = a_request(start_by=datetime.now(UTC) + timedelta(seconds=0.05))
+
+    await run_while_the_database_is_away(worker, request, 0.3)
+
+    told = [progress.error.code for progress in worker.audience.told if isinstance(progress, RunFailed)]
+    assert told == ["database_unavailable", "service_unavailable"]
+    assert worker.provider.calls == []
+    assert only_usage(worker).outcome is Outcome.EXPIRED
+
+
+async def test_a_database_away_at_the_end_holds_up_the_record_not_the_client() -> None:
+    worker = Worker([a_key()])
+    worker.provider.scripts["mine"] = [0.05, an_answer()]
+    running = asyncio.create_task(worker.run(a_request()))
+    await until(lambda: bool(worker.provider.calls))
+
+    worker.store.away = DatabaseUnavailableError()
+    await until(lambda: worker.audience.kinds()[-1] == "RunCompleted")
+    assert worker.usage_log.events == []
+    worker.store.away = None
+    await running
+
+    assert only_usage(worker).tokens == MEASURED
+
+
+async def test_a_database_away_before_the_call_fails_the_run() -> None:
+    worker = Worker([a_key()])
+    worker.resolver.delay_s = 0.05
+    running = asyncio.create_task(worker.run(a_request()))
+    await until(lambda: bool(worker.resolver.asked))
+
+    worker.store.away = DatabaseUnavailableError()
+    await until(lambda: bool(worker.audience.told))
+    worker.store.away = None
+    await running
+
+    assert failure(worker).error.code == "database_unavailable"
+    assert worker.provider.calls == []
+    assert only_usage(worker).outcome is Outcome.FAILED
+
+
+async def test_an_unpublished_usage_event_brings_the_message_back_and_is_the_same_the_next_time() -> None:
+    worker, request = Worker([a_key()]), a_request()
+    worker.provider.scripts["mine"] = [an_answer()]
+    worker.usage_log.away = BusUnavailableError()
+
+    with pytest.raises(BusUnavailableError):
+        await worker.run(request)
+    [row] = worker.store.rows.values()
+    worker.usage_log.away = None
+    await worker.run(request)
+
+    assert only_usage(worker) == row.usage
+    assert len(worker.provider.calls) == 1
+
+
+# -- keys -------------------------------------------------------------------------------------------------
+
+
+def test_a_resolved_key_shows_nothing() -> None:
+    key: ResolvedKey = a_key(service=KeyService.OPENAI)
+
+    assert CANARY not in repr(key)
