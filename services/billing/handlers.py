@@ -9,7 +9,7 @@ from typing import Final
 
 from services.billing.domain.tariff import Tariff
 from services.billing.ports import Entry, LedgerStore, PriceBook, Usage, UsageStore
-from services.billing.use_cases.authorize_run import authorize_run
+from services.billing.use_cases.authorize_runs import Answer, authorize_runs
 from services.billing.use_cases.grant_credits import grant_credits
 from services.billing.use_cases.record_usage import Verdict, record_usage
 from services.billing.use_cases.show_usage import list_usage, show_receipt
@@ -35,6 +35,8 @@ from shared.runtime.rpc import Route
 
 BATCH_SIZE: Final = 500
 _LINGER_MS = 10
+_AUTHORIZATIONS = 128
+_RPC_LINGER_MS = 1
 _RETRY_S = 1.0
 
 
@@ -55,6 +57,7 @@ class RpcHandlers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._authorizations = Batcher(self._authorize, size=_AUTHORIZATIONS, linger_ms=_RPC_LINGER_MS)
 
     def routes(self) -> list[Route]:
         return [
@@ -66,10 +69,10 @@ class RpcHandlers:
         ]
 
     async def on_authorize_run(self, request: AuthorizeRun) -> RunAuthorized:
-        parts = self._parts
-        return await authorize_run(
-            request, ledger=parts.ledger, prices=parts.prices, tariff=parts.tariff, now=parts.clock()
-        )
+        answer = await self._authorizations.submit(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def on_grant_credits(self, request: GrantCredits) -> Grant:
         grant = await grant_credits(request, ledger=self._parts.ledger)
@@ -84,6 +87,12 @@ class RpcHandlers:
 
     async def on_list_usage(self, request: ListUsage) -> UsagePage:
         return await list_usage(request, usage=self._parts.usage)
+
+    async def _authorize(self, batch: Sequence[AuthorizeRun]) -> list[Answer]:
+        parts = self._parts
+        return await authorize_runs(
+            batch, ledger=parts.ledger, prices=parts.prices, tariff=parts.tariff, now=parts.clock()
+        )
 
 
 class UsageHandler:

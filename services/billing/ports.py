@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
+from services.billing.domain.admission import Admission
 from services.billing.domain.hold import Hold
 from services.billing.domain.price import Price
 from services.billing.domain.settlement import Settlement
@@ -47,10 +48,10 @@ class LedgerStore(Protocol):
     All raise DatabaseUnavailableError.
     """
 
-    async def authorize(self, hold: Hold) -> Hold:
-        """Take a hold, or return the one of this (run, attempt) that is still held.
+    async def authorize(self, holds: Sequence[Hold]) -> list[Admission]:
+        """Take what holds may be taken (see `admit`); answer each in order.
 
-        Raises InsufficientCreditsError; ConflictError when that hold is another user's or no longer held.
+        All or nothing: raises InvalidRequestError when one cannot be kept.
         """
         ...
 

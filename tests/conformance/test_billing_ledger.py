@@ -58,7 +58,10 @@ class Stores:
         return await self.ledger.record(usages, _settle)
 
     async def authorize(self, one: Usage, amount_micros: int, **changes: Any) -> Hold:
-        return await self.ledger.authorize(hold_for(one.event, amount_micros, **changes))
+        (answer,) = await self.ledger.authorize([hold_for(one.event, amount_micros, **changes)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def balance(self) -> tuple[int, int, int]:
         found: Balance = await self.ledger.balance(self.user_id)
@@ -301,6 +304,27 @@ class LedgerContract:
         holds = await asyncio.gather(*(stores.authorize(one, 1_000) for _ in range(20)))
         assert {hold.amount_micros for hold in holds} == {1_000}
         assert await stores.balance() == (10_000, 1_000, 0)
+
+    async def test_holds_taken_together_are_answered_in_order(self, stores: Stores) -> None:
+        await stores.grant(10_000)
+        big, small, same = stores.used(), stores.used(), stores.used()
+        wanted = [
+            hold_for(same.event, 4_000),
+            hold_for(big.event, 7_000),
+            hold_for(same.event, 5_000),
+            hold_for(small.event, 6_000),
+        ]
+        first, refused, again, last = await stores.ledger.authorize(wanted)
+        assert (first, again, last) == (wanted[0], wanted[0], wanted[3])
+        assert isinstance(refused, InsufficientCreditsError)
+        assert await stores.balance() == (10_000, 10_000, 0)
+
+    async def test_a_hold_that_cannot_be_kept_keeps_nothing_of_its_batch(self, stores: Stores) -> None:
+        await stores.grant(10_000)
+        good = hold_for(stores.used().event, 1_000)
+        with pytest.raises(InvalidRequestError):
+            await stores.ledger.authorize([good, replace(good, run_id=new_id(), user_id="\x00")])
+        assert await stores.balance() == (10_000, 0, 0)
 
     async def test_everything_at_once(self, stores: Stores) -> None:
         others = [replace(stores, user_id=f"user-{new_id()}") for _ in range(5)]

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from services.billing.domain.admission import Admission, admit
 from services.billing.domain.hold import Hold, HoldState
 from services.billing.domain.price import Price, Rate
 from services.billing.domain.tariff import Tariff
@@ -14,7 +15,7 @@ from services.billing.ports import Entry, Position, Settle, Usage
 from shared.contracts.billing import AuthorizeRun, Balance, CreditsGranted, Grant, ReceiptAttempt
 from shared.contracts.message import Message
 from shared.contracts.usage import TokenCounts, UsageRecorded
-from shared.kernel.errors import ConflictError, InsufficientCreditsError, InvalidRequestError
+from shared.kernel.errors import ConflictError, InvalidRequestError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 
@@ -58,7 +59,7 @@ class InMemoryLedgerStore:
         self.entries: list[tuple[Position, Entry]] = []
         self.events: list[tuple[UUID, Message]] = []
         self.error: Exception | None = None
-        """What `record` raises, while there is one."""
+        """What `authorize` and `record` raise, while there is one."""
 
     def posted(self, account: tuple[str, str]) -> int:
         return sum(
@@ -80,17 +81,16 @@ class InMemoryLedgerStore:
 
     # -- LedgerStore --------------------------------------------------------------------------------------
 
-    async def authorize(self, hold: Hold) -> Hold:
-        key = (hold.run_id, hold.attempt)
-        standing = self.holds.get(key)
-        if standing is not None:
-            if standing.user_id != hold.user_id or standing.state is not HoldState.HELD:
-                raise ConflictError
-            return standing
-        if self.posted(("user", hold.user_id)) - self.held(hold.user_id) < hold.amount_micros:
-            raise InsufficientCreditsError
-        self.holds[key] = hold
-        return hold
+    async def authorize(self, holds: Sequence[Hold]) -> list[Admission]:
+        if self.error is not None:
+            raise self.error
+        if any("\x00" in hold.user_id for hold in holds):
+            raise InvalidRequestError("cannot be kept")
+        users = {hold.user_id for hold in holds}
+        available = {user: self.posted(("user", user)) - self.held(user) for user in users}
+        answers = admit(holds, self.holds, available)
+        self.holds |= {(h.run_id, h.attempt): h for h in answers if isinstance(h, Hold)}
+        return answers
 
     async def record(self, usages: Sequence[Usage], settle: Settle) -> list[Entry]:
         if self.error is not None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 import genai_prices
 from genai_prices.types import ModelPrice, TieredPrices
@@ -15,15 +16,24 @@ _VERSION = f"genai-prices-{genai_prices.__version__}"
 class GenaiPriceBook:
     """See `PriceBook`. The version names the package's, whose data does not change."""
 
+    def __init__(self) -> None:
+        self._remembered = lru_cache(maxsize=4096)(_find)
+
     def find(self, provider: KeyService, model: str, at: datetime) -> Price | None:
-        name = model.removeprefix(f"{provider}/")
-        try:
-            found = genai_prices.calc_price(
-                genai_prices.Usage(), name, provider_id=provider.value, genai_request_timestamp=at
-            )
-        except LookupError:
-            return None
-        return _price(found.model_price)
+        # Prices may hang on the time of day, which is listed in minutes.
+        return self._remembered(
+            provider, model.removeprefix(f"{provider}/"), at.replace(second=0, microsecond=0)
+        )
+
+
+def _find(provider: KeyService, name: str, at: datetime) -> Price | None:
+    try:
+        found = genai_prices.calc_price(
+            genai_prices.Usage(), name, provider_id=provider.value, genai_request_timestamp=at
+        )
+    except LookupError:
+        return None
+    return _price(found.model_price)
 
 
 def _price(listed: ModelPrice) -> Price | None:

@@ -9,10 +9,11 @@ import asyncpg
 
 from services.billing.adapters import rows, sql
 from services.billing.adapters.failures import store_errors
-from services.billing.domain.hold import Hold, HoldState
+from services.billing.domain.admission import Admission, admit
+from services.billing.domain.hold import Hold
 from services.billing.ports import Entry, Settle, Usage
 from shared.contracts.billing import Balance, CreditsGranted, Grant
-from shared.kernel.errors import ConflictError, InsufficientCreditsError
+from shared.kernel.errors import ConflictError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource
 
@@ -25,13 +26,13 @@ class PostgresLedgerStore:
     def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
         self._pool = pool
 
-    async def authorize(self, hold: Hold) -> Hold:
+    async def authorize(self, holds: Sequence[Hold]) -> list[Admission]:
         with store_errors():
-            if hold.amount_micros == 0:  # a free model needs no credits, but an account to hold nothing of
-                await self._pool.execute(sql.OPEN_ACCOUNTS, [hold.user_id])
-            if await self._hold(hold):
-                return hold
-            return await self._standing(hold)
+            while True:
+                try:
+                    return await self._authorize(holds)
+                except asyncpg.UniqueViolationError:
+                    continue  # one with the same key came in between: now it is found
 
     async def record(self, usages: Sequence[Usage], settle: Settle) -> list[Entry]:
         batch = rows.distinct(usages)
@@ -40,7 +41,7 @@ class PostgresLedgerStore:
                 await _lock(connection, batch)
                 holds = await _holds(connection, [usage.run_attempt for usage in batch])
                 entries = [settle(usage, holds.get(usage.run_attempt)) for usage in batch]
-                kept = await connection.fetch(sql.RECORD, *rows.columns(entries))
+                kept = await connection.fetch(sql.RECORD, *rows.entry_columns(entries))
         new = {row["usage_id"] for row in kept}
         return [entry for entry in entries if entry.usage.event.usage_id in new]
 
@@ -82,29 +83,16 @@ class PostgresLedgerStore:
             receivable_micros=-receivable["posted_micros"] if receivable else 0,
         )
 
-    async def _hold(self, hold: Hold) -> bool:
-        try:
-            taken = await self._pool.fetchrow(
-                sql.AUTHORIZE,
-                hold.run_id,
-                hold.attempt,
-                hold.user_id,
-                hold.amount_micros,
-                hold.expires_at,
-                rows.dump_price(hold.price),
-            )
-        except asyncpg.UniqueViolationError:
-            return False
-        return taken is not None
-
-    async def _standing(self, wanted: Hold) -> Hold:
-        found = await _holds(self._pool, [(wanted.run_id, wanted.attempt)])
-        if not found:
-            raise InsufficientCreditsError("not enough credits for this run")
-        hold = found[wanted.run_id, wanted.attempt]
-        if hold.user_id != wanted.user_id or hold.state is not HoldState.HELD:
-            raise ConflictError("this attempt was authorized before, and is over")
-        return hold
+    async def _authorize(self, holds: Sequence[Hold]) -> list[Admission]:
+        async with self._pool.acquire() as connection, connection.transaction():
+            accounts = await connection.fetch(sql.LOCK_USERS, sorted({hold.user_id for hold in holds}))
+            standing = await _holds(connection, [(hold.run_id, hold.attempt) for hold in holds])
+            available = {row["user_id"]: row["available_micros"] for row in accounts}
+            answers = admit(holds, standing, available)
+            taken = [hold for hold, answer in zip(holds, answers, strict=True) if answer is hold]
+            if taken:
+                await connection.execute(sql.HOLD, *rows.hold_columns(taken))
+        return answers
 
 
 async def _lock(connection: Connection, batch: Sequence[Usage]) -> None:
@@ -116,9 +104,7 @@ async def _lock(connection: Connection, batch: Sequence[Usage]) -> None:
     await connection.execute(sql.LOCK_ACCOUNTS, sorted(users), "revenue")
 
 
-async def _holds(
-    connection: "Connection | asyncpg.Pool[Any]", keys: Sequence[tuple[UUID, int]]
-) -> dict[tuple[UUID, int], Hold]:
+async def _holds(connection: Connection, keys: Sequence[tuple[UUID, int]]) -> dict[tuple[UUID, int], Hold]:
     found = await connection.fetch(sql.FIND_HOLDS, [run_id for run_id, _ in keys], [n for _, n in keys])
     return {(row["run_id"], row["attempt"]): rows.load_hold(row) for row in found}
 

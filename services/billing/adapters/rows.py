@@ -1,6 +1,6 @@
 """Between the ledger's rows and the service's words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -58,9 +58,28 @@ def distinct(usages: Sequence[Usage]) -> list[Usage]:
     return [by_id[usage_id] for usage_id in sorted(by_id)]
 
 
-def columns(entries: Sequence[Entry]) -> list[list[Any]]:
+def hold_columns(holds: Sequence[Hold]) -> list[list[Any]]:
+    """Return the arrays that HOLD takes."""
+    return _columns(
+        (
+            hold.run_id,
+            hold.attempt,
+            hold.user_id,
+            hold.amount_micros,
+            hold.expires_at,
+            dump_price(hold.price),
+        )
+        for hold in holds
+    )
+
+
+def entry_columns(entries: Sequence[Entry]) -> list[list[Any]]:
     """Return the arrays that RECORD takes."""
-    return [list(column) for column in zip(*(_values(entry) for entry in entries), strict=True)]
+    return _columns(_values(entry) for entry in entries)
+
+
+def _columns(values: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*values, strict=True)]
 
 
 def _values(entry: Entry) -> tuple[Any, ...]:

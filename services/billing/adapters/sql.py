@@ -2,17 +2,23 @@
 
 from typing import Final
 
-# Hold credits if they are there: one statement, so that the check and the hold are never apart.
-# A second one of the same (run, attempt) fails on the primary key, and takes nothing.
-AUTHORIZE: Final = """
-WITH account AS (
-    UPDATE accounts SET held_micros = held_micros + $4
-    WHERE kind = 'user' AND user_id = $3 AND posted_micros - held_micros >= $4
-    RETURNING id
+LOCK_USERS: Final = """
+SELECT user_id, posted_micros - held_micros AS available_micros FROM accounts
+WHERE kind = 'user' AND user_id = ANY ($1::text[])
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+# Holds whose accounts are locked and have what they take.
+HOLD: Final = """
+WITH taken AS (
+    INSERT INTO holds (run_id, attempt, user_id, amount_micros, expires_at, price, state)
+    SELECT *, 'held'
+    FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::bigint[], $5::timestamptz[], $6::jsonb[])
+    RETURNING user_id, amount_micros
 )
-INSERT INTO holds (run_id, attempt, user_id, amount_micros, expires_at, price, state)
-SELECT $1, $2, $3, $4, $5, $6, 'held' FROM account
-RETURNING run_id
+UPDATE accounts SET held_micros = held_micros + added.micros
+FROM (SELECT user_id, sum(amount_micros)::bigint AS micros FROM taken GROUP BY user_id) AS added
+WHERE kind = 'user' AND accounts.user_id = added.user_id
 """
 
 FIND_HOLDS: Final = """

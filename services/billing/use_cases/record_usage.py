@@ -8,8 +8,8 @@ from services.billing.domain.price import Price, Tokens
 from services.billing.domain.settlement import Attempt, Settlement, settle
 from services.billing.domain.tariff import Tariff
 from services.billing.ports import Entry, LedgerStore, PriceBook, Usage
+from services.billing.use_cases.isolation import isolating
 from shared.contracts.billing import CreditsCharged
-from shared.kernel.errors import DatabaseUnavailableError
 
 Verdict: TypeAlias = Entry | Exception | None
 """Billed; why it could not be kept; or known already."""
@@ -20,27 +20,17 @@ async def record_usage(
 ) -> list[Verdict]:
     """Bill a batch in one transaction; return a verdict for each usage, in order.
 
-    One that cannot be kept does not keep the others: the batch is halved until it stands alone.
     Raises DatabaseUnavailableError: those not billed yet may be tried again.
     """
 
     def rate(usage: Usage, hold: Hold | None) -> Entry:
         return rate_usage(usage, hold, prices=prices, tariff=tariff)
 
-    async def record(part: Sequence[Usage]) -> list[Verdict]:
-        try:
-            entries = await ledger.record(part, rate)
-        except DatabaseUnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - its caller raises it, for this usage alone
-            if len(part) == 1:
-                return [error]
-            half = len(part) // 2
-            return [*await record(part[:half]), *await record(part[half:])]
-        new = {id(entry.usage): entry for entry in entries}
+    async def record(part: Sequence[Usage]) -> list[Entry | None]:
+        new = {id(entry.usage): entry for entry in await ledger.record(part, rate)}
         return [new.get(id(usage)) for usage in part]
 
-    return await record(usages)
+    return await isolating(usages, record)
 
 
 def rate_usage(usage: Usage, hold: Hold | None, *, prices: PriceBook, tariff: Tariff) -> Entry:

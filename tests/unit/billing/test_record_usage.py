@@ -119,7 +119,7 @@ async def test_whatever_comes_in_whatever_order_the_books_balance(
         counts = TokenCounts(prompt=tokens, completion=5, cached=cached, source=TokensSource.MEASURED)
         batch.append(usage(key_source=source, tokens=counts))
         if authorized and ledger.posted(("user", "ada")) - ledger.held("ada") >= 1_000:
-            await ledger.authorize(hold_for(batch[-1].event, 1_000))
+            await ledger.authorize([hold_for(batch[-1].event, 1_000)])
     deliveries = batch * 2
     random.shuffle(deliveries)
     await _record(ledger, deliveries)

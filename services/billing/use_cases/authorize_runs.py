@@ -1,0 +1,60 @@
+"""Hold the worst case of platform runs before their providers are called."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeAlias
+
+from services.billing.domain.admission import Admission
+from services.billing.domain.hold import Hold
+from services.billing.domain.tariff import Tariff
+from services.billing.ports import LedgerStore, PriceBook
+from services.billing.use_cases.isolation import isolating
+from shared.contracts.billing import AuthorizeRun, RunAuthorized
+from shared.kernel.errors import PriceUnknownError
+
+Answer: TypeAlias = RunAuthorized | Exception
+
+
+async def authorize_runs(
+    requests: Sequence[AuthorizeRun],
+    *,
+    ledger: LedgerStore,
+    prices: PriceBook,
+    tariff: Tariff,
+    now: datetime,
+) -> list[Answer]:
+    """Answer each request with its hold, or with the error to raise.
+
+    Those are PriceUnknownError, InsufficientCreditsError, ConflictError and InvalidRequestError.
+    Raises DatabaseUnavailableError.
+    """
+    wanted = [_hold(request, prices, tariff, now) for request in requests]
+    asked = [hold for hold in wanted if hold is not None]
+    admissions = await isolating(asked, ledger.authorize)
+    answers = map(_answer, admissions)
+    return [_unpriced() if hold is None else next(answers) for hold in wanted]
+
+
+def _hold(request: AuthorizeRun, prices: PriceBook, tariff: Tariff, now: datetime) -> Hold | None:
+    price = prices.find(request.provider, request.model, now)
+    if price is None:
+        return None
+    worst_usd = price.worst_usd(request.prompt_tokens_max, request.completion_tokens_max)
+    return Hold(
+        run_id=request.run_id,
+        attempt=request.attempt,
+        user_id=request.user_id,
+        amount_micros=tariff.micros(worst_usd),
+        expires_at=request.expires_at,
+        price=price,
+    )
+
+
+def _answer(admission: Admission | Exception) -> Answer:
+    if isinstance(admission, Exception):
+        return admission
+    return RunAuthorized(hold_micros=admission.amount_micros, expires_at=admission.expires_at)
+
+
+def _unpriced() -> PriceUnknownError:
+    return PriceUnknownError("this model has no known price")

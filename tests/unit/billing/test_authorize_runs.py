@@ -1,0 +1,97 @@
+"""Authorizing runs: the worst case is held, each request has its own answer."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.billing.domain.admission import admit
+from services.billing.domain.hold import Hold
+from services.billing.domain.tariff import Tariff
+from services.billing.use_cases.authorize_runs import Answer, authorize_runs
+from shared.contracts.billing import AuthorizeRun, RunAuthorized
+from shared.kernel.errors import (
+    DatabaseUnavailableError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    PriceUnknownError,
+)
+from tests.fakes.billing import (
+    NOON,
+    PRICE,
+    TARIFF,
+    InMemoryLedgerStore,
+    InMemoryPriceBook,
+    authorization,
+    granted,
+    hold_for,
+    usage_event,
+)
+
+pytestmark = pytest.mark.unit
+
+
+async def _ask(ledger: InMemoryLedgerStore, *requests: AuthorizeRun, tariff: Tariff = TARIFF) -> list[Answer]:
+    return await authorize_runs(requests, ledger=ledger, prices=InMemoryPriceBook(), tariff=tariff, now=NOON)
+
+
+async def _ledger(amount_micros: int) -> InMemoryLedgerStore:
+    ledger = InMemoryLedgerStore()
+    await ledger.grant(granted("ada", amount_micros), "start")
+    return ledger
+
+
+async def test_the_worst_case_is_held_at_its_price() -> None:
+    ledger, request = await _ledger(10_000), authorization()
+    (answer,) = await _ask(ledger, request)
+    assert answer == RunAuthorized(hold_micros=2_000, expires_at=request.expires_at)
+    assert ledger.holds[request.run_id, 1].price == PRICE
+
+
+async def test_a_fraction_of_a_micro_is_rounded_up() -> None:
+    tariff = Tariff(Decimal("0.01"), Decimal("1.00001"))
+    (answer,) = await _ask(await _ledger(10_000), authorization(), tariff=tariff)
+    assert isinstance(answer, RunAuthorized)
+    assert answer.hold_micros == 2_001
+
+
+async def test_each_request_has_its_own_answer() -> None:
+    ledger = await _ledger(4_500)
+    answers = await _ask(
+        ledger,
+        authorization(model="openai/unknown"),
+        authorization(),
+        authorization(user_id="\x00"),
+        authorization(user_id="bob"),
+        authorization(),
+        authorization(),
+    )
+    assert [type(answer) for answer in answers] == [
+        PriceUnknownError,
+        RunAuthorized,
+        InvalidRequestError,
+        InsufficientCreditsError,
+        RunAuthorized,
+        InsufficientCreditsError,
+    ]
+    assert ledger.held("ada") == 4_000
+
+
+async def test_a_database_that_is_away_is_nobodys_answer() -> None:
+    ledger = await _ledger(4_500)
+    ledger.error = DatabaseUnavailableError()
+    with pytest.raises(DatabaseUnavailableError):
+        await _ask(ledger, authorization(), authorization())
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 100))), st.integers(0, 300))
+def test_nobody_holds_more_than_there_is(asked: list[tuple[str, int]], balance: int) -> None:
+    wanted = [hold_for(usage_event(user_id=user), amount) for user, amount in asked]
+    answers = admit(wanted, {}, {"a": balance, "b": balance})
+    for user, there in (("a", balance), ("b", balance), ("c", 0)):
+        taken = [answer for answer in answers if isinstance(answer, Hold) and answer.user_id == user]
+        refused = [hold for hold, answer in zip(wanted, answers, strict=True) if answer is not hold]
+        held = sum(hold.amount_micros for hold in taken)
+        assert held <= there
+        assert all(hold.amount_micros + held > there for hold in refused if hold.user_id == user)
