@@ -32,7 +32,7 @@ async def _runs(env: Environment, narrator: Narrator, anna: User, bruno: User) -
     key = f"sk-sim-anna-{secrets.token_hex(16)}"
     with narrator.step("Anna stores her own OpenAI key"):
         stored = await story.store_key(anna, key)
-        narrator.say(f"kept in Vault's keeping as {stored.id}, shown as {stored.hint}")
+        narrator.say(f"encrypted by Vault, kept as {stored.id}, shown as {stored.hint}")
     with narrator.step("Anna runs a streamed completion (flow chat), without any credits"):
         own = await story.own_key_run(env, anna, key, narrator)
         narrator.say(f"run {own.run_id}: {own.pieces} pieces, the first after {own.first_piece_s:.2f} s,")

@@ -23,7 +23,7 @@ from shared.kernel.money import credits_to_micros
 from shared.kernel.names import KeySource, Outcome
 
 CREDITS_GRANTED = Decimal(5)
-_SLOW_STREAM = "[simulate chunks=12 chunk_ms=80]"
+_SLOW_STREAM = "[simulate chunks=12 chunk_ms=120]"
 
 
 @dataclass(frozen=True)
