@@ -1,4 +1,4 @@
-"""The bus: one RabbitMQ connection per service; FastStream consumes, three channels publish.
+"""The bus: one RabbitMQ connection per service, on which FastStream consumes.
 
 Nothing is declared but this instance's own exclusive queues: the bootstrap has declared the rest.
 """
@@ -7,28 +7,27 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote, urlsplit
 
-import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractRobustConnection
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.exceptions import AMQPError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 
 from shared.contracts import topology
-from shared.contracts.message import CONTENT_TYPE, Envelope, Message
+from shared.contracts.message import Message
 from shared.contracts.rpc import RpcReply
-from shared.kernel.errors import BusUnavailableError, ForbiddenError, InvalidRequestError
+from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.kernel.secret import SecretText
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
+from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, bus_unavailable
 from shared.runtime.rpc import RpcClient
+from shared.runtime.watchdog import watch_consumers
 
 Handler = Callable[[Delivery], Awaitable[None]]
 
-_PUBLISH_TIMEOUT_S = 5.0
 _RETRY_S = 1.0
 _HEARTBEAT_S = 10
 _REDELIVERY_PAUSE_S = 0.5
-_AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
 
 
 class Bus:
@@ -46,9 +45,11 @@ class Bus:
         self.on_lost: list[Callable[[], None]] = []
         self.rpc = RpcClient(self)
         self._control = topology.control_queue(service, instance)
-        self._user = unquote(urlsplit(url.reveal()).username or "")
+        self._publisher = Publisher(service=service, user=unquote(urlsplit(url.reveal()).username or ""))
+        self._watchdog: asyncio.Task[None] | None = None
         self._on_reply: Callable[[Delivery], None] | None = None
         self._on_control: Handler | None = None
+        self._queues: list[str] = []
         self._connection: AbstractRobustConnection | None = None
         self.broker = RabbitBroker(
             _with_heartbeat(url.reveal()),
@@ -66,15 +67,17 @@ class Bus:
         connection = await self._connect()
         self._connection = connection
         connection.close_callbacks.add(self._lost)
-        self._confirmed = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        self._fast = await connection.channel(publisher_confirms=False)
+        await self._publisher.open(connection)
         await self._consume_replies(await connection.channel())
         if self._on_control is not None:
             await self._consume_control(await connection.channel(), self._on_control)
         await self.broker.start()
+        self._watchdog = asyncio.create_task(watch_consumers(self.consumers, self._queues))
 
     async def drain(self) -> None:
         """Take no more messages; wait for the handlers at work (at most `graceful_s`)."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         for subscriber in self.broker.subscribers:
             await subscriber.stop()
 
@@ -84,7 +87,7 @@ class Bus:
 
     @property
     def connected(self) -> bool:
-        return self._connection is not None and self._connection.connected.is_set()
+        return self._publisher.connected
 
     # -- publishing ---------------------------------------------------------------------------------------
 
@@ -92,32 +95,22 @@ class Bus:
         self, message: Message, *, event_id: str | None = None, subject: str | None = None
     ) -> None:
         """Publish persistently and wait for the broker's confirm. Raises BusUnavailableError."""
-        envelope = Envelope.wrap(message, source=self.service, event_id=event_id, subject=subject)
-        amqp = self._amqp(envelope, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        await self._send(
-            self._need("_confirmed"), message.EXCHANGE, message.ROUTING_KEY, amqp, mandatory=True
-        )
+        await self._publisher.publish(message, event_id=event_id, subject=subject)
 
     async def relay(self, message: Message, reply_to: str) -> None:
         """Tell one waiting instance something, unconfirmed and in order. Raises BusUnavailableError."""
-        envelope = Envelope.wrap(message, source=self.service)
-        await self._send(self._need("_fast"), "replies", reply_to, self._amqp(envelope))
+        await self._publisher.send(message, key=reply_to)
 
     async def reply(self, to: Delivery, answer: RpcReply) -> None:
-        if to.reply_to is None:
-            return
-        amqp = self._amqp(Envelope.wrap(answer, source=self.service), correlation_id=to.correlation_id)
-        await self._send(self._need("_fast"), "replies", to.reply_to, amqp)
+        """Answer an RPC. Raises BusUnavailableError."""
+        if to.reply_to is not None:
+            await self._publisher.send(answer, key=to.reply_to, correlation_id=to.correlation_id)
 
     async def request(self, message: Message, *, correlation_id: str, ttl_s: float) -> None:
         """Send an RPC request that the broker drops after `ttl_s`. Raises BusUnavailableError."""
-        amqp = self._amqp(
-            Envelope.wrap(message, source=self.service),
-            correlation_id=correlation_id,
-            reply_to=self.reply_to,
-            expiration=ttl_s,
+        await self._publisher.send(
+            message, correlation_id=correlation_id, reply_to=self.reply_to, ttl_s=ttl_s
         )
-        await self._send(self._need("_fast"), message.EXCHANGE, message.ROUTING_KEY, amqp)
 
     # -- consuming ----------------------------------------------------------------------------------------
 
@@ -131,6 +124,7 @@ class Bus:
         async def on_message(message: AbstractIncomingMessage) -> None:
             await self._consume(message, handler)
 
+        self._queues.append(queue)
         self.broker.subscriber(
             RabbitQueue(queue, declare=False),
             channel=Channel(prefetch_count=prefetch),
@@ -149,13 +143,13 @@ class Bus:
     async def consumers(self, queue: str) -> int:
         """Return how many consumers a queue has. Raises BusUnavailableError."""
         if not self.connected or self._connection is None:
-            raise _unavailable()
+            raise bus_unavailable()
         try:
-            async with asyncio.timeout(_PUBLISH_TIMEOUT_S), self._connection.channel() as channel:
+            async with asyncio.timeout(TIMEOUT_S), self._connection.channel() as channel:
                 declared = await channel.declare_queue(queue, passive=True)
                 return declared.declaration_result.consumer_count or 0
-        except _AWAY:
-            raise _unavailable() from None
+        except AWAY:
+            raise bus_unavailable() from None
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -169,55 +163,11 @@ class Bus:
 
     def _lost(self, *_: object) -> None:
         get_logger().warning("rabbitmq connection lost")
-        self.rpc.fail_pending(_unavailable)
+        self.rpc.fail_pending(bus_unavailable)
         for callback in self.on_lost:
             callback()
 
-    def _need(self, channel: str) -> AbstractChannel:
-        if not self.connected:
-            raise _unavailable()
-        found: AbstractChannel = getattr(self, channel)
-        return found
-
-    def _amqp(
-        self,
-        envelope: Envelope,
-        *,
-        delivery_mode: aio_pika.DeliveryMode = aio_pika.DeliveryMode.NOT_PERSISTENT,
-        correlation_id: str | None = None,
-        reply_to: str | None = None,
-        expiration: float | None = None,
-    ) -> aio_pika.Message:
-        return aio_pika.Message(
-            envelope.encode(),
-            content_type=CONTENT_TYPE,
-            message_id=envelope.id,
-            type=envelope.type,
-            user_id=self._user,
-            delivery_mode=delivery_mode,
-            correlation_id=correlation_id,
-            reply_to=reply_to,
-            expiration=expiration,
-        )
-
-    @staticmethod
-    async def _send(
-        channel: AbstractChannel,
-        exchange: str,
-        key: str,
-        message: aio_pika.Message,
-        *,
-        mandatory: bool = False,
-    ) -> None:
-        try:
-            target = await channel.get_exchange(exchange, ensure=False)
-            await target.publish(message, key, mandatory=mandatory, timeout=_PUBLISH_TIMEOUT_S)
-        except _AWAY as error:
-            get_logger().warning("publish failed", exchange=exchange, key=key, reason=type(error).__name__)
-            raise _unavailable() from None
-
     async def _consume(self, message: AbstractIncomingMessage, handler: Handler) -> None:
-        settle = message.ack
         try:
             await handler(Delivery.of(message, self.realm))
         except (InvalidRequestError, ForbiddenError) as error:
@@ -230,7 +180,7 @@ class Bus:
             await asyncio.sleep(_REDELIVERY_PAUSE_S)
             await _quietly(message.reject(requeue=True))
         else:
-            await _quietly(settle())
+            await _quietly(message.ack())
 
     async def _consume_replies(self, channel: AbstractChannel) -> None:
         queue = await channel.declare_queue(self.reply_to, exclusive=True, auto_delete=True)
@@ -260,7 +210,7 @@ async def _quietly(settling: Awaitable[object]) -> None:
     """Settle a message; on a lost connection it comes back anyway."""
     try:
         await settling
-    except _AWAY as error:
+    except AWAY as error:
         get_logger().warning("could not settle a message", reason=type(error).__name__)
 
 
@@ -273,7 +223,3 @@ async def _whole_message(message: object) -> object:
 def _with_heartbeat(url: str) -> str:
     """A frozen broker is noticed after two missed heartbeats, not after the default's two minutes."""
     return f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}"
-
-
-def _unavailable() -> BusUnavailableError:
-    return BusUnavailableError(service="rabbitmq", retry_after_s=2)

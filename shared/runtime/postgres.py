@@ -11,6 +11,7 @@ from shared.kernel.secret import SecretText
 from shared.runtime.logs import get_logger
 
 _RETRY_S = 0.5
+_IDLE_S = 30.0
 _AWAY = (
     OSError,
     TimeoutError,
@@ -35,7 +36,12 @@ async def create_pool(url: SecretText, *, max_size: int = 8, command_timeout_s: 
     while True:
         try:
             return await asyncpg.create_pool(
-                url.reveal(), min_size=1, max_size=max_size, timeout=5, command_timeout=command_timeout_s
+                url.reveal(),
+                min_size=1,
+                max_size=max_size,
+                timeout=5,
+                command_timeout=command_timeout_s,
+                max_inactive_connection_lifetime=_IDLE_S,
             )
         except _AWAY as error:
             get_logger().warning("waiting for postgres", reason=type(error).__name__)
