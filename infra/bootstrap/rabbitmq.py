@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+import httpx2
+
 from infra.bootstrap.http import Api, client, wait_for
 from infra.bootstrap.realm import BootstrapError, Realm, Servers, url_for
 from infra.bootstrap.streams import check_stream
@@ -22,22 +24,24 @@ def prepare(servers: Servers, realm: Realm, known: Mapping[str, str], *, timeout
 
     `known` holds the passwords of an earlier run, which are kept.
     """
-    api = Api("rabbitmq", _client(servers))
-    wait_for("rabbitmq", lambda: api.call("GET", "/api/overview"), timeout_s=timeout_s)
-    api.call("PUT", f"/api/vhosts/{realm.name}", {})
-    _allow_administrator(api, servers, realm)
-    passwords = _users(api, realm, known)
-    api.call("POST", f"/api/definitions/{realm.name}", _definitions())
-    wait_for("rabbitmq", lambda: _check_queues(api, servers, realm), timeout_s=timeout_s)
-    return passwords
+    with _client(servers) as http:
+        api = Api("rabbitmq", http)
+        wait_for("rabbitmq", lambda: api.call("GET", "/api/overview"), timeout_s=timeout_s)
+        api.call("PUT", f"/api/vhosts/{realm.name}", {})
+        _allow_administrator(api, servers, realm)
+        passwords = _users(api, realm, known)
+        api.call("POST", f"/api/definitions/{realm.name}", _definitions())
+        wait_for("rabbitmq", lambda: _check_queues(api, servers, realm), timeout_s=timeout_s)
+        return passwords
 
 
 def drop(servers: Servers, realm: Realm) -> None:
     """Remove the vhost and its users; what is not there is no error."""
-    api = Api("rabbitmq", _client(servers))
-    api.call("DELETE", f"/api/vhosts/{realm.name}", absent_ok=True)
-    for who in (ADMIN, *permissions()):
-        api.call("DELETE", f"/api/users/{realm.login(who)}", absent_ok=True)
+    with _client(servers) as http:
+        api = Api("rabbitmq", http)
+        api.call("DELETE", f"/api/vhosts/{realm.name}", absent_ok=True)
+        for who in (ADMIN, *permissions()):
+            api.call("DELETE", f"/api/users/{realm.login(who)}", absent_ok=True)
 
 
 def permissions() -> dict[str, dict[str, Any]]:
@@ -59,7 +63,7 @@ def management_address(servers: Servers) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
-def _client(servers: Servers) -> Any:
+def _client(servers: Servers) -> httpx2.Client:
     return client(management_address(servers), auth=management_login(servers))
 
 

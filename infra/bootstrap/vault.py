@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from infra.bootstrap.http import Api, client, wait_for
@@ -37,33 +38,35 @@ def prepare(
 
     `known` holds the secret ids of an earlier run; those that still work are kept.
     """
-    api = _api(servers)
-    wait_for("vault", lambda: api.call("GET", "/v1/sys/health?standbyok=true"), timeout_s=timeout_s)
-    _mount(api, realm)
-    _audit(api, progress)
-    # A new KV v2 mount answers 400 for a moment while it upgrades itself.
-    wait_for("vault", lambda: _sealing_pair(api, realm), timeout_s=timeout_s)
-    for service, keys in realm.platform_keys.items():
-        _platform_key(api, f"/v1/{realm.name}/data/platform/{service}", keys)
-    return {service: _role(api, realm, service, known.get(service)) for service in SERVICES}
+    with _client(servers) as http:
+        api = Api("vault", http)
+        wait_for("vault", lambda: api.call("GET", "/v1/sys/health?standbyok=true"), timeout_s=timeout_s)
+        _mount(api, realm)
+        _audit(api, progress)
+        # A new KV v2 mount answers 400 for a moment while it upgrades itself.
+        wait_for("vault", lambda: _sealing_pair(api, realm), timeout_s=timeout_s)
+        for service, keys in realm.platform_keys.items():
+            _platform_key(api, f"/v1/{realm.name}/data/platform/{service}", keys)
+        return {service: _role(api, realm, service, known.get(service)) for service in SERVICES}
 
 
 def drop(servers: Servers, realm: Realm) -> None:
     """Remove mounts, roles and policies; what is not there is no error."""
-    api = _api(servers)
-    for mount in (realm.transit, realm.name):
-        api.call("DELETE", f"/v1/sys/mounts/{mount}", absent_ok=True)
-    for service in SERVICES:
-        api.call("DELETE", f"/v1/auth/approle/role/{realm.login(service)}", absent_ok=True)
-        api.call("DELETE", f"/v1/sys/policies/acl/{realm.login(service)}", absent_ok=True)
+    with _client(servers) as http:
+        api = Api("vault", http)
+        for mount in (realm.transit, realm.name):
+            api.call("DELETE", f"/v1/sys/mounts/{mount}", absent_ok=True)
+        for service in SERVICES:
+            api.call("DELETE", f"/v1/auth/approle/role/{realm.login(service)}", absent_ok=True)
+            api.call("DELETE", f"/v1/sys/policies/acl/{realm.login(service)}", absent_ok=True)
 
 
 def policy(realm: Realm, service: str) -> str:
     return (POLICIES / f"{service}.hcl").read_text().replace("{realm}", realm.name)
 
 
-def _api(servers: Servers) -> Api:
-    return Api("vault", client(servers.vault_addr, headers={"X-Vault-Token": servers.vault_token}))
+def _client(servers: Servers) -> httpx2.Client:
+    return client(servers.vault_addr, headers={"X-Vault-Token": servers.vault_token})
 
 
 def _mount(api: Api, realm: Realm) -> None:

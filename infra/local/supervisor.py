@@ -68,7 +68,7 @@ class Supervisor:
 
     def is_running(self) -> bool:
         try:
-            self._rpc.getState()
+            self._rpc("getState")
         except (OSError, xmlrpc.client.Error):
             return False
         return True
@@ -88,13 +88,13 @@ class Supervisor:
         """Make the parts that `only` names like their entries: new, changed and gone ones, and no others."""
         self._write(entries)
         added, changed, removed = (
-            [name for name in names if only(name)] for names in self._rpc.reloadConfig()[0]
+            [name for name in names if only(name)] for names in self._rpc("reloadConfig")[0]
         )
         self.stop([*changed, *removed])
         for name in (*changed, *removed):
-            self._rpc.removeProcessGroup(name)
+            self._rpc("removeProcessGroup", name)
         for name in (*added, *changed):
-            self._rpc.addProcessGroup(name)
+            self._rpc("addProcessGroup", name)
         self._revive(only)
 
     def stop(self, names: Iterable[str]) -> None:
@@ -102,7 +102,7 @@ class Supervisor:
         alive = {state.name for state in self.states() if not state.has_ended}
         stopping = [name for name in names if name in alive]
         for name in stopping:
-            self._rpc.stopProcess(name, False)
+            self._rpc("stopProcess", name, False)
         _until(
             lambda: all(state.has_ended for state in self.states() if state.name in stopping),
             _STOP_S,
@@ -113,10 +113,10 @@ class Supervisor:
         names = list(names)
         self.stop(names)
         for name in names:
-            self._rpc.startProcess(name, False)
+            self._rpc("startProcess", name, False)
 
     def shutdown(self) -> None:
-        self._rpc.shutdown()
+        self._rpc("shutdown")
         ended = lambda: all(process.part != SUPERVISOR for process in processes(self._home))  # noqa: E731
         _until(ended, _STOP_S, "supervisord did not end")
 
@@ -128,23 +128,23 @@ class Supervisor:
                 pid=told["pid"],
                 up_s=max(0, told["now"] - told["start"]) if told["pid"] else 0,
             )
-            for told in self._rpc.getAllProcessInfo()
+            for told in self._rpc("getAllProcessInfo")
         ]
 
     def _revive(self, only: Callable[[str], bool]) -> None:
         for state in self.states():
             if only(state.name) and state.has_ended:
-                self._rpc.startProcess(state.name, False)
+                self._rpc("startProcess", state.name, False)
 
     def _write(self, entries: Iterable[str]) -> None:
         home, socket = (str(path).replace("%", "%%") for path in (self._home.path, self._home.socket))
         user = f"user={os.geteuid()}" if os.geteuid() == 0 else ""
         write_private(self._config, _CONFIG.format(home=home, socket=socket, user=user) + "".join(entries))
 
-    @property
-    def _rpc(self) -> Any:
+    def _rpc(self, method: str, *arguments: object) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{self._home.socket}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
 
 
 def _may_inherit(name: str) -> bool:

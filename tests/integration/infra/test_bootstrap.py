@@ -1,0 +1,169 @@
+"""The bootstrap on real servers: repeatable, refusing, and complete."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import asyncpg
+import httpx2
+import pytest
+
+from infra.bootstrap import BootstrapError, Realm, Servers, bootstrap, drop_realm, mint_token
+from infra.bootstrap.envfiles import read_env
+from infra.bootstrap.migrations import migrate
+from infra.bootstrap.postgres import connect
+from infra.bootstrap.tokens import is_token_of
+from infra.bootstrap.vault import policy
+from shared.kernel.names import SERVICES
+from tests.realm import TestRealm
+
+pytestmark = pytest.mark.integration
+
+_FILES = [f"{name}.env" for name in (*SERVICES, "admin")]
+
+
+async def test_a_second_time_changes_nothing(realm: TestRealm, servers: Servers) -> None:
+    before = {name: (realm.env_dir / name).read_text() for name in _FILES}
+    await asyncio.to_thread(bootstrap, servers, Realm(realm.name), realm.env_dir)
+    assert {name: (realm.env_dir / name).read_text() for name in _FILES} == before
+
+
+async def test_its_files_are_private(realm: TestRealm) -> None:
+    assert {(realm.env_dir / name).stat().st_mode & 0o777 for name in _FILES} == {0o600}
+
+
+async def test_a_realm_is_made_quickly_and_goes_without_a_trace(servers: Servers, tmp_path: Path) -> None:
+    realm = Realm("t_short_lived", {"openai": ("sk-one",), "groq": ("gsk-1", "gsk-2")})
+    start = time.monotonic()
+    await asyncio.to_thread(bootstrap, servers, realm, tmp_path)
+    assert time.monotonic() - start < 10  # about 0.5 s on an idle machine
+    admin = read_env(tmp_path / "admin.env")
+    assert await _secret(admin, "t_short_lived/data/platform/openai") == {"api_key": "sk-one"}
+    assert await _secret(admin, "t_short_lived/data/platform/groq") == {"api_keys": ["gsk-1", "gsk-2"]}
+    await asyncio.to_thread(drop_realm, servers, realm)
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await asyncpg.connect(admin["LATCHKEY_POSTGRES_URL"])
+    await asyncio.to_thread(drop_realm, servers, realm)
+
+
+async def test_platform_keys_of_ops_stay(realm: TestRealm, servers: Servers) -> None:
+    imported = Realm(realm.name, {"xai": ("xai-1",)})
+    await asyncio.to_thread(bootstrap, servers, imported, realm.env_dir)
+    await asyncio.to_thread(bootstrap, servers, Realm(realm.name), realm.env_dir)
+    assert await _secret(realm.admin, f"{realm.name}/data/platform/xai") == {"api_key": "xai-1"}
+
+
+async def test_the_sealing_pair_is_one_pair(realm: TestRealm) -> None:
+    private = await _secret(realm.admin, f"{realm.name}/data/sealing/private")
+    public = await _secret(realm.admin, f"{realm.name}/data/sealing/public")
+    assert list(private) == ["private_key"]
+    assert list(public) == ["public_key"]
+
+
+async def test_a_missing_server_is_named(servers: Servers, tmp_path: Path) -> None:
+    nowhere = Servers(
+        servers.amqp_url, "http://127.0.0.1:9", servers.vault_addr, servers.vault_token, servers.postgres_url
+    )
+    with pytest.raises(BootstrapError, match="rabbitmq is not ready after 1 s"):
+        await asyncio.to_thread(bootstrap, nowhere, Realm("t_missing"), tmp_path, timeout_s=1)
+    await asyncio.to_thread(drop_realm, servers, Realm("t_missing"))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_role_sees_its_own_schema_only(realm: TestRealm, service: str) -> None:
+    other = "billing" if service != "billing" else "key_vault"
+    async with connect(realm.env(service)["LATCHKEY_POSTGRES_URL"]) as database:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await database.fetch(f"SELECT * FROM {other}.schema_migrations")  # noqa: S608
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await database.execute("CREATE TABLE mine (x int)")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await database.execute("CREATE SCHEMA mine")
+
+
+async def test_an_applied_migration_may_not_change(realm: TestRealm, tmp_path: Path) -> None:
+    folder = tmp_path / "m" / "migrations"
+    folder.mkdir(parents=True)
+    file = folder / "0001_first.sql"
+    file.write_text("CREATE TABLE first (x int); GRANT SELECT ON first TO :service_role")
+    async with connect(realm.admin["LATCHKEY_POSTGRES_URL"]) as database:
+        await database.execute("CREATE SCHEMA m")
+        role = f"{realm.name}_billing"
+        await migrate(database, "m", "m", role=role, folder=tmp_path)
+        await migrate(database, "m", "m", role=role, folder=tmp_path)
+        (folder / "0002_bad.sql").write_text("CREATE TABLE second (x int); SELECT 1/0")
+        with pytest.raises(BootstrapError, match="0002_bad failed"):
+            await migrate(database, "m", "m", role=role, folder=tmp_path)
+        assert await database.fetchval("SELECT to_regclass('m.second')") is None
+        (folder / "0002_bad.sql").unlink()
+        file.write_text("CREATE TABLE first (x bigint)")
+        with pytest.raises(BootstrapError, match="0001_first was changed"):
+            await migrate(database, "m", "m", role=role, folder=tmp_path)
+
+
+async def test_a_minted_token_is_kept_as_its_hash(realm: TestRealm) -> None:
+    url = realm.admin["LATCHKEY_POSTGRES_URL"]
+    token = await asyncio.to_thread(mint_token, url, Realm(realm.name), "dora", "user")
+    assert len(token) == 46
+    assert await asyncio.to_thread(is_token_of, url, token, "dora", "user")
+    assert not await asyncio.to_thread(is_token_of, url, token, "dora", "admin")
+    async with connect(url) as database:
+        rows = await database.fetch("SELECT * FROM edge.api_tokens WHERE user_id = 'dora'")
+    assert token not in str(rows)
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "allowed"),
+    [
+        ("key_vault", "{realm}/data/sealing/private", True),
+        ("key_vault", "{realm}_transit/keys/credentials", False),
+        ("key_vault", "{realm}_transit/export/encryption-key/credentials", False),
+        ("key_vault", "sys/mounts", False),
+        ("api_edge", "{realm}/data/sealing/public", True),
+        ("api_edge", "{realm}/data/sealing/private", False),
+        ("api_edge", "{realm}/data/platform/openai", False),
+        ("inference", "{realm}/data/sealing/public", False),
+        ("billing", "{realm}/data/platform/openai", False),
+    ],
+)
+async def test_a_service_reads_in_vault_what_its_policy_says(
+    realm: TestRealm,
+    service: str,
+    path: str,
+    allowed: bool,  # noqa: FBT001
+) -> None:
+    # The stack gives no login to services without business in Vault; their policies are still held.
+    async with _vault(realm.admin) as root:
+        token = await _token_with(root, policy(Realm(realm.name), service))
+        answer = await root.get(path.format(realm=realm.name), headers={"X-Vault-Token": token})
+    assert (answer.status_code == 200) == allowed, answer.text
+
+
+async def test_an_approle_login_is_short_and_renewable(realm: TestRealm) -> None:
+    env = realm.env("key_vault")
+    login = {"role_id": env["LATCHKEY_VAULT_ROLE_ID"], "secret_id": env["LATCHKEY_VAULT_SECRET_ID"]}
+    async with _vault(realm.admin) as root:
+        auth = (await root.post("auth/approle/login", json=login)).json()["auth"]
+        renewed = await root.post("auth/token/renew-self", headers={"X-Vault-Token": auth["client_token"]})
+    assert (auth["lease_duration"], auth["renewable"]) == (3600, True)
+    assert auth["token_policies"] == [f"{realm.name}_key_vault"]
+    assert renewed.status_code == 200
+
+
+def _vault(admin: dict[str, str]) -> httpx2.AsyncClient:
+    headers = {"X-Vault-Token": admin["VAULT_TOKEN"]}
+    return httpx2.AsyncClient(base_url=f"{admin['VAULT_ADDR']}/v1/", headers=headers, trust_env=False)
+
+
+async def _secret(admin: dict[str, str], path: str) -> dict[str, object]:
+    async with _vault(admin) as root:
+        data: dict[str, object] = (await root.get(path)).json()["data"]["data"]
+    return data
+
+
+async def _token_with(root: httpx2.AsyncClient, rules: str) -> str:
+    name = "t_policy_under_test"
+    await root.put(f"sys/policies/acl/{name}", json={"policy": rules})
+    made = await root.post("auth/token/create", json={"policies": [name], "no_default_policy": True})
+    token: str = made.json()["auth"]["client_token"]
+    return token

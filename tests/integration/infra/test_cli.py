@@ -1,0 +1,63 @@
+"""The `latchkey` command against a real realm."""
+
+import asyncio
+import json
+import os
+import sys
+
+import aio_pika
+import pytest
+
+from tests.realm import TestRealm
+
+pytestmark = pytest.mark.integration
+
+_COMMAND = (sys.executable, "-m", "infra.cli")
+
+
+async def _latchkey(realm: TestRealm, *words: str, **more: str) -> tuple[int, str]:
+    env = {"PATH": os.environ["PATH"], "LATCHKEY_HOME": str(realm.env_dir / "no-home"), **realm.admin, **more}
+    process = await asyncio.create_subprocess_exec(
+        *_COMMAND, *words, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    told, _ = await process.communicate()
+    return process.returncode or 0, told.decode()
+
+
+async def _record(realm: TestRealm, *numbers: int) -> None:
+    """Publish events that only the stream takes: nobody bills `credits.adjusted.v1`."""
+    async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
+        exchange = await (await connection.channel()).get_exchange("usage", ensure=False)
+        for number in numbers:
+            message = aio_pika.Message(json.dumps({"cli_test": number}).encode())
+            await exchange.publish(message, "credits.adjusted.v1")
+
+
+async def test_usage_prints_the_stream_from_an_offset(realm: TestRealm) -> None:
+    await _record(realm, 1, 2, 3)
+    code, told = await _latchkey(realm, "usage")
+    events = [json.loads(line) for line in told.splitlines()]
+    assert code == 0
+    assert [event["cli_test"] for event in events if "cli_test" in event][-3:] == [1, 2, 3]
+    _, later = await _latchkey(realm, "usage", "--offset", str(len(events) - 1))
+    assert [json.loads(line) for line in later.splitlines()] == [{"cli_test": 3}]
+    _, nothing = await _latchkey(realm, "usage", "--offset", "next")
+    assert nothing == ""
+
+
+async def test_the_ledger_adds_up(realm: TestRealm) -> None:
+    code, told = await _latchkey(realm, "ledger", "verify")
+    assert (code, "it adds up" in told) == (0, True), told
+
+
+async def test_a_token_is_all_that_is_printed(realm: TestRealm) -> None:
+    code, told = await _latchkey(realm, "token", "--user", "erin", "--role", "admin")
+    assert code == 0
+    assert told.strip().startswith("lk_")
+    assert len(told.split()) == 1
+
+
+async def test_without_a_stack_it_says_what_is_missing(realm: TestRealm) -> None:
+    code, told = await _latchkey(realm, "usage", LATCHKEY_ANALYST_AMQP_URL="")
+    assert code == 1
+    assert "LATCHKEY_ANALYST_AMQP_URL is neither set nor in" in told

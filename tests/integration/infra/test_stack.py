@@ -1,0 +1,57 @@
+"""The native stack as its users run it, in a home of its own."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from infra.local.home import Home
+from infra.local.processes import processes
+from infra.local.stack import Stack
+from tests.native import native_home
+
+pytestmark = pytest.mark.integration
+
+_PARTS = {"epmd", "rabbitmq", "vault", "unseal", "postgres"}
+
+
+async def _eventually(holds: Callable[[], bool], within_s: float = 40) -> None:
+    deadline = time.monotonic() + within_s
+    while not await asyncio.to_thread(holds):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.2)
+
+
+def _pids(home: Home) -> dict[str, str]:
+    return {part: home.pid_file(part).read_text().strip() for part in _PARTS}
+
+
+@pytest.mark.timeout(300)
+async def test_a_stack_starts_heals_and_leaves_nothing() -> None:
+    async with native_home() as home:
+        stack = Stack(home.path, lambda _line: None)
+        first = _pids(home)
+        env = stack.env()
+        assert home.dev_env.stat().st_mode & 0o777 == 0o600
+
+        await asyncio.to_thread(stack.up, {}, servers_only=True)
+        assert (_pids(home), stack.env()) == (first, env)
+
+        for part in ("vault", "postgres", "rabbitmq"):
+            os.kill(int(first[part]), signal.SIGKILL)
+        await _eventually(
+            lambda: all(first[part] != _pids(home)[part] for part in ("vault", "postgres", "rabbitmq"))
+        )
+        await asyncio.to_thread(stack.up, {}, servers_only=True)
+        assert stack.env() == env
+        assert {part.process.name for part in stack.status() if part.process.is_running} == _PARTS
+
+        supervisor = int((home / "run/supervisord.pid").read_text())
+        os.kill(supervisor, signal.SIGKILL)
+        await _eventually(lambda: not stack.is_running)
+        assert processes(home)
+        await asyncio.to_thread(stack.down)
+        assert processes(home) == []

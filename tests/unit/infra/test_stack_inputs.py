@@ -1,0 +1,119 @@
+"""What a native stack is made from: wishes, ports, launchers."""
+
+import shlex
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.local.errors import StackError
+from infra.local.home import Home
+from infra.local.parts import Part
+from infra.local.ports import is_free, is_open, ports
+from infra.local.processes import processes
+from infra.local.services import service_parts
+from infra.local.wishes import Wishes, forget, recall, remember
+
+pytestmark = pytest.mark.unit
+
+_BASE_URL = "LATCHKEY_PROVIDERS__OPENAI__BASE_URL"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "a home's 100%")
+    made.make()
+    return made
+
+
+def test_wishes_last_until_they_are_forgotten(home: Home) -> None:
+    wishes = recall(home).and_also(
+        inference=2, simulator=None, environ={_BASE_URL: "http://x/v1", "PATH": "/bin"}
+    )
+    remember(home, wishes)
+    again = recall(home).and_also(inference=None, simulator=None, environ={})
+    assert again == Wishes(inference=2, overrides={_BASE_URL: "http://x/v1"})
+    assert recall(home).and_also(inference=None, simulator=None, environ={_BASE_URL: ""}).overrides == {}
+    forget(home)
+    assert recall(home) == Wishes()
+
+
+def test_what_dev_env_says_is_no_wish() -> None:
+    environ = {"LATCHKEY_AMQP_URL": "amqp://admin", "LATCHKEY_HOME": "/x", "LATCHKEY_URL": "http://x"}
+    assert Wishes().and_also(inference=None, simulator=None, environ=environ) == Wishes()
+
+
+def test_an_override_reaches_the_service_that_reads_it() -> None:
+    wishes = Wishes(overrides={_BASE_URL: "http://x/v1", "LATCHKEY_LOG_LEVEL": "DEBUG"})
+    assert wishes.settings_for("inference", simulator_url="") == wishes.overrides
+    assert wishes.settings_for("billing", simulator_url="") == {"LATCHKEY_LOG_LEVEL": "DEBUG"}
+
+
+def test_the_simulator_stands_for_every_provider_but_an_overridden_one() -> None:
+    settings = Wishes(simulator=True, overrides={_BASE_URL: "http://x/v1"}).settings_for(
+        "inference", simulator_url="http://127.0.0.1:9"
+    )
+    assert settings[_BASE_URL] == "http://x/v1"
+    assert settings["LATCHKEY_PROVIDERS__GATEWAY__BASE_URL"] == "http://127.0.0.1:9/v1"
+    assert len(settings) == 7
+
+
+def test_workers_are_numbered_from_the_second(home: Home) -> None:
+    chosen = ports(home, running=False)
+    names = [part.name for part in service_parts(home, chosen, Wishes(inference=3))]
+    assert names == ["api_edge", "key_vault", "inference", "inference-2", "inference-3", "billing"]
+
+
+def test_ports_stay_but_a_taken_one_is_replaced(home: Home) -> None:
+    first = ports(home, running=False, edge=None)
+    assert ports(home, running=False) == first
+    assert len(set(first.values())) == len(first)
+    with socket.create_server(("127.0.0.1", first["amqp"])):
+        assert not is_free(first["amqp"])
+        assert is_open(first["amqp"])
+        assert ports(home, running=True) == first
+        second = ports(home, running=False)
+    assert {name for name in first if first[name] != second[name]} == {"amqp"}
+
+
+def test_a_launcher_becomes_its_part(home: Home) -> None:
+    part = Part("hello", ("sh", "-c", 'echo "$WORD $$"'), {"WORD": "a'b %c"}, before="echo first\n")
+    entry = part.write_launcher(home)
+    command = next(line for line in entry.splitlines() if line.startswith("command="))
+    subprocess.run(shlex.split(command.removeprefix("command=").replace("%%", "%")), check=True)
+    pid = home.pid_file("hello").read_text().strip()
+    assert home.log("hello").read_text() == f"first\na'b %c {pid}\n"
+
+
+def test_a_change_of_what_a_part_reads_changes_its_entry(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "x.env"
+    part = Part("p", ("true",), reads=(file,))
+    before = part.write_launcher(home)
+    assert part.write_launcher(home) == before
+    file.write_text("A=1")
+    assert part.write_launcher(home) != before
+
+
+def test_one_command_at_a_time(home: Home) -> None:
+    with home.locked(), pytest.raises(StackError, match="another command"), home.locked():
+        pass
+
+
+def test_a_long_path_gets_its_socket_elsewhere(tmp_path: Path) -> None:
+    long = Home(tmp_path / ("x" * 120))
+    assert len(str(long.socket)) < 104
+    assert long.socket != Home(tmp_path / ("y" * 120)).socket
+    assert Home(Path("/a")).socket == Path("/a/run/supervisor.sock")
+
+
+def test_processes_are_told_by_their_marker(home: Home) -> None:
+    part = Part("sleeper", ("sleep", "60"))
+    part.write_launcher(home)
+    with subprocess.Popen(["/bin/sh", str(home / "conf/sleeper.sh")]) as process:
+        try:
+            while not any(one.part == "sleeper" for one in processes(home)):
+                assert process.poll() is None
+            assert processes(Home(home / "nested")) == []
+        finally:
+            process.kill()
