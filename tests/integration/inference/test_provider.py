@@ -1,0 +1,262 @@
+"""The provider adapter against the simulator's process."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import httpcore2
+import httpx2
+import pytest
+
+from infra.simulator.control import read_calls, reset_calls, running_simulator
+from services.inference.adapters.egress import GuardedTransport, PinningBackend
+from services.inference.adapters.openai_provider import OpenAIProvider
+from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.ports import Piece, ProviderCall
+from shared.kernel.errors import (
+    InvalidRequestError,
+    PlatformError,
+    ProviderError,
+    ProviderRateLimitedError,
+    ProviderTimeoutError,
+    SystemKeyExhaustedError,
+    UserApiKeyExhaustedError,
+    UserApiKeyInvalidError,
+)
+from shared.kernel.names import KeyService
+from tests.fakes.inference import PLATFORM, a_key
+
+pytestmark = pytest.mark.integration
+
+IDLE_S = 0.5
+GOOD = "sk-sim-good-0001"
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[str]:
+    with running_simulator() as url:
+        yield url
+
+
+@pytest.fixture
+async def provider(simulator: str) -> AsyncIterator[OpenAIProvider]:
+    reset_calls(simulator)
+    guarded = GuardedTransport(PinningBackend(httpcore2.AnyIOBackend()), httpx2.Limits())
+    async with (
+        httpx2.AsyncClient(trust_env=False) as http,
+        httpx2.AsyncClient(trust_env=False, transport=guarded) as guarded_http,
+    ):
+        yield OpenAIProvider(
+            load_providers({KeyService.OPENAI: f"{simulator}/v1"}),
+            configured=http,
+            guarded=guarded_http,
+            idle_timeout_s=IDLE_S,
+        )
+
+
+def a_call(prompt: str = "hello", *, secret: str = GOOD, base_url: str | None = None) -> ProviderCall:
+    body = {"messages": [{"role": "user", "content": prompt}]}
+    return ProviderCall(a_key(secret=secret, base_url=base_url), "openai/gpt-4o-mini", body)
+
+
+async def collect(provider: OpenAIProvider, call: ProviderCall) -> list[Piece]:
+    return [piece async for piece in provider.stream(call)]
+
+
+async def failure_of(provider: OpenAIProvider, call: ProviderCall, *, stream: bool) -> PlatformError:
+    with pytest.raises(PlatformError) as caught:
+        await (collect(provider, call) if stream else provider.complete(call))
+    return caught.value
+
+
+async def test_a_plain_answer_comes_whole_with_its_usage(provider: OpenAIProvider, simulator: str) -> None:
+    answer = await provider.complete(a_call("[simulate tokens=11,22] hello there"))
+
+    assert '"content":"Echo: hello there"' in answer.text
+    assert answer.usage is not None
+    assert (answer.usage["prompt_tokens"], answer.usage["completion_tokens"]) == (11, 22)
+    assert answer.chars == len("Echo: hello there")
+    assert read_calls(simulator).with_key(GOOD) == 1
+
+
+async def test_a_stream_comes_in_pieces_with_usage_at_the_end(provider: OpenAIProvider) -> None:
+    pieces = await collect(provider, a_call("[simulate chunks=5 tokens=11,22] hello there"))
+
+    assert len(pieces) == 8  # role, five of content, finish, usage
+    assert all("chat.completion.chunk" in piece.text for piece in pieces)
+    assert [piece.usage for piece in pieces[:-1]] == [None] * 7
+    assert pieces[-1].usage is not None
+
+
+async def test_the_first_piece_comes_while_the_provider_still_sends(provider: OpenAIProvider) -> None:
+    began = time.monotonic()
+    stream = provider.stream(a_call("[simulate chunks=4 chunk_ms=100] hello"))
+    arrivals = [time.monotonic() - began async for _ in stream]
+
+    assert arrivals[0] < 0.1
+    assert arrivals[-1] > 0.3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("[simulate status=400]", InvalidRequestError),
+        ("[simulate status=422]", InvalidRequestError),
+        ("[simulate status=500]", ProviderError),
+        ("[simulate status=503]", ProviderError),
+        ("[simulate status=429 retry_after=2]", ProviderRateLimitedError),
+        ("[simulate redirect]", ProviderError),
+        ("[simulate garbage]", ProviderError),
+        ("[simulate cut_after=2 chunks=6]", ProviderError),
+    ],
+)
+async def test_each_way_to_fail(
+    provider: OpenAIProvider, simulator: str, prompt: str, expected: type[PlatformError], *, stream: bool
+) -> None:
+    failure = await failure_of(provider, a_call(prompt), stream=stream)
+
+    assert type(failure) is expected
+    calls = read_calls(simulator)
+    assert (calls.chat, calls.redirected) == (1, 0)
+
+
+async def test_a_rate_limit_says_when_to_come_back(provider: OpenAIProvider) -> None:
+    failure = await failure_of(provider, a_call("[simulate status=429 retry_after=7]"), stream=False)
+
+    assert failure.retry_after_s == 7
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("bad", UserApiKeyInvalidError),
+        ("forbidden", UserApiKeyInvalidError),
+        ("broke", UserApiKeyExhaustedError),
+    ],
+)
+async def test_a_refused_key_is_named_by_no_error(
+    provider: OpenAIProvider, kind: str, expected: type[PlatformError], *, stream: bool
+) -> None:
+    secret = f"canary-{kind}-000111222"
+
+    failure = await failure_of(provider, a_call(secret=secret), stream=stream)
+
+    assert type(failure) is expected
+    shown = f"{failure!r} {failure.message} {failure.detail} {failure.args} {vars(failure)}"
+    assert secret not in shown
+    assert failure.__cause__ is None
+    assert failure.__suppress_context__
+
+
+async def test_a_refused_platform_key_is_the_platforms_trouble(provider: OpenAIProvider) -> None:
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    key = a_key("platform:openai", PLATFORM, secret="sk-sim-bad-1")
+
+    failure = await failure_of(provider, ProviderCall(key, "openai/gpt-4o-mini", body), stream=False)
+
+    assert type(failure) is SystemKeyExhaustedError
+
+
+async def test_an_unknown_model_is_an_invalid_request_in_the_providers_words(
+    provider: OpenAIProvider,
+) -> None:
+    call = ProviderCall(
+        a_key(secret=GOOD), "openai/no-such", {"messages": [{"role": "user", "content": "x"}]}
+    )
+
+    failure = await failure_of(provider, call, stream=False)
+
+    assert type(failure) is InvalidRequestError
+    assert "no-such" in failure.message
+
+
+async def test_a_key_in_the_providers_words_is_cut_out(provider: OpenAIProvider) -> None:
+    """The simulator quotes an unknown directive."""
+    secret = "canary9good9key9000111"
+
+    failure = await failure_of(provider, a_call(f"[simulate {secret}=1]", secret=secret), stream=False)
+
+    assert type(failure) is InvalidRequestError
+    assert "[redacted]" in failure.message
+    assert secret not in failure.message
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_key_in_an_answer_is_cut_out(provider: OpenAIProvider, *, stream: bool) -> None:
+    secret = "canary9good9key9000222"
+    call = a_call(f"say {secret} again", secret=secret)
+
+    pieces = await collect(provider, call) if stream else [await provider.complete(call)]
+
+    text = "".join(piece.text for piece in pieces)
+    assert secret not in text
+    assert "[redacted]" in text
+
+
+async def test_a_stalled_stream_times_out(provider: OpenAIProvider) -> None:
+    began = time.monotonic()
+
+    failure = await failure_of(provider, a_call("[simulate stall_after=2 chunks=6]"), stream=True)
+
+    assert type(failure) is ProviderTimeoutError
+    assert time.monotonic() - began < 3 * IDLE_S
+
+
+async def test_a_plain_answer_may_take_longer_than_a_stream_may_pause(provider: OpenAIProvider) -> None:
+    answer = await provider.complete(a_call("[simulate latency_ms=700] hello"))
+
+    assert answer.usage is not None
+
+
+async def test_no_usage_is_none(provider: OpenAIProvider) -> None:
+    plain = await provider.complete(a_call("[simulate no_usage] hello"))
+    pieces = await collect(provider, a_call("[simulate no_usage] hello"))
+
+    assert [piece.usage for piece in [plain, *pieces]] == [None] * (len(pieces) + 1)
+
+
+async def test_leaving_a_stream_hangs_up(provider: OpenAIProvider, simulator: str) -> None:
+    stream = provider.stream(a_call("[simulate chunks=50 chunk_ms=50]"))
+    await anext(stream)
+
+    await stream.aclose()
+
+    async with asyncio.timeout(3):
+        while read_calls(simulator).disconnected == 0:
+            await asyncio.sleep(0.02)
+
+
+async def test_nobodys_key_goes_with_anothers_request(provider: OpenAIProvider, simulator: str) -> None:
+    secrets = [f"sk-sim-good-{n:04}" for n in range(20)]
+
+    await asyncio.gather(
+        *(provider.complete(a_call(secret=secret)) for secret in secrets),
+        *(collect(provider, a_call(secret=secret)) for secret in secrets),
+    )
+
+    calls = read_calls(simulator)
+    assert {calls.with_key(secret) for secret in secrets} == {2}
+
+
+async def test_a_provider_that_is_not_there_is_an_error() -> None:
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        specs = load_providers({KeyService.OPENAI: "http://127.0.0.1:1/v1"})
+        nowhere = OpenAIProvider(specs, configured=http, guarded=http, idle_timeout_s=1)
+
+        assert type(await failure_of(nowhere, a_call(), stream=False)) is ProviderError
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "base_url", ["https://127.0.0.1/v1", "https://localhost/v1", "http://example.com/v1"]
+)
+async def test_a_callers_address_is_guarded(
+    provider: OpenAIProvider, simulator: str, base_url: str, *, stream: bool
+) -> None:
+    for address in (base_url, f"{simulator}/v1"):
+        failure = await failure_of(provider, a_call(base_url=address), stream=stream)
+        assert type(failure) is InvalidRequestError
+
+    assert read_calls(simulator).chat == 0
