@@ -68,10 +68,10 @@ async def serving(settings: BillingSettings) -> AsyncIterator[Bus]:
             await bus.stop()
 
 
-def listen(bus: RequestBus, parts: Parts) -> None:
-    """Register the handlers of both queues."""
+def listen(bus: RequestBus, parts: Parts, *, retry_s: float = 1.0) -> None:
+    """Register the handlers of both queues. Usage is tried again every `retry_s` while Postgres is away."""
     RpcServer(bus, BILLING_RPC, RpcHandlers(parts).routes(), prefetch=_RPC_AT_ONCE)
-    bus.subscribe(BILLING_USAGE, UsageHandler(parts).on_usage_recorded, prefetch=BATCH_SIZE)
+    bus.subscribe(BILLING_USAGE, UsageHandler(parts, retry_s=retry_s).on_usage_recorded, prefetch=BATCH_SIZE)
 
 
 def _relay(outbox: Outbox, bus: Bus) -> Repeating:

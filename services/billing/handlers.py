@@ -37,7 +37,6 @@ BATCH_SIZE: Final = 500
 _LINGER_MS = 10
 _AUTHORIZATIONS = 128
 _RPC_LINGER_MS = 1
-_RETRY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class RpcHandlers:
 class UsageHandler:
     """The events of `billing.usage`."""
 
-    def __init__(self, parts: Parts, *, retry_s: float = _RETRY_S) -> None:
+    def __init__(self, parts: Parts, *, retry_s: float) -> None:
         self._parts = parts
         self._retry_s = retry_s
         self._batcher = Batcher(self._record, size=BATCH_SIZE, linger_ms=_LINGER_MS)

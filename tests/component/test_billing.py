@@ -1,0 +1,239 @@
+"""billing behind its queues, on in-memory parts: messages as they arrive, from whom they may come."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pytest
+import structlog
+from pydantic import BaseModel
+
+from services.billing.app import listen
+from services.billing.handlers import Parts
+from shared.contracts.billing import (
+    Balance,
+    CreditsCharged,
+    CreditsGranted,
+    GetBalance,
+    GetReceipt,
+    Grant,
+    GrantCredits,
+    ListUsage,
+    Receipt,
+    RunAuthorized,
+    UsagePage,
+)
+from shared.contracts.message import Envelope, Message
+from shared.contracts.rpc import Request, RpcReply
+from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
+from shared.kernel.errors import DatabaseUnavailableError, ForbiddenError, InvalidRequestError
+from shared.kernel.ids import new_id
+from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeySource
+from shared.runtime.delivery import Delivery
+from shared.runtime.logs import configure_logging
+from tests.fakes.billing import (
+    NOON,
+    TARIFF,
+    InMemoryLedgerStore,
+    InMemoryPriceBook,
+    authorization,
+    usage_event,
+)
+
+pytestmark = pytest.mark.component
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+@dataclass
+class InMemoryBus:
+    """Both queues, and the answers given."""
+
+    service: str = BILLING
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    answers: list[RpcReply] = field(default_factory=list)
+
+    def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> None:
+        assert prefetch > 0
+        self.handlers[queue] = handler
+
+    async def reply(self, to: Delivery, answer: RpcReply) -> None:
+        assert to.reply_to is not None
+        self.answers.append(answer)
+
+
+class Counter:
+    """The whole service, where messages are handed in."""
+
+    def __init__(self) -> None:
+        self.store = InMemoryLedgerStore()
+        self.woken = asyncio.Event()
+        self._bus = InMemoryBus()
+        parts = Parts(
+            ledger=self.store,
+            usage=self.store,
+            prices=InMemoryPriceBook(),
+            tariff=TARIFF,
+            clock=lambda: NOON,
+            wake=self.woken.set,
+        )
+        listen(self._bus, parts, retry_s=0.01)
+
+    async def ask(self, request: Request, answer: type[AnswerT], sender: str = API_EDGE) -> AnswerT:
+        """Raise the typed error that was answered."""
+        reply = await self.reply(request, sender)
+        if reply.error is not None:
+            raise reply.error.to_error()
+        return answer.model_validate(reply.result)
+
+    async def reply(self, request: Request, sender: str) -> RpcReply:
+        body = Envelope.wrap(request, source=sender).encode()
+        delivery = Delivery(body, sender, reply_to="reply.x", correlation_id="1")
+        await self._bus.handlers[BILLING_RPC](delivery)
+        return self._bus.answers.pop()
+
+    async def tell(self, event: Message, sender: str = INFERENCE) -> None:
+        await self.deliver(Envelope.wrap(event, source=sender).encode(), sender)
+
+    async def deliver(self, body: bytes, sender: str = INFERENCE) -> None:
+        await self._bus.handlers[BILLING_USAGE](Delivery(body, sender))
+
+    async def grant(self, credits_micros: int) -> Grant:
+        request = GrantCredits(
+            user_id="ada", amount_micros=credits_micros, idempotency_key="k", granted_by="root"
+        )
+        return await self.ask(request, Grant)
+
+
+@pytest.fixture
+def counter() -> Counter:
+    return Counter()
+
+
+@pytest.fixture
+def written() -> Iterator[Callable[[], list[dict[str, object]]]]:
+    """Log as the service does; return the lines."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logging(BILLING, to=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+async def test_the_life_of_a_platform_run(counter: Counter) -> None:
+    assert (await counter.grant(10_000)).balance_micros == 10_000
+    request = authorization()
+    authorized = await counter.ask(request, RunAuthorized, INFERENCE)
+    assert authorized == RunAuthorized(hold_micros=2_000, expires_at=request.expires_at)
+    event = usage_event(run_id=request.run_id)
+    await counter.tell(event)
+
+    balance = await counter.ask(GetBalance(user_id="ada"), Balance)
+    assert balance == Balance(balance_micros=8_000, held_micros=0, receivable_micros=0)
+    receipt = await counter.ask(GetReceipt(user_id="ada", run_id=request.run_id), Receipt)
+    (attempt,) = receipt.attempts
+    assert (attempt.usage, attempt.cost_micros, attempt.charged_micros) == (event, 2_000, 2_000)
+    page = await counter.ask(ListUsage(user_id="ada"), UsagePage)
+    assert page == UsagePage(items=(attempt,), next_cursor=None)
+    assert [type(event) for _, event in counter.store.events] == [CreditsGranted, CreditsCharged]
+    assert counter.woken.is_set()
+
+
+async def test_a_byok_run_needs_no_account_and_costs_nothing(counter: Counter) -> None:
+    event = usage_event(key_source=KeySource.USER)
+    await counter.tell(event)
+    receipt = await counter.ask(GetReceipt(user_id="ada", run_id=event.run_id), Receipt)
+    assert [(a.cost_micros, a.charged_micros) for a in receipt.attempts] == [(2_000, 0)]
+    assert counter.store.events == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "sender"),
+    [
+        *((authorization(), sender) for sender in ("", API_EDGE, KEY_VAULT, "analyst")),
+        *(
+            (request, INFERENCE)
+            for request in (
+                GrantCredits(user_id="ada", amount_micros=1, idempotency_key="k", granted_by="x"),
+                GetBalance(user_id="ada"),
+                GetReceipt(user_id="ada", run_id=new_id()),
+                ListUsage(user_id="ada"),
+            )
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+async def test_each_request_has_its_callers(counter: Counter, request_: Request, sender: str) -> None:
+    reply = await counter.reply(request_, sender)
+    assert reply.error is not None
+    assert reply.error.code == "forbidden"
+
+
+@pytest.mark.parametrize("sender", ["", API_EDGE, KEY_VAULT, BILLING])
+async def test_only_inference_says_what_was_used(counter: Counter, sender: str) -> None:
+    with pytest.raises(ForbiddenError):
+        await counter.tell(usage_event(), sender)
+    assert counter.store.entries == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [(authorization(), "insufficient_credits"), (authorization(model="openai/x"), "price_unknown")],
+    ids=["insufficient_credits", "price_unknown"],
+)
+async def test_refusals_are_typed(counter: Counter, request_: Request, code: str) -> None:
+    reply = await counter.reply(request_, INFERENCE)
+    assert reply.error is not None
+    assert (reply.error.code, reply.error.service) == (code, BILLING)
+
+
+async def test_a_poisoned_event_is_refused_alone(counter: Counter) -> None:
+    events = [usage_event(), usage_event(model="openai/\x00"), usage_event()]
+    results = await asyncio.gather(*map(counter.tell, events), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), InvalidRequestError, type(None)]
+    assert len(counter.store.entries) == 2
+
+
+async def test_usage_waits_for_a_database_that_is_away(counter: Counter) -> None:
+    counter.store.error = DatabaseUnavailableError()
+    telling = asyncio.create_task(counter.tell(usage_event()))
+    await asyncio.sleep(0.05)
+    assert not telling.done()
+    counter.store.error = None
+    await asyncio.wait_for(telling, 5)
+    assert len(counter.store.entries) == 1
+
+
+async def test_an_authorization_does_not_wait_for_it(counter: Counter) -> None:
+    counter.store.error = DatabaseUnavailableError()
+    reply = await counter.reply(authorization(), INFERENCE)
+    assert reply.error is not None
+    assert reply.error.code == "database_unavailable"
+
+
+async def test_a_batch_is_one_line_and_a_malformed_event_leaves_nothing_in_it(
+    counter: Counter, written: Callable[[], list[dict[str, object]]]
+) -> None:
+    event = usage_event()
+    envelope = Envelope.wrap(event, source=INFERENCE).model_dump(mode="json")
+    envelope["data"]["model"] = {"sk-canary": "sk-canary"}
+    malformed = json.dumps(envelope).encode()
+    results = await asyncio.gather(
+        counter.tell(event),
+        counter.tell(event),
+        counter.deliver(malformed),
+        counter.tell(usage_event(model="openai/sk-canary\x00")),
+        return_exceptions=True,
+    )
+    (line,) = [line for line in written() if line["event"] == "usage batch"]
+    counts = {name: line[name] for name in ("events", "kept", "known", "refused", "charged_micros")}
+    assert counts == {"events": 3, "kept": 1, "known": 1, "refused": 1, "charged_micros": 2_000}
+    assert "canary" not in str(written()) + str([str(result) for result in results])
