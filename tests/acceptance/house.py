@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +73,16 @@ class House:
         await eventually(is_told, f"run {run_id} has a receipt")
         return receipt
 
+    async def check_ledger(self, caller: Caller, balance_micros: int) -> None:
+        """The balance comes to this, nothing stays held, and the whole ledger adds up."""
+
+        async def is_settled() -> bool:
+            told = await caller.get("/api/credits")
+            return (told["balance_micros"], told["held_micros"]) == (balance_micros, 0)
+
+        await eventually(is_settled, f"the balance is {balance_micros} micros, and nothing is held")
+        assert await self.rows("SELECT * FROM billing.ledger_faults") == []
+
     def calls(self) -> Calls:
         """What the provider was called with."""
         return read_calls(self.simulator_url)
@@ -96,9 +106,7 @@ class House:
         """Open every gate, start what does not run, wait until all is ready."""
         for gate in self.gates.values():
             await gate.open()
-        for part in self.parts.values():
-            if not part.is_running:
-                await part.start()
+        await asyncio.gather(*(part.start() for part in self.parts.values() if not part.is_running))
         await self.wait_ready()
 
     async def _is_ready(self) -> bool:
@@ -114,7 +122,7 @@ class House:
                 return False
 
 
-async def eventually(truth: Any, what: str, *, timeout_s: float = 20.0) -> None:
+async def eventually(truth: Callable[[], Awaitable[bool]], what: str, *, timeout_s: float = 20.0) -> None:
     """Wait until `truth()` holds. Raises AssertionError naming what did not come about."""
     deadline = time.monotonic() + timeout_s
     while not await truth():
@@ -134,9 +142,8 @@ async def running_house(realm: TestRealm, folder: Path, *, workers: int = 2) -> 
         }
         ports = {API_EDGE: free_port(), _SIMULATOR: free_port()}
         parts = _parts(realm, gates, folder, ports, workers)
-        for part in parts.values():
-            stack.push_async_callback(part.stop)
-            await part.start()
+        stack.push_async_callback(_stop_all, parts.values())
+        await asyncio.gather(*(part.start() for part in parts.values()))
         house = House(
             realm=realm,
             url=f"http://127.0.0.1:{ports[API_EDGE]}",
@@ -177,6 +184,10 @@ def _parts(
         service(API_EDGE, **http),
     ]
     return {part.name: part for part in parts}
+
+
+async def _stop_all(parts: Iterable[Part]) -> None:
+    await asyncio.gather(*(part.stop() for part in parts))
 
 
 async def _put_platform_key(realm: TestRealm) -> None:

@@ -1,0 +1,22 @@
+"""The hound that looks for keys."""
+
+import base64
+
+import pytest
+
+from tests.acceptance.traces import traces
+
+pytestmark = pytest.mark.unit
+
+SECRET = "sk-canary-0123456789abcdef"
+
+
+@pytest.mark.parametrize("before", [b"", b"a", b"ab", b"abc", b"abcd"])
+def test_it_smells_a_secret_in_any_shape(before: bytes) -> None:
+    text = before + SECRET.encode() + b" and more"
+    for shape in (text, text.hex().encode(), base64.b64encode(text), base64.urlsafe_b64encode(text)):
+        assert traces(SECRET, [b"nothing", shape]), shape
+
+
+def test_it_smells_nothing_where_nothing_is() -> None:
+    assert traces(SECRET, ["sk-…cdef", base64.b64encode(b"another thing").decode()]) == []
