@@ -6,10 +6,12 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from uuid import UUID
 
 import httpx2
 import orjson
+from starlette.types import ASGIApp
 
 from services.api_edge.api import EdgePorts, EdgeRules, create_api
 from services.api_edge.domain.identity import Caller
@@ -18,6 +20,7 @@ from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, ReceiptAttempt, UsagePage
 from shared.contracts.keys import Credential, Credentials, SealBinding, SealedKey, StoreKey
+from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
 from shared.contracts.usage import TokenCounts, UsageRecorded
@@ -178,6 +181,7 @@ class InMemoryRunBus:
     async def request(self, run: RunRequested) -> None:
         if self.error:
             raise self.error
+        Envelope.wrap(run, source="api_edge").encode()  # what cannot travel fails here as on the real bus
         self.requested.append(run)
         task = asyncio.ensure_future(self.worker(Tell(self.waiting, run)))
         self._working.add(task)
@@ -195,6 +199,7 @@ class InMemoryKeyVault:
     async def store(self, command: StoreKey) -> Credential:
         if self.error:
             raise self.error
+        Envelope.wrap(command, source="api_edge").encode()
         self.stored.append(command)
         return _credential(command)
 
@@ -335,7 +340,8 @@ class Edge:
         for name, caller in {"alice": ALICE, "bob": BOB, "admin": ADMIN}.items():
             self.tokens.put(f"lk_{name}", caller)
 
-    def app(self) -> "Callable[..., Awaitable[None]]":
+    @cached_property
+    def app(self) -> ASGIApp:
         return create_api(
             EdgePorts(
                 runs=self.runs,
@@ -365,7 +371,7 @@ class Edge:
         """A client of a user; None for nobody."""
         auth = {} if token is None else {"authorization": f"Bearer {token}"}
         return httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(self.app(), raise_app_exceptions=False),
+            transport=httpx2.ASGITransport(self.app, raise_app_exceptions=False),
             base_url="http://edge",
             headers={**auth, **(headers or {})},
         )

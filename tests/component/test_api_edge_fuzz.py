@@ -1,0 +1,113 @@
+"""Whatever is sent, the answer is a typed one: never a 500, never an echo."""
+
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.api_edge.problems import RULES
+from tests.fakes.api_edge import Edge
+
+pytestmark = pytest.mark.component
+
+CANARY = "sk-canary0123456789"
+_FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+
+_scalars = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.floats() | st.text() | st.just(CANARY)
+)
+_json = st.recursive(
+    _scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+_chat = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": _json | st.just("gpt-4o-mini"),
+        "messages": _json | st.just([{"role": "user"}]),
+        "stream": _json | st.booleans(),
+        "stream_options": _json,
+        "extra": _json,
+    },
+)
+_key = st.fixed_dictionaries(
+    {},
+    optional={
+        "service": _json | st.just("openai"),
+        "api_key": _json | st.just(CANARY),
+        "label": _json,
+        "persist": _json | st.just("vault"),
+        "baseUrl": _json,
+    },
+)
+_grant = st.fixed_dictionaries(
+    {},
+    optional={
+        "user_id": _json | st.just("alice"),
+        "credits": _json | st.decimals().map(str),
+        "idempotency_key": _json | st.just("k"),
+    },
+)
+_header = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
+_ASK = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}]}'
+_PATHS = {"/v1/chat/completions": _chat, "/api/keys": _key, "/api/admin/credits/grants": _grant}
+
+
+@pytest.fixture(scope="module")
+def edge() -> Edge:
+    """One application for all examples: making it takes longer than asking it."""
+    return Edge()
+
+
+async def _post(edge: Edge, path: str, content: bytes, headers: dict[bytes, bytes] | None = None) -> None:
+    async with edge.client("lk_admin") as client:
+        answer = await client.post(path, content=content, headers=headers)
+    assert answer.status_code < 500, answer.text
+    if answer.status_code >= 400:
+        error = answer.json()["error"] if path.startswith("/v1/") else answer.json()
+        assert error["code"] in RULES
+        assert "canary" not in answer.text + str(answer.headers)
+
+
+def _encoded(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # lone surrogates, huge integers: not JSON that a client can send
+        return b"{}"
+
+
+@pytest.mark.parametrize("path", _PATHS)
+@_FUZZ
+@given(content=st.binary(max_size=300))
+async def test_any_bytes(edge: Edge, path: str, content: bytes) -> None:
+    await _post(edge, path, content)
+
+
+@_FUZZ
+@given(asked=st.sampled_from(sorted(_PATHS)).flatmap(lambda p: st.tuples(st.just(p), _PATHS[p] | _json)))
+async def test_any_json(edge: Edge, asked: tuple[str, Any]) -> None:
+    path, value = asked
+    await _post(edge, path, _encoded(value))
+
+
+@_FUZZ
+@given(
+    name=st.sampled_from(["authorization", "latchkey-flow", "accept-language", "x-openai-key"]),
+    value=_header,
+)
+async def test_any_header(edge: Edge, name: str, value: str) -> None:
+    await _post(edge, "/v1/chat/completions", _ASK, {name.encode(): value.encode("latin-1")})
+
+
+@_FUZZ
+@given(path=st.text(max_size=30), query=st.text(max_size=30))
+async def test_any_path(edge: Edge, path: str, query: str) -> None:
+    async with edge.client() as client:
+        answer = await client.get("/api/runs/" + quote(path, safe=""), params={"limit": query})
+        usage = await client.get("/api/usage", params={"limit": query, "cursor": path})
+        receipt = await client.get(f"/api/runs/{quote(path, safe='')}/receipt")
+    assert answer.status_code in {404, 405}
+    assert receipt.status_code == 404
+    assert usage.status_code in {200, 422}

@@ -1,0 +1,79 @@
+"""Health, readiness and the pages about the API."""
+
+import pytest
+
+from shared.kernel.errors import BusUnavailableError
+from tests.fakes.api_edge import Edge
+
+pytestmark = pytest.mark.component
+
+
+async def _is_away() -> bool:
+    return False
+
+
+async def _cannot_be_seen() -> bool:
+    raise BusUnavailableError
+
+
+async def test_alive_and_ready() -> None:
+    async with Edge().client(None) as client:
+        alive, ready = await client.get("/healthz"), await client.get("/readyz")
+    assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
+    assert (ready.status_code, ready.json()["status"], ready.json()["missing"]) == (200, "ready", [])
+
+
+@pytest.mark.parametrize("part", ["rabbitmq", "vault", "postgres", "key_vault", "inference", "billing"])
+async def test_a_missing_part_is_named(part: str) -> None:
+    edge = Edge()
+    edge.probes[part] = _is_away
+    async with edge.client(None) as client:
+        answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["missing"]) == (503, [part])
+    assert answer.json()["parts"][part] == "missing"
+    assert "retry-after" in answer.headers
+
+
+async def test_what_is_behind_a_missing_bus_is_unknown() -> None:
+    edge = Edge()
+    edge.probes["rabbitmq"] = _is_away
+    for part in ("key_vault", "inference", "billing"):
+        edge.probes[part] = _cannot_be_seen
+    async with edge.client(None) as client:
+        answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["missing"]) == (503, ["rabbitmq"])
+    assert answer.json()["parts"]["inference"] == "unknown"
+
+
+async def test_the_docs_need_no_internet() -> None:
+    async with Edge().client(None) as client:
+        page = (await client.get("/docs")).text
+        script = await client.get("/static-offline-docs/swagger-ui-bundle.js")
+        style = await client.get("/static-offline-docs/swagger-ui.css")
+    assert "https://" not in page
+    assert script.status_code == style.status_code == 200
+
+
+async def test_the_api_describes_itself() -> None:
+    async with Edge().client(None) as client:
+        described = (await client.get("/openapi.json")).json()
+    operations = {f"{method.upper()} {path}" for path, item in described["paths"].items() for method in item}
+    assert operations == {
+        "POST /v1/chat/completions",
+        "GET /v1/models",
+        "GET /v1/models/{model}",
+        "POST /api/keys",
+        "GET /api/keys",
+        "DELETE /api/keys/{credential_id}",
+        "GET /api/credits",
+        "POST /api/admin/credits/grants",
+        "GET /api/usage",
+        "GET /api/runs/{run_id}/receipt",
+        "GET /healthz",
+        "GET /readyz",
+    }
+    grant = described["paths"]["/api/admin/credits/grants"]["post"]
+    schema = grant["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["required"]) == {"user_id", "credits", "idempotency_key"}
+    assert {"HTTPBearer": []} in described["paths"]["/v1/chat/completions"]["post"]["security"]
+    assert "$ref" not in str(described["paths"]["/api/keys"]["post"]["requestBody"])

@@ -1,0 +1,88 @@
+"""OpenAI's chat request: what is checked, what passes."""
+
+import orjson
+import pytest
+
+from services.api_edge.domain.chat import parse_chat
+from services.api_edge.domain.errors import BadInputError
+
+pytestmark = pytest.mark.unit
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+def _body(**more: object) -> bytes:
+    return orjson.dumps({"model": "gpt-4o-mini", "messages": MESSAGES, **more})
+
+
+def test_everything_unknown_passes_untouched() -> None:
+    call = parse_chat(
+        _body(stream=True, stream_options={"include_usage": True}, temperature=0.1, tools=[{"x": [None]}])
+    )
+    assert (call.model, call.stream, call.include_usage) == ("gpt-4o-mini", True, True)
+    assert call.body == {"messages": MESSAGES, "temperature": 0.1, "tools": [{"x": [None]}]}
+
+
+@pytest.mark.parametrize(
+    ("more", "stream", "include_usage"),
+    [
+        ({}, False, False),
+        ({"stream": None, "stream_options": None}, False, False),
+        ({"stream": False}, False, False),
+        ({"stream": True}, True, False),
+        ({"stream": True, "stream_options": {}}, True, False),
+        ({"stream": True, "stream_options": {"include_usage": False}}, True, False),
+        ({"stream": True, "stream_options": {"include_usage": "yes"}}, True, False),
+    ],
+)
+def test_streaming_is_asked_for(more: dict[str, object], *, stream: bool, include_usage: bool) -> None:
+    call = parse_chat(_body(**more))
+    assert (call.stream, call.include_usage) == (stream, include_usage)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason", "param"),
+    [
+        (b"", "unreadable", None),
+        (b"{", "unreadable", None),
+        (b"\xff\xfe{}", "unreadable", None),
+        (b'{"model": "\\ud800"}', "unreadable", None),
+        (b'{"model": NaN}', "unreadable", None),
+        (b"[" * 100_000, "unreadable", None),
+        (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "unreadable", None),
+        (b"[]", "not_an_object", None),
+        (b"null", "not_an_object", None),
+        (b'"text"', "not_an_object", None),
+        (b'{"messages": []}', "required", "model"),
+        (b'{"model": null, "messages": []}', "required", "model"),
+        (b'{"model": 5, "messages": []}', "wrong_type", "model"),
+        (b'{"model": "m"}', "required", "messages"),
+        (b'{"model": "m", "messages": {}}', "wrong_type", "messages"),
+        (b'{"model": "m", "messages": []}', "wrong_value", "messages"),
+        (b'{"model": "m", "messages": ["Hi"]}', "wrong_type", "messages"),
+        (_body(stream="yes"), "wrong_type", "stream"),
+        (_body(stream=1), "wrong_type", "stream"),
+        (_body(stream_options=[]), "wrong_type", "stream_options"),
+    ],
+)
+def test_bad_requests_are_named(raw: bytes, reason: str, param: str | None) -> None:
+    with pytest.raises(BadInputError) as refusal:
+        parse_chat(raw)
+    assert (refusal.value.reason, refusal.value.param) == (reason, param)
+
+
+def _nested(depth: int) -> bytes:
+    """A body of this depth: the object, the parameter's lists inside it."""
+    return b'{"model":"m","messages":[{}],"x":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+def test_depth_has_a_limit() -> None:
+    assert parse_chat(_nested(64)).model == "m"
+    with pytest.raises(BadInputError) as refusal:
+        parse_chat(_nested(65))
+    assert refusal.value.reason == "too_deep"
+
+
+def test_wide_is_not_deep() -> None:
+    wide = [{"role": "user", "content": [{"type": "text", "text": "x"}]}] * 500
+    assert len(parse_chat(_body(messages=wide)).body["messages"]) == 500

@@ -1,0 +1,208 @@
+"""Progress in order: gaps, repeats, ends, and who waits how long."""
+
+import asyncio
+import time
+
+import pytest
+
+from services.api_edge.use_cases.active_run import ActiveRun
+from services.api_edge.use_cases.waiting_runs import Inbox, Progress, WaitingRuns
+from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunStarted
+from shared.kernel.errors import (
+    BusUnavailableError,
+    PlatformError,
+    ProviderTimeoutError,
+    RunCancelledError,
+    ServiceUnavailableError,
+    WorkerLostError,
+)
+from shared.kernel.ids import new_id
+from shared.kernel.names import KeySource
+
+pytestmark = pytest.mark.unit
+
+RUN = new_id()
+
+
+def _started(seq: int = 0, source: KeySource = KeySource.USER) -> RunStarted:
+    return RunStarted(run_id=RUN, seq=seq, attempt=1, key_source=source)
+
+
+def _chunk(seq: int) -> RunChunk:
+    return RunChunk(run_id=RUN, seq=seq, chunks=(str(seq),))
+
+
+def _completed(seq: int, response: str | None = None) -> RunCompleted:
+    return RunCompleted(run_id=RUN, seq=seq, key_source=KeySource.USER, response=response)
+
+
+def _failed(seq: int, error: PlatformError | None = None, source: KeySource | None = None) -> RunFailed:
+    body = ErrorBody.of(error or WorkerLostError("lost"))
+    return RunFailed(run_id=RUN, seq=seq, error=body, key_source=source)
+
+
+def _run(inbox: Inbox, *, start_s: float = 5, run_s: float = 5) -> ActiveRun:
+    now = asyncio.get_running_loop().time()
+    closed: list[bool] = []
+    run = ActiveRun(RUN, inbox, start_by=now + start_s, deadline=now + run_s, close=closed.append)
+    run.asked = True
+    return run
+
+
+async def test_messages_come_in_order() -> None:
+    inbox = Inbox()
+    sent: list[Progress] = [_started(), _chunk(1), _chunk(2), _completed(3)]
+    for progress in sent:
+        inbox.put(progress)
+    assert [await inbox.get() for _ in sent] == sent
+
+
+async def test_a_message_told_twice_is_dropped() -> None:
+    inbox = Inbox()
+    for progress in (_started(), _chunk(1), _chunk(1), _started(), _completed(2)):
+        inbox.put(progress)
+    assert [(await inbox.get()).seq for _ in range(3)] == [0, 1, 2]
+
+
+async def test_a_gap_means_that_something_was_lost() -> None:
+    inbox = Inbox()
+    for progress in (_started(), _chunk(2), _completed(3)):
+        inbox.put(progress)
+    assert await inbox.get() == _started()
+    with pytest.raises(BusUnavailableError):
+        await inbox.get()
+
+
+async def test_a_streamed_end_after_a_gap_is_no_end() -> None:
+    inbox = Inbox()
+    inbox.put(_completed(2))
+    with pytest.raises(BusUnavailableError):
+        await inbox.get()
+
+
+@pytest.mark.parametrize("end", [_failed(7), _completed(7, "{}")])
+async def test_what_says_all_is_taken_after_a_gap(end: RunFailed | RunCompleted) -> None:
+    inbox = Inbox()
+    inbox.put(end)
+    assert await inbox.get() == end
+
+
+async def test_an_error_of_a_second_worker_is_taken_whatever_its_number() -> None:
+    inbox = Inbox()
+    sent: list[Progress] = [_started(), _chunk(1), _failed(0)]
+    for progress in sent:
+        inbox.put(progress)
+    assert [(await inbox.get()).seq for _ in range(3)] == [0, 1, 0]
+
+
+async def test_nothing_comes_after_the_end() -> None:
+    inbox = Inbox()
+    inbox.put(_completed(0, "{}"))
+    inbox.put(_failed(1))
+    inbox.fail(BusUnavailableError())
+    await inbox.get()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await inbox.get()
+
+
+async def test_a_client_that_never_reads_does_not_fill_the_memory() -> None:
+    inbox = Inbox()
+    for seq in range(20_001):
+        inbox.put(_chunk(seq))
+    for _ in range(20_000):
+        await inbox.get()
+    with pytest.raises(RunCancelledError):
+        await inbox.get()
+
+
+async def test_progress_reaches_its_own_run_only() -> None:
+    waiting = WaitingRuns(10)
+    mine, other = waiting.open(RUN), waiting.open(new_id())
+    waiting.deliver(_started())
+    waiting.deliver(_started().model_copy(update={"run_id": new_id()}))
+    assert await mine.get() == _started()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await other.get()
+
+
+async def test_a_lost_bus_ends_every_wait() -> None:
+    waiting = WaitingRuns(10)
+    inboxes = [waiting.open(new_id()) for _ in range(3)]
+    waiting.fail_all(BusUnavailableError)
+    for inbox in inboxes:
+        with pytest.raises(BusUnavailableError):
+            await inbox.get()
+
+
+def test_runs_in_flight_are_bounded() -> None:
+    waiting = WaitingRuns(1)
+    waiting.open(RUN)
+    with pytest.raises(ServiceUnavailableError) as refusal:
+        waiting.open(new_id())
+    assert (refusal.value.service, refusal.value.retry_after_s) == ("api_edge", 1)
+    waiting.close(RUN)
+    waiting.close(RUN)
+    assert len(waiting) == 0
+    assert RUN not in waiting
+
+
+async def test_a_run_tells_its_chunks_and_its_end() -> None:
+    inbox = Inbox()
+    run = _run(inbox)
+    for progress in (_started(), _chunk(1), _completed(2)):
+        inbox.put(progress)
+    assert await run.next() == _chunk(1)
+    assert run.key_source is KeySource.USER
+    assert await run.next() == _completed(2)
+
+
+async def test_a_run_raises_its_error_and_knows_the_key() -> None:
+    inbox = Inbox()
+    run = _run(inbox)
+    inbox.put(_failed(0, source=KeySource.PLATFORM))
+    with pytest.raises(WorkerLostError):
+        await run.next()
+    assert run.key_source is KeySource.PLATFORM
+
+
+async def test_a_run_that_nobody_starts_is_given_up() -> None:
+    run = _run(Inbox(), start_s=-0.98)
+    began = time.monotonic()
+    with pytest.raises(ServiceUnavailableError) as refusal:
+        await run.next()
+    assert refusal.value.service == "inference"
+    assert time.monotonic() - began < 1
+
+
+async def test_a_started_run_has_until_its_deadline() -> None:
+    inbox = Inbox()
+    run = _run(inbox, start_s=-0.99, run_s=0.2)
+    inbox.put(_started())
+    with pytest.raises(ProviderTimeoutError):
+        await run.next()
+
+
+@pytest.mark.parametrize(
+    ("ends", "asked", "cancels"), [(True, True, False), (False, True, True), (False, False, False)]
+)
+async def test_only_an_unfinished_run_is_cancelled(*, ends: bool, asked: bool, cancels: bool) -> None:
+    inbox = Inbox()
+    now = asyncio.get_running_loop().time()
+    closed: list[bool] = []
+    run = ActiveRun(RUN, inbox, start_by=now + 5, deadline=now + 5, close=closed.append)
+    run.asked = asked
+    if ends:
+        inbox.put(_completed(0, "{}"))
+        await run.next()
+    run.close()
+    assert closed == [cancels]
+
+
+async def test_an_abandoned_run_stops_waiting() -> None:
+    run = _run(Inbox())
+    run.abandon()
+    with pytest.raises(RunCancelledError):
+        await run.next()
