@@ -1,0 +1,181 @@
+"""billing on real parts, in a realm of its own, with a gate before Postgres."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import aio_pika
+import asyncpg
+import pytest
+import pytest_asyncio
+from aio_pika.abc import AbstractChannel
+
+from infra.bootstrap import Servers
+from services.billing.app import BillingSettings, serving
+from shared.contracts.billing import Balance, GetBalance, Grant, GrantCredits
+from shared.contracts.message import Envelope
+from shared.contracts.topology import BILLING_USAGE, USAGE_EVENTS, dead_letters
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.ids import new_id
+from shared.kernel.names import API_EDGE, BILLING, INFERENCE
+from shared.runtime.bus import Bus
+from tests.integration.key_vault.gate import Gate, gate_before
+from tests.realm import TestRealm, temporary_realm
+
+BusFor: TypeAlias = Callable[..., Bus]
+Start: TypeAlias = Callable[[], AbstractAsyncContextManager[Bus]]
+
+_PATIENCE_S = 30.0
+
+
+@pytest_asyncio.fixture(scope="package")
+async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
+    async with temporary_realm(servers, tmp_path_factory.mktemp("realm")) as made:
+        yield made
+
+
+@pytest.fixture
+async def postgres_gate(realm: TestRealm) -> AsyncIterator[Gate]:
+    async with gate_before(realm.env(BILLING)["LATCHKEY_POSTGRES_URL"]) as gate:
+        yield gate
+
+
+@pytest.fixture
+def start(realm: TestRealm, postgres_gate: Gate) -> Start:
+    """Starts a replica of billing in this process, behind the gate."""
+    values = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(BILLING).items()}
+    values["postgres_url"] = postgres_gate.before(values["postgres_url"])
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[Bus]:
+        async with serving(BillingSettings(**values)) as bus:  # type: ignore[arg-type]
+            yield bus
+
+    return started
+
+
+@pytest.fixture
+async def billing(start: Start) -> AsyncIterator[Bus]:
+    async with start() as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def billing_process(realm: TestRealm) -> AsyncIterator[asyncio.subprocess.Process]:
+    """billing as a process of its own; its log is its stdout."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.billing.app"),
+        env=environ | {"LATCHKEY_ENV_FILE": str(realm.env_dir / "billing.env")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What the edge asks of billing, for one user."""
+
+    bus: Bus
+    user_id: str
+
+    async def grant(self, amount_micros: int) -> Grant:
+        request = GrantCredits(
+            user_id=self.user_id,
+            amount_micros=amount_micros,
+            idempotency_key=str(new_id()),
+            granted_by="root",
+        )
+        return await self.bus.rpc.call(request, Grant, timeout_s=10)
+
+    async def balance(self) -> tuple[int, int, int]:
+        found = await self.bus.rpc.call(GetBalance(user_id=self.user_id), Balance, timeout_s=10)
+        return found.balance_micros, found.held_micros, found.receivable_micros
+
+    async def until(self, balance: tuple[int, int, int]) -> None:
+        """Wait for a balance: posted, held, receivable."""
+        await until(self.balance, balance)
+
+
+@pytest.fixture
+async def edge(bus_for: BusFor) -> Edge:
+    bus = bus_for(API_EDGE)
+    await bus.start()
+    return Edge(bus, f"user-{new_id()}")
+
+
+@pytest.fixture
+async def worker(bus_for: BusFor) -> Bus:
+    bus = bus_for(INFERENCE)
+    await bus.start()
+    return bus
+
+
+@pytest.fixture
+async def database(realm: TestRealm) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """The administrator's connection."""
+    connection = await asyncpg.connect(realm.admin["LATCHKEY_POSTGRES_URL"])
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def broker(realm: TestRealm) -> AsyncIterator[AbstractChannel]:
+    """The administrator's channel."""
+    async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
+        yield await connection.channel()
+
+
+async def until(read: Callable[[], Awaitable[object]], wanted: object) -> None:
+    """Read again and again; raise AssertionError with what was read last."""
+    found: object = None
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            while (found := await read()) != wanted:
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{found} is not {wanted} after {_PATIENCE_S:.0f} s") from None
+
+
+async def report(worker: Bus, *events: UsageRecorded) -> None:
+    """Publish usage events as the workers do."""
+    await asyncio.gather(*(worker.publish(event, event_id=str(event.usage_id)) for event in events))
+
+
+async def stream(channel: AbstractChannel, user_id: str) -> list[Envelope]:
+    """Return all that the stream holds of a user, as often as it is there."""
+    await channel.set_qos(prefetch_count=500)
+    queue = await channel.get_queue(USAGE_EVENTS, ensure=False)
+    found: list[Envelope] = []
+    last = asyncio.get_running_loop().time()
+
+    async def on_message(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        nonlocal last
+        await message.ack()
+        last = asyncio.get_running_loop().time()
+        envelope = Envelope.decode(message.body)
+        if envelope.data.get("user_id") == user_id:
+            found.append(envelope)
+
+    tag = await queue.consume(on_message, arguments={"x-stream-offset": "first"})
+    while asyncio.get_running_loop().time() - last < 1:
+        await asyncio.sleep(0.1)
+    await queue.cancel(tag)
+    return found
+
+
+async def dead(channel: AbstractChannel) -> int | None:
+    """Return how many usage events were dead-lettered."""
+    queue = await channel.declare_queue(dead_letters(BILLING_USAGE), passive=True)
+    return queue.declaration_result.message_count

@@ -1,0 +1,148 @@
+"""Killed at any moment, billing tells each charge, under one id."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from aio_pika.abc import AbstractChannel
+
+from services.billing.adapters.postgres_ledger import PostgresLedgerStore
+from services.billing.adapters.postgres_outbox import PostgresOutbox
+from services.billing.domain.hold import Hold
+from services.billing.ports import Entry, Usage
+from services.billing.use_cases.record_usage import rate_usage
+from shared.contracts.billing import CreditsCharged
+from shared.contracts.message import Envelope, Message
+from shared.kernel.ids import new_id
+from shared.kernel.names import BILLING, INFERENCE
+from shared.runtime.bus import Bus
+from tests.fakes.billing import TARIFF, InMemoryPriceBook, usage, usage_event
+from tests.integration.billing.conftest import (
+    BusFor,
+    Edge,
+    Start,
+    billing_process,
+    dead,
+    report,
+    stream,
+    until,
+)
+from tests.realm import TestRealm
+
+pytestmark = pytest.mark.integration
+
+PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
+
+
+def _settle(one: Usage, hold: Hold | None) -> Entry:
+    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
+
+
+async def _charges(broker: AbstractChannel, user_id: str) -> list[Envelope]:
+    told = await stream(broker, user_id)
+    return [event for event in told if event.type == CreditsCharged.event_type()]
+
+
+async def test_a_charge_that_was_committed_and_not_told_is_told_by_the_next(
+    start: Start, pool_for: PoolFor, broker: AbstractChannel, database: "asyncpg.Connection[Any]"
+) -> None:
+    user_id = f"user-{new_id()}"
+    pool = await pool_for(BILLING)
+    await PostgresLedgerStore(pool).record([usage(user_id=user_id)], _settle)
+    waiting = await database.fetchval("SELECT event_id FROM billing.outbox")
+    async with start():
+        await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
+    assert [event.id for event in await _charges(broker, user_id)] == [str(waiting)]
+
+
+async def test_a_charge_that_was_told_and_not_forgotten_keeps_its_id(
+    start: Start,
+    pool_for: PoolFor,
+    bus_for: BusFor,
+    broker: AbstractChannel,
+    database: "asyncpg.Connection[Any]",
+) -> None:
+    user_id = f"user-{new_id()}"
+    pool, bus = await pool_for(BILLING), bus_for(BILLING)
+    await bus.start()
+    await PostgresLedgerStore(pool).record([usage(user_id=user_id)], _settle)
+
+    async def publish_and_die(event_id: UUID, message: Message) -> None:
+        await bus.publish(message, event_id=str(event_id))
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await PostgresOutbox(pool).relay(publish_and_die, limit=10)
+    async with start():
+        await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
+    charges = await _charges(broker, user_id)
+    assert len(charges) == 2
+    assert len({event.id for event in charges}) == 1
+
+
+async def test_killed_in_the_middle_of_it_nothing_is_lost_or_charged_twice(
+    realm: TestRealm, edge: Edge, worker: Bus, broker: AbstractChannel, database: "asyncpg.Connection[Any]"
+) -> None:
+    events = [usage_event(user_id=edge.user_id) for _ in range(600)]
+    for _ in range(3):
+        async with billing_process(realm) as process:
+            await _ready(process)
+            await report(worker, *events[:200])
+            events = [*events[200:], *events[:200]]
+            process.kill()
+            await process.wait()
+    async with billing_process(realm) as process:
+        await _ready(process)
+        await edge.until((0, 0, 600 * 450))
+        await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    by_id = {event.id: event.data["usage_id"] for event in await _charges(broker, edge.user_id)}
+    assert len(by_id) == 600
+    assert set(by_id.values()) == {str(event.usage_id) for event in events}
+    assert await database.fetch("SELECT * FROM billing.ledger_faults") == []
+
+
+async def test_a_malformed_event_is_dead_lettered_and_nothing_of_it_is_logged(
+    realm: TestRealm, worker: Bus, edge: Edge, broker: AbstractChannel
+) -> None:
+    assert await dead(broker) == 0
+    envelope = Envelope.wrap(usage_event(), source=INFERENCE).model_dump(mode="json")
+    envelope["data"]["tokens"] = {"prompt": "sk-canary-1"}
+    envelope["data"]["sk-canary-2"] = 1
+    poisoned = usage_event(user_id=edge.user_id, model="openai/sk-canary-3\x00")
+    huge = usage_event(user_id=edge.user_id, usage_raw={"sk-canary-4": 1})
+    huge = huge.model_copy(update={"tokens": huge.tokens.model_copy(update={"prompt": 2**62})})
+    good = usage_event(user_id=edge.user_id)
+    async with billing_process(realm) as process:
+        log = await _ready(process)
+        await worker.broker.publish(  # what no contract can say
+            json.dumps(envelope),
+            exchange="usage",
+            routing_key="usage.recorded.v1",
+            user_id=f"{realm.name}_inference",
+        )
+        await report(worker, poisoned, huge, good)
+        await edge.until((0, 0, 450))
+        await until(lambda: dead(broker), 3)
+        process.terminate()
+        assert process.stdout is not None
+        log += await process.stdout.read()
+    assert log.count(b'"dead-lettered"') == 3
+    assert b"canary" not in log
+
+
+async def _ready(process: asyncio.subprocess.Process) -> bytes:
+    """Wait for the line that says so; return the log up to it."""
+    assert process.stdout is not None
+    log = b""
+    async with asyncio.timeout(30):
+        while b'"ready"' not in log:
+            line = await process.stdout.readline()
+            assert line, log
+            log += line
+    return log

@@ -1,0 +1,174 @@
+"""Runs as the other services see them: held, settled, swept, through replicas and outages."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import asyncpg
+import pytest
+from aio_pika.abc import AbstractChannel
+
+from shared.contracts.billing import (
+    CreditsCharged,
+    CreditsGranted,
+    GetReceipt,
+    ListUsage,
+    Receipt,
+    RunAuthorized,
+    UsagePage,
+)
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import (
+    DatabaseUnavailableError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+    PlatformError,
+)
+from shared.kernel.names import KeySource
+from shared.runtime.bus import Bus
+from tests.fakes.billing import authorization, usage_event
+from tests.integration.billing.conftest import Edge, Start, dead, report, stream, until
+from tests.integration.key_vault.gate import Gate
+
+pytestmark = pytest.mark.integration
+
+_WORST = 450
+"""What `authorization()` holds and `usage_event()` costs at gpt-4o-mini's 0.15 and 0.60 US$, in micros."""
+
+
+async def _authorize(worker: Bus, user_id: str, **changes: Any) -> RunAuthorized | PlatformError:
+    request = authorization(user_id=user_id, **changes)
+    try:
+        return await worker.rpc.call(request, RunAuthorized, timeout_s=20)
+    except PlatformError as error:
+        return error
+
+
+async def _held_run(worker: Bus, user_id: str) -> UsageRecorded:
+    event = usage_event(user_id=user_id)
+    assert isinstance(await _authorize(worker, user_id, run_id=event.run_id), RunAuthorized)
+    return event
+
+
+async def _faults(database: "asyncpg.Connection[Any]") -> list[Any]:
+    return await database.fetch("SELECT * FROM billing.ledger_faults")
+
+
+@pytest.mark.usefixtures("billing")
+async def test_a_balance_for_fifty_carries_fifty_of_two_hundred(edge: Edge, worker: Bus) -> None:
+    await edge.grant(50 * _WORST)
+    answers = await asyncio.gather(*(_authorize(worker, edge.user_id) for _ in range(200)))
+    assert sum(isinstance(answer, RunAuthorized) for answer in answers) == 50
+    assert sum(isinstance(answer, InsufficientCreditsError) for answer in answers) == 150
+    assert await edge.balance() == (50 * _WORST, 50 * _WORST, 0)
+
+
+@pytest.mark.usefixtures("billing")
+async def test_repeated_and_reordered_deliveries_are_billed_once(
+    edge: Edge, worker: Bus, broker: AbstractChannel, database: "asyncpg.Connection[Any]"
+) -> None:
+    await edge.grant(1_000_000)
+    events = [await _held_run(worker, edge.user_id) for _ in range(30)]
+    events += [usage_event(user_id=edge.user_id, key_source=KeySource.USER) for _ in range(30)]
+    deliveries = events * 3
+    Random(1).shuffle(deliveries)
+    await report(worker, *deliveries)
+    await edge.until((1_000_000 - 30 * _WORST, 0, 0))
+    told = await stream(broker, edge.user_id)
+    charges = [event for event in told if event.type == CreditsCharged.event_type()]
+    assert sorted(charge.data["usage_id"] for charge in charges) == sorted(
+        str(event.usage_id) for event in events[:30]
+    )
+    assert len({charge.id for charge in charges}) == 30
+    assert await _faults(database) == []
+
+
+async def test_the_stream_rebuilds_the_balance(
+    start: Start, edge: Edge, worker: Bus, broker: AbstractChannel
+) -> None:
+    """Through two replicas, with usage that no hold covered."""
+    async with start(), start():
+        for _ in range(3):
+            await edge.grant(10_000)
+        events = [await _held_run(worker, edge.user_id) for _ in range(20)]
+        events += [usage_event(user_id=edge.user_id) for _ in range(5)]
+        await report(worker, *events)
+        await edge.until((30_000 - 20 * _WORST, 0, 5 * _WORST))
+        told = {event.id: event for event in await stream(broker, edge.user_id)}.values()
+    granted = [event.data for event in told if event.type == CreditsGranted.event_type()]
+    charged = [event.data for event in told if event.type == CreditsCharged.event_type()]
+    owed = sum(charge["receivable_micros"] for charge in charged)
+    spent = sum(charge["charged_micros"] for charge in charged) - owed
+    assert (sum(grant["amount_micros"] for grant in granted) - spent, owed) == (21_000, 5 * _WORST)
+
+
+@pytest.mark.usefixtures("billing")
+async def test_a_hold_is_free_again_after_its_time(edge: Edge, worker: Bus) -> None:
+    await edge.grant(1_000)
+    event = usage_event(user_id=edge.user_id)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    await _authorize(worker, edge.user_id, run_id=event.run_id, expires_at=soon)
+    assert await edge.balance() == (1_000, _WORST, 0)
+    await edge.until((1_000, 0, 0))
+    assert datetime.now(UTC) - soon < timedelta(seconds=5)
+    await report(worker, event)
+    await edge.until((1_000, 0, _WORST))
+
+
+@pytest.mark.usefixtures("billing")
+async def test_a_run_is_rated_at_the_price_it_was_authorized_at(
+    edge: Edge, worker: Bus, database: "asyncpg.Connection[Any]"
+) -> None:
+    model = f"openai/{edge.user_id}"
+    price = "INSERT INTO billing.prices (model, input_usd, output_usd, valid_from) VALUES ($1, $2, $2, $3)"
+    await edge.grant(1_000_000)
+    at = datetime(2020, 1, 1, tzinfo=UTC)
+    await database.execute(price, model, 10, at)
+    event = usage_event(user_id=edge.user_id, model=model)
+
+    async def authorized() -> bool:
+        answer = await _authorize(worker, edge.user_id, run_id=event.run_id, model=model)
+        return isinstance(answer, RunAuthorized)
+
+    await until(authorized, wanted=True)
+    await database.execute(price, model, 99, at)
+    await database.execute("DELETE FROM billing.prices WHERE model = $1 AND input_usd = 10", model)
+    await asyncio.sleep(1.5)
+    await report(worker, event)
+    await edge.until((1_000_000 - 15_000, 0, 0))
+
+
+@pytest.mark.usefixtures("billing")
+async def test_receipts_and_pages_over_the_bus(edge: Edge, worker: Bus) -> None:
+    events = [usage_event(user_id=edge.user_id, key_source=KeySource.USER) for _ in range(5)]
+    await report(worker, *events)
+
+    async def listed() -> int:
+        page = await edge.bus.rpc.call(ListUsage(user_id=edge.user_id), UsagePage, timeout_s=10)
+        return len(page.items)
+
+    await until(listed, 5)
+    request = GetReceipt(user_id=edge.user_id, run_id=events[0].run_id)
+    receipt = await edge.bus.rpc.call(request, Receipt, timeout_s=10)
+    assert [attempt.usage for attempt in receipt.attempts] == [events[0]]
+    with pytest.raises(InvalidRequestError):
+        await edge.bus.rpc.call(ListUsage(user_id=edge.user_id, cursor="?"), UsagePage, timeout_s=10)
+
+
+@pytest.mark.usefixtures("billing")
+async def test_without_postgres_usage_waits_and_requests_are_answered(
+    edge: Edge, worker: Bus, postgres_gate: Gate, broker: AbstractChannel
+) -> None:
+    letters = await dead(broker)
+    await edge.grant(1_000_000)
+    events = [await _held_run(worker, edge.user_id) for _ in range(5)]
+    await postgres_gate.shut()
+    await report(worker, *events)
+    with pytest.raises(DatabaseUnavailableError):
+        await edge.balance()
+    assert isinstance(await _authorize(worker, edge.user_id), DatabaseUnavailableError)
+    await asyncio.sleep(6)  # longer than the deliveries of a message that is handed back would last
+    await postgres_gate.open()
+    await edge.until((1_000_000 - 5 * _WORST, 0, 0))
+    assert await dead(broker) == letters
