@@ -27,23 +27,31 @@ def server_checks(ports: Mapping[str, int]) -> dict[str, Check]:
 def wait_until_ready(
     home: Home, supervisor: Supervisor, checks: Mapping[str, Check], *, timeout_s: float, progress: Progress
 ) -> None:
-    """Wait for every check. Raises StackError for a part that keeps ending, or is late."""
-    waiting = dict(checks)
-    starts: dict[str, set[int]] = {part: set() for part in checks}
+    """Wait for every check, and tell of each that was not ready at once.
+
+    Raises StackError for a part that keeps ending, or is late.
+    """
+    waiting = {part: check for part, check in checks.items() if not check()}
+    starts: dict[str, set[int]] = {part: set() for part in waiting}
     deadline = time.monotonic() + timeout_s
     while waiting:
-        for part in [part for part, check in waiting.items() if check()]:
-            progress(f"{part} is ready")
-            del waiting[part]
-        for state in supervisor.states():
-            if state.name in waiting:
-                starts[state.name].add(state.pid)
-            if state.state == "FATAL" or len(starts.get(state.name, ())) > _STARTS_MAX:
-                raise StackError(f"{state.name} does not stay up; {last_lines(home, state.name)}")
         if time.monotonic() > deadline:
             late = "\n".join(last_lines(home, part) for part in waiting)
             raise StackError(f"{', '.join(waiting)} not ready after {timeout_s:.0f} s; {late}")
         time.sleep(_POLL_S)
+        _check_staying_up(home, supervisor, starts)
+        for part in [part for part, check in waiting.items() if check()]:
+            progress(f"{part} is ready")
+            del waiting[part]
+
+
+def _check_staying_up(home: Home, supervisor: Supervisor, starts: Mapping[str, set[int]]) -> None:
+    """Count each part's processes in `starts`; too many mean that it ends as soon as it begins."""
+    for state in supervisor.states():
+        if state.name in starts:
+            starts[state.name].add(state.pid)
+        if state.state == "FATAL" or len(starts.get(state.name, ())) > _STARTS_MAX:
+            raise StackError(f"{state.name} does not stay up; {last_lines(home, state.name)}")
 
 
 def answers(url: str) -> bool:

@@ -8,6 +8,7 @@ from infra.local.wishes import Wishes
 from shared.kernel.names import API_EDGE, INFERENCE, SERVICES
 
 SIMULATOR = "simulator"
+_STOP_S = 30  # longer than a worker's grace for the runs it has in hand
 
 
 def simulator_url(ports: dict[str, int]) -> str:
@@ -31,7 +32,8 @@ def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str) -> Pa
     }
     if service == API_EDGE:
         env |= {"LATCHKEY_HTTP__HOST": "127.0.0.1", "LATCHKEY_HTTP__PORT": str(ports["edge"])}
-    return Part(name, (sys.executable, "-m", f"services.{service}.app"), env, reads=(env_file,))
+    command = (sys.executable, "-m", f"services.{service}.app")
+    return Part(name, command, env, reads=(env_file,), stop_s=_STOP_S)
 
 
 def _simulator(ports: dict[str, int]) -> Part:

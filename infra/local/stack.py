@@ -159,7 +159,9 @@ class Stack:
     def _start_services(self, chosen: dict[str, int], entries: list[str], wishes: wish.Wishes) -> None:
         parts = service_parts(self.home, chosen, wishes)
         entries = [*entries, *(part.write_launcher(self.home) for part in parts)]
-        self._supervisor.apply(entries, only=lambda name: name not in SERVER_PARTS)
+        started = self._supervisor.apply(entries, only=lambda name: name not in SERVER_PARTS)
+        if started:
+            self._tell(f"starting {', '.join(started)}")
         self._wait(self._service_checks(chosen, {part.name for part in parts}), _SERVICES_S)
         self._tell(f"ready at http://127.0.0.1:{chosen['edge']} — tokens are in {self.home.dev_env}")
 

@@ -84,8 +84,11 @@ class Supervisor:
             raise StackError(f"supervisord does not start: {done.stderr.strip() or done.stdout.strip()}")
         _until(self.is_running, _START_S, "supervisord does not answer")
 
-    def apply(self, entries: Iterable[str], *, only: Callable[[str], bool]) -> None:
-        """Make the parts that `only` names like their entries: new, changed and gone ones, and no others."""
+    def apply(self, entries: Iterable[str], *, only: Callable[[str], bool]) -> list[str]:
+        """Make the parts that `only` names like their entries: new, changed and gone ones, and no others.
+
+        Return those that were started.
+        """
         self._write(entries)
         added, changed, removed = (
             [name for name in names if only(name)] for names in self._rpc("reloadConfig")[0]
@@ -93,9 +96,10 @@ class Supervisor:
         self.stop([*changed, *removed])
         for name in (*changed, *removed):
             self._rpc("removeProcessGroup", name)
+            self._home.pid_file(name).unlink(missing_ok=True)
         for name in (*added, *changed):
             self._rpc("addProcessGroup", name)
-        self._revive(only)
+        return sorted({*added, *changed, *self._revive(only)})
 
     def stop(self, names: Iterable[str]) -> None:
         """Stop parts, all at once, and wait for the last."""
@@ -131,10 +135,11 @@ class Supervisor:
             for told in self._rpc("getAllProcessInfo")
         ]
 
-    def _revive(self, only: Callable[[str], bool]) -> None:
-        for state in self.states():
-            if only(state.name) and state.has_ended:
-                self._rpc("startProcess", state.name, False)
+    def _revive(self, only: Callable[[str], bool]) -> list[str]:
+        ended = [state.name for state in self.states() if only(state.name) and state.has_ended]
+        for name in ended:
+            self._rpc("startProcess", name, False)
+        return ended
 
     def _write(self, entries: Iterable[str]) -> None:
         home, socket = (str(path).replace("%", "%%") for path in (self._home.path, self._home.socket))
