@@ -31,6 +31,10 @@ if [ -z "$uv" ] || ! "$uv" --version >/dev/null 2>&1; then
     [ -x "$uv" ] || { echo "fetching uv" >&2; fetch_uv; }
 fi
 
+# uv brings its own list of authorities; the machine's list knows its own (a company's proxy) as well.
+authorities=/etc/ssl/certs/ca-certificates.crt
+[ -z "${SSL_CERT_FILE:-}" ] && [ -s "$authorities" ] && export SSL_CERT_FILE="$authorities"
+
 echo "preparing .venv (the first time it fetches some 150 MB)" >&2
 # An environment that is there keeps its Python.
 [ -x .venv/bin/python ] || set -- --python "$(command -v python3)"
