@@ -161,7 +161,7 @@ unix_socket_directories = ''
 
 
 def _own_to_postgres(folder: Path, word: Path) -> tuple[str, ...]:
-    """Give Postgres's folder to a user it agrees to run as (not root); return what to put before its commands.
+    """Give Postgres's folder to a user it agrees to run as; return what to put before its commands.
 
     When that user cannot reach the folder or the binaries (a checkout below /root), it gets leave to pass by
     file permissions, and nothing else of root's.
