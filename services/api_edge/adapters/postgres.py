@@ -16,6 +16,8 @@ from shared.runtime.postgres import create_pool, database_errors
 
 _BATCH_MAX = 128
 _PROBE_S = 1.0
+_STATEMENT_S = 4.0
+"""A frozen Postgres takes twice this: asyncpg waits as long again for the statement's cancellation."""
 
 # One row a run; a batch is whatever asked in the same turn of the event loop.
 _ADD = """
@@ -36,7 +38,7 @@ class Database:
 
     async def connect(self, url: SecretText) -> None:
         """Open the pool, waiting for Postgres as long as it takes."""
-        self._pool = await create_pool(url)
+        self._pool = await create_pool(url, command_timeout_s=_STATEMENT_S)
 
     async def close(self) -> None:
         if self._pool is not None:
