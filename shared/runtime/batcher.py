@@ -12,14 +12,21 @@ class Batcher(Generic[ItemT, ResultT]):
     """Gathers items until `size` are there or `linger_ms` have passed, hands them over, answers each caller.
 
     `handle` returns one result per item, in order. What it raises, every caller of the batch gets.
+    With `at_once`, no more batches than that are under way, and the next one grows meanwhile.
     """
 
     def __init__(
-        self, handle: Callable[[list[ItemT]], Awaitable[list[ResultT]]], *, size: int, linger_ms: float
+        self,
+        handle: Callable[[list[ItemT]], Awaitable[list[ResultT]]],
+        *,
+        size: int,
+        linger_ms: float,
+        at_once: int | None = None,
     ) -> None:
         self._handle = handle
         self._size = size
         self._linger_s = linger_ms / 1000
+        self._at_once = at_once
         self._waiting: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -37,10 +44,17 @@ class Batcher(Generic[ItemT, ResultT]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batch, self._waiting = self._waiting, []
+        if self._at_once is not None and len(self._running) >= self._at_once:
+            return
+        batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
         task = asyncio.ensure_future(self._run(batch))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if self._waiting and self._timer is None:
+            self._flush()
 
     async def _run(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
         try:

@@ -47,3 +47,24 @@ async def test_a_caller_that_gave_up_harms_nobody() -> None:
     await asyncio.sleep(0)
     gone.cancel()
     assert await batcher.submit(2) == 2
+
+
+async def test_while_enough_batches_are_under_way_the_next_one_grows() -> None:
+    sizes: list[int] = []
+    gate = asyncio.Event()
+
+    async def slow(items: list[int]) -> list[int]:
+        sizes.append(len(items))
+        await gate.wait()
+        return items
+
+    batcher = Batcher(slow, size=10, linger_ms=0, at_once=1)
+    callers = [asyncio.create_task(batcher.submit(0))]
+    while not sizes:
+        await asyncio.sleep(0)
+    for n in range(1, 15):
+        callers.append(asyncio.create_task(batcher.submit(n)))
+        await asyncio.sleep(0.001)
+    gate.set()
+    assert await asyncio.gather(*callers) == list(range(15))
+    assert sizes == [1, 10, 4]
