@@ -35,6 +35,7 @@ from shared.runtime.rpc import Route
 
 BATCH_SIZE: Final = 500
 _LINGER_MS = 10
+_AT_ONCE = 2
 _AUTHORIZATIONS = 128
 _RPC_LINGER_MS = 1
 
@@ -56,7 +57,9 @@ class RpcHandlers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._authorizations = Batcher(self._authorize, size=_AUTHORIZATIONS, linger_ms=_RPC_LINGER_MS)
+        self._authorizations = Batcher(
+            self._authorize, size=_AUTHORIZATIONS, linger_ms=_RPC_LINGER_MS, at_once=_AT_ONCE
+        )
 
     def routes(self) -> list[Route]:
         return [
@@ -100,7 +103,7 @@ class UsageHandler:
     def __init__(self, parts: Parts, *, retry_s: float) -> None:
         self._parts = parts
         self._retry_s = retry_s
-        self._batcher = Batcher(self._record, size=BATCH_SIZE, linger_ms=_LINGER_MS)
+        self._batcher = Batcher(self._record, size=BATCH_SIZE, linger_ms=_LINGER_MS, at_once=_AT_ONCE)
 
     async def on_usage_recorded(self, delivery: Delivery) -> None:
         """Return when the event is kept; raise why it never can be."""
