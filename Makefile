@@ -20,7 +20,7 @@ venv: $(READY) ## Make .venv (with uv, fetched when missing)
 
 # --- the native stack -------------------------------------------------------------------------------------
 
-.PHONY: up down status logs restart token
+.PHONY: up down status logs restart stop token
 up: $(READY) ## Start the whole stack natively [INFERENCE=2] [SIMULATOR=1] [SERVERS_ONLY=1]
 	@$(STACK) up $(if $(INFERENCE),--inference $(INFERENCE)) $(if $(SERVERS_ONLY),--servers-only) \
 	  $(if $(SIMULATOR),$(if $(filter 0 no,$(SIMULATOR)),--no-simulator,--simulator))
@@ -36,6 +36,9 @@ logs: $(READY) ## Show the logs [SERVICE=inference]
 
 restart: $(READY) ## Restart one part: SERVICE=inference
 	@$(STACK) restart $(or $(SERVICE),$(error say which: make restart SERVICE=inference))
+
+stop: $(READY) ## Stop one part until it is restarted: SERVICE=vault
+	@$(STACK) stop $(or $(SERVICE),$(error say which: make stop SERVICE=vault))
 
 token: $(READY) ## Mint an API token: USER=carol [ROLE=admin]
 	@.venv/bin/latchkey token --user $(if $(filter command%,$(origin USER)),$(USER),$(error say whose: make token USER=carol)) \

@@ -31,6 +31,11 @@ def _restart(stack: Stack, args: argparse.Namespace) -> int:
     return 0
 
 
+def _stop(stack: Stack, args: argparse.Namespace) -> int:
+    stack.stop(args.part)
+    return 0
+
+
 def _status(stack: Stack, _args: argparse.Namespace) -> int:
     """Return 0 when all parts run, 1 when one does not, 3 when the stack is down."""
     parts = stack.status()
@@ -66,6 +71,7 @@ _COMMANDS: dict[str, Callable[[Stack, argparse.Namespace], int]] = {
     "up": _up,
     "down": _down,
     "restart": _restart,
+    "stop": _stop,
     "status": _status,
     "logs": _logs,
 }
@@ -81,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("down", help="stop everything")
     commands.add_parser("status", help="what runs, and how big it is")
     commands.add_parser("restart", help="restart one part").add_argument("part")
+    commands.add_parser("stop", help="stop one part, until it is restarted").add_argument("part")
     commands.add_parser("logs", help="show logs").add_argument("part", nargs="?")
     return parser
 

@@ -88,7 +88,7 @@ def _rabbitmq(home: Home, ports: dict[str, int], script: Path, password: str) ->
     }
     epmd = (_epmd(script), "-address", _HOST, "-port", str(ports["epmd"]))
     return [
-        Part("epmd", epmd, erlang, stop_signal="KILL"),  # it keeps nothing, and is slow to heed TERM
+        Part("epmd", epmd, erlang),
         Part("rabbitmq", (str(script),), env, before=_WAIT_FOR_EPMD, reads=(conf,), stop_s=30),
     ]
 

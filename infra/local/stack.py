@@ -73,9 +73,10 @@ class Stack:
         with self.home.locked():
             if self._supervisor.is_running():
                 names = {state.name for state in self._supervisor.states()}
+                self._tell(f"stopping {', '.join(sorted(names))}")
                 self._supervisor.stop(names - set(SERVER_PARTS))
-                self._supervisor.stop(names - {"epmd"})
-                self._supervisor.shutdown()
+                self._supervisor.stop(names)
+                self._supervisor.shutdown(names)
             for process in end_leftovers(self.home):
                 self._tell(f"ended a leftover of {process.part} (process {process.pid})")
             for file in (self.home / "run").glob("*.pid"):
@@ -85,17 +86,19 @@ class Stack:
     def restart(self, service: str) -> None:
         """Restart one part, or all workers when `service` is `inference`, and wait until it is ready."""
         with self.home.locked():
-            self._check_running()
-            known = {state.name for state in self._supervisor.states()}
-            names = {name for name in known if name == service or name.startswith(f"{service}-")}
-            if not names:
-                raise StackError(f"no part is called {service}; there are {', '.join(sorted(known))}")
+            known, names = self._named(service)
             self._supervisor.restart(names)
             chosen = ports(self.home, running=True)
             checks = {name: check for name, check in server_checks(chosen).items() if name in names}
             if API_EDGE in known:
                 checks |= self._service_checks(chosen, known - set(SERVER_PARTS))
             self._wait(checks, _SERVERS_S)
+
+    def stop(self, service: str) -> None:
+        """Stop one part, or all workers when `service` is `inference`, until it is restarted."""
+        with self.home.locked():
+            _, names = self._named(service)
+            self._supervisor.stop(names)
 
     def status(self) -> list[PartStatus]:
         """Return all parts, none when the stack is down."""
@@ -127,6 +130,15 @@ class Stack:
     def _check_running(self) -> None:
         if not self._supervisor.is_running():
             raise StackError("the stack is not running; `make up` starts it")
+
+    def _named(self, service: str) -> tuple[set[str], set[str]]:
+        """Return all parts' names, and those that `service` means."""
+        self._check_running()
+        known = {state.name for state in self._supervisor.states()}
+        names = {name for name in known if name == service or name.startswith(f"{service}-")}
+        if not names:
+            raise StackError(f"no part is called {service}; there are {', '.join(sorted(known))}")
+        return known, names
 
     def _start_servers(self, chosen: dict[str, int], *, running: bool) -> list[str]:
         script = rabbitmq_server(self._tell)

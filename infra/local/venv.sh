@@ -35,7 +35,8 @@ fi
 authorities=/etc/ssl/certs/ca-certificates.crt
 [ -z "${SSL_CERT_FILE:-}" ] && [ -s "$authorities" ] && export SSL_CERT_FILE="$authorities"
 
-echo "preparing .venv (the first time it fetches some 150 MB)" >&2
-# An environment that is there keeps its Python.
-[ -x .venv/bin/python ] || set -- --python "$(command -v python3)"
+if [ ! -x .venv/bin/python ]; then # one that is there keeps its Python
+    echo "making .venv (once; it fetches some 150 MB)" >&2
+    set -- --python "$(command -v python3)"
+fi
 UV_PROJECT_ENVIRONMENT=.venv "$uv" sync --frozen "$@"

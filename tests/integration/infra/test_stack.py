@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from infra.local.errors import StackError
 from infra.local.home import Home
 from infra.local.processes import processes
 from infra.local.stack import Stack
@@ -48,6 +49,14 @@ async def test_a_stack_starts_heals_and_leaves_nothing() -> None:
         await asyncio.to_thread(stack.up, {}, servers_only=True)
         assert stack.env() == env
         assert {part.process.name for part in stack.status() if part.process.is_running} == _PARTS
+
+        await asyncio.to_thread(stack.stop, "vault")
+        stopped = {part.process.name for part in stack.status() if not part.process.is_running}
+        assert stopped == {"vault"}
+        await asyncio.to_thread(stack.restart, "vault")
+        assert all(part.process.is_running for part in stack.status())
+        with pytest.raises(StackError, match="no part is called vaults"):
+            stack.restart("vaults")
 
         supervisor = int((home / "run/supervisord.pid").read_text())
         os.kill(supervisor, signal.SIGKILL)
