@@ -94,8 +94,10 @@ class LedgerContract:
         with pytest.raises(InsufficientCreditsError):
             await stores.authorize(stores.used(), 1)
 
-    async def test_a_hold_of_nothing_needs_no_credits(self, stores: Stores) -> None:
-        assert (await stores.authorize(stores.used(), 0)).amount_micros == 0
+    async def test_a_hold_of_nothing_needs_no_credits_and_expires_too(self, stores: Stores) -> None:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        assert (await stores.authorize(stores.used(), 0, expires_at=past)).amount_micros == 0
+        assert await stores.ledger.expire_holds(datetime.now(UTC)) == 1
 
     async def test_authorize_and_settle(self, stores: Stores) -> None:
         one = stores.used()
@@ -242,6 +244,14 @@ class LedgerContract:
             with pytest.raises(ConflictError):
                 await stores.ledger.grant(other, key)
         assert await stores.told() == [given]
+
+    async def test_the_same_grant_at_once_is_given_once(self, stores: Stores) -> None:
+        key = str(new_id())
+        wanted = [granted(stores.user_id, 5_000) for _ in range(10)]
+        grants = await asyncio.gather(*(stores.ledger.grant(one, key) for one in wanted))
+        assert len({grant.transfer_id for grant in grants}) == 1
+        assert await stores.balance() == (5_000, 0, 0)
+        assert len(await stores.told()) == 1
 
     async def test_what_moved_is_told_in_full(self, stores: Stores) -> None:
         one = stores.used()

@@ -12,6 +12,7 @@ from shared.runtime.postgres import database_errors
 _UNKEEPABLE = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
     orjson.JSONEncodeError,
     ValueError,  # asyncpg's own, for an argument out of its type's range
 )

@@ -1,6 +1,6 @@
 """Prices out of the `genai-prices` package: the data it carries, never the network."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ class GenaiPriceBook:
 
     def __init__(self) -> None:
         self._remembered = lru_cache(maxsize=4096)(_find)
+        _find(KeyService.OPENAI, "gpt-4o", datetime.now(UTC))  # the first one reads the data, a moment's work
 
     def find(self, provider: KeyService, model: str, at: datetime) -> Price | None:
         # Prices may hang on the time of day, which is listed in minutes.

@@ -68,9 +68,10 @@ class PostgresLedgerStore:
     async def expire_holds(self, now: datetime) -> int:
         with store_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                users = [row["user_id"] for row in await connection.fetch(sql.LOCK_EXPIRED, now)]
+                users = [row["user_id"] for row in await connection.fetch(sql.FIND_EXPIRED, now)]
                 if not users:
                     return 0
+                await connection.execute(sql.LOCK_USERS, users)
                 return int(await connection.fetchval(sql.EXPIRE, now, users))
 
     async def balance(self, user_id: str) -> Balance:

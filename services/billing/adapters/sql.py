@@ -135,11 +135,7 @@ SELECT transfers.id, user_id, amount_micros, posted_micros, created_at
 FROM transfers JOIN accounts ON accounts.id = credit_account WHERE idempotency_key = $1
 """
 
-LOCK_EXPIRED: Final = """
-SELECT user_id FROM accounts
-WHERE kind = 'user' AND user_id IN (SELECT user_id FROM holds WHERE state = 'held' AND expires_at <= $1)
-ORDER BY id FOR NO KEY UPDATE
-"""
+FIND_EXPIRED: Final = "SELECT DISTINCT user_id FROM holds WHERE state = 'held' AND expires_at <= $1"
 
 EXPIRE: Final = """
 WITH expired AS (
