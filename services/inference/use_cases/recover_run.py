@@ -49,10 +49,17 @@ class RecoverRun:
         last = attempts[-1]
         if self._may_try_again(run, last):
             return last
-        if last.error is not None:
-            source = last.attempt.key.source if last.attempt.key else None
-            await run.tell_failed(last.error, source)
+        await self._tell_again(run, last)
         return None
+
+    async def _tell_again(self, run: Run, last: StoredAttempt) -> None:
+        """Its word to the edge may have been lost with the worker, and no answer is kept: whoever still waits
+        for a completed run learns that. Who had the answer in time, or gets it right now, waits no more.
+        """
+        if last.error is None:
+            await asyncio.sleep(self._limits.poll_s)
+        error = last.error or ErrorBody.of(WorkerLostError("the answer was lost with its worker"))
+        await run.tell_failed(error, last.attempt.key.source if last.attempt.key else None)
 
     async def _ended_attempts(self, run: Run) -> Sequence[StoredAttempt]:
         while True:

@@ -1,0 +1,197 @@
+"""Around inference: an edge that waits, a key_vault and a billing that answer; and workers as processes."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.inference.ports import Progress
+from shared.contracts.billing import AuthorizeRun, RunAuthorized
+from shared.contracts.keys import KeyResolved, ResolveKey, SealBinding
+from shared.contracts.message import read
+from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.topology import BILLING_RPC, BILLING_USAGE, KEY_VAULT_RPC
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import PlatformError, UserApiKeyRequiredError
+from shared.kernel.names import INFERENCE, KeySource
+from shared.kernel.secret import SecretText
+from shared.runtime.bus import Bus
+from shared.runtime.delivery import Delivery
+from shared.runtime.rpc import Route, RpcServer
+from shared.runtime.sealing import seal
+
+_PROGRESS: Mapping[str, type[Progress]] = {
+    kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
+}
+
+
+class Edge:
+    """Asks for runs and keeps what it is told of each."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.told: dict[UUID, list[Progress]] = {}
+        bus.on_reply(self._on_reply)
+
+    def _on_reply(self, delivery: Delivery) -> None:
+        progress: Progress = read(delivery.envelope, _PROGRESS[delivery.envelope.type])
+        self.told.setdefault(progress.run_id, []).append(progress)
+
+    async def ask(self, request: RunRequested) -> UUID:
+        await self.bus.publish(request)
+        return request.run_id
+
+    async def cancel(self, run_id: UUID) -> None:
+        await self.bus.publish(CancelRun(run_id=run_id))
+
+    def kinds(self, run_id: UUID) -> list[str]:
+        return [type(progress).__name__ for progress in self.told.get(run_id, [])]
+
+    async def ended(self, run_id: UUID, within_s: float = 20) -> RunCompleted | RunFailed:
+        """Wait for a run's end."""
+        async with asyncio.timeout(within_s):
+            while True:
+                for progress in self.told.get(run_id, []):
+                    if isinstance(progress, RunCompleted | RunFailed):
+                        return progress
+                await asyncio.sleep(0.01)
+
+
+@dataclass
+class KeyVault:
+    """Hands out `keys` in order, sealed; none left is `user_api_key_required`."""
+
+    keys: list[tuple[KeySource, str]] = field(default_factory=list)
+    refusal: PlatformError | None = None
+
+    async def resolve(self, query: ResolveKey) -> KeyResolved:
+        if self.refusal is not None:
+            raise self.refusal
+        for number, (source, secret) in enumerate(self.keys):
+            credential_id = f"{source}:{number}"
+            if credential_id not in query.excluding:
+                return self._sealed(query, source, credential_id, SecretText(secret))
+        raise UserApiKeyRequiredError("this needs a key of your own")
+
+    def _sealed(
+        self, query: ResolveKey, source: KeySource, credential_id: str, secret: SecretText
+    ) -> KeyResolved:
+        binding = SealBinding(
+            purpose="resolve",
+            run_id=query.run_id,
+            attempt=query.attempt,
+            user_id=query.user_id,
+            credential_id=credential_id,
+            service=query.provider,
+            expires_at=datetime.now(UTC) + timedelta(seconds=30),
+        )
+        return KeyResolved(
+            credential_id=credential_id,
+            source=source,
+            service=query.provider,
+            sealed=seal(secret, query.worker_public_key, binding),
+        )
+
+    def serve(self, bus: Bus) -> None:
+        RpcServer(bus, KEY_VAULT_RPC, [Route(ResolveKey, self.resolve, (INFERENCE,))])
+
+
+@dataclass
+class Billing:
+    """Allows every hold and keeps the usage events, each with how often it came."""
+
+    refusal: PlatformError | None = None
+    asked: list[AuthorizeRun] = field(default_factory=list)
+    usage: list[UsageRecorded] = field(default_factory=list)
+
+    async def authorize(self, ask: AuthorizeRun) -> RunAuthorized:
+        self.asked.append(ask)
+        if self.refusal is not None:
+            raise self.refusal
+        return RunAuthorized(hold_micros=1, expires_at=ask.expires_at)
+
+    async def on_usage(self, delivery: Delivery) -> None:
+        usage = delivery.read(UsageRecorded, senders=(INFERENCE,))
+        assert delivery.envelope.id == str(usage.usage_id)
+        self.usage.append(usage)
+
+    def of(self, run_id: UUID) -> list[UsageRecorded]:
+        """The run's events by attempt, repeated ones once; equal ids must be equal events."""
+        found: dict[UUID, UsageRecorded] = {}
+        for usage in self.usage:
+            if usage.run_id == run_id:
+                assert found.setdefault(usage.usage_id, usage) == usage
+        return sorted(found.values(), key=lambda usage: usage.attempt)
+
+    async def recorded(self, run_id: UUID, within_s: float = 20) -> list[UsageRecorded]:
+        async with asyncio.timeout(within_s):
+            while not (found := self.of(run_id)):
+                await asyncio.sleep(0.01)
+        return found
+
+    def serve(self, bus: Bus) -> None:
+        RpcServer(bus, BILLING_RPC, [Route(AuthorizeRun, self.authorize, (INFERENCE,))])
+        bus.subscribe(BILLING_USAGE, self.on_usage, prefetch=100)
+
+
+@dataclass
+class WorkerProcess:
+    """`python -m services.inference.app`. `lines`: its log so far."""
+
+    process: asyncio.subprocess.Process
+    lines: list[str] = field(default_factory=list)
+
+    async def read_log(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.lines.append(line.decode())
+
+    async def until(self, event: str, within_s: float = 20) -> dict[str, Any]:
+        """Wait for a log line."""
+        async with asyncio.timeout(within_s):
+            while True:
+                for line in self.lines:
+                    if line.startswith("{") and (said := json.loads(line))["event"] == event:
+                        found: dict[str, Any] = said
+                        return found
+                assert self.process.returncode is None, "".join(self.lines)
+                await asyncio.sleep(0.02)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    async def terminate(self, within_s: float = 40) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), within_s)
+
+
+StartWorker = Callable[..., Awaitable[WorkerProcess]]
+
+
+@asynccontextmanager
+async def worker_process(env: Mapping[str, str]) -> AsyncIterator[WorkerProcess]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.inference.app"),
+        env={**environ, **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    worker = WorkerProcess(process)
+    reading = asyncio.create_task(worker.read_log())
+    try:
+        await worker.until("ready")
+        yield worker
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await reading
