@@ -143,6 +143,8 @@ def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
     headers = {"Content-Language": occasion.language, "Cache-Control": "no-store"}
     if occasion.run_id is not None:
         headers["Latchkey-Run-Id"] = str(occasion.run_id)
+    if isinstance(error, TooLargeError):
+        headers["Connection"] = "close"  # the rest of the body is not waited for
     if (wait_s := error.retry_after_s or _rule(error).retry_after_s) is not None:
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     if status(error, is_v1=occasion.is_v1) == 401:  # noqa: PLR2004

@@ -26,6 +26,7 @@ from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequeste
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import (
     ConflictError,
+    InvalidRequestError,
     NotFoundError,
     PlatformError,
     UnauthenticatedError,
@@ -273,6 +274,8 @@ class InMemoryBilling:
     async def usage(self, user_id: str, limit: int, cursor: str | None) -> UsagePage:
         if self.error:
             raise self.error
+        if cursor is not None and not cursor.isdecimal():
+            raise InvalidRequestError("not a cursor", service="billing")
         own = [a for a in reversed(self.attempts) if a.usage.user_id == user_id]
         first = int(cursor or 0)
         rest = first + limit < len(own)

@@ -1,0 +1,109 @@
+"""A realm for the edge alone, with gates before its servers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+import hvac
+import pytest
+import pytest_asyncio
+
+from infra.bootstrap import Realm, Servers, mint_token
+from services.api_edge.settings import EdgeSettings
+from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
+from shared.kernel.secret import SecretText
+from shared.runtime.bus import Bus
+from tests.acceptance.gate import Gate, free_port, open_gate
+from tests.integration.api_edge.house import Billing, House, KeyVault, Worker, serving_edge, until
+from tests.realm import TestRealm, temporary_realm
+
+BusFor = Callable[..., Bus]
+
+
+@pytest_asyncio.fixture(scope="package")
+async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
+    async with temporary_realm(servers, tmp_path_factory.mktemp("realm")) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Gates:
+    rabbitmq: Gate
+    vault: Gate
+    postgres: Gate
+
+
+@pytest.fixture
+async def gates(realm: TestRealm) -> AsyncIterator[Gates]:
+    env = realm.env(API_EDGE)
+    async with (
+        open_gate(env["LATCHKEY_AMQP_URL"]) as rabbitmq,
+        open_gate(env["LATCHKEY_VAULT_ADDR"]) as vault,
+        open_gate(env["LATCHKEY_POSTGRES_URL"]) as postgres,
+    ):
+        yield Gates(rabbitmq, vault, postgres)
+
+
+@pytest.fixture
+def settings(realm: TestRealm, gates: Gates) -> EdgeSettings:
+    """The realm's own settings, by way of the gates; runs may wait two seconds to start."""
+    env = realm.env(API_EDGE)
+    values: dict[str, Any] = {name.removeprefix("LATCHKEY_").lower(): v for name, v in env.items()}
+    values["amqp_url"] = gates.rabbitmq.before(values["amqp_url"])
+    values["vault_addr"] = gates.vault.before(values["vault_addr"])
+    values["postgres_url"] = gates.postgres.before(values["postgres_url"])
+    values["http"] = {"port": free_port(), "grace_s": 1}
+    values["auth"] = {
+        name.removeprefix("LATCHKEY_AUTH__").lower(): v
+        for name, v in env.items()
+        if name.startswith("LATCHKEY_AUTH__")
+    }
+    return EdgeSettings(**{**values, "instance": token_hex(4), "start_timeout_s": 2, "rpc_timeout_s": 2})
+
+
+@pytest.fixture
+async def house(realm: TestRealm, settings: EdgeSettings, bus_for: BusFor) -> AsyncIterator[House]:
+    """Everything up and ready. The played services reach RabbitMQ past the gate."""
+    buses = tuple(bus_for(service) for service in (INFERENCE, KEY_VAULT, BILLING))
+    worker, vault, billing = buses
+    made = House(
+        url=f"http://127.0.0.1:{settings.http.port}",
+        worker=Worker(worker),
+        key_vault=KeyVault(vault, await asyncio.to_thread(_private_key, realm)),
+        billing=Billing(billing),
+        buses=buses,
+    )
+    for bus in buses:
+        await bus.start()
+    async with serving_edge(settings):
+        await until(lambda: is_ready(made))
+        yield made
+
+
+async def is_ready(house: House) -> bool:
+    async with house.client("none") as client:
+        return (await client.get("/readyz")).is_success
+
+
+@pytest.fixture
+def mint(realm: TestRealm) -> Callable[..., Awaitable[str]]:
+    """Makes an API token as an operator does."""
+
+    async def make(user_id: str = "alice", role: str = "user") -> str:
+        url = realm.admin["LATCHKEY_POSTGRES_URL"]
+        return await asyncio.to_thread(mint_token, url, Realm(realm.name), user_id, role)
+
+    return make
+
+
+def _private_key(realm: TestRealm) -> SecretText:
+    admin = hvac.Client(realm.admin["VAULT_ADDR"], realm.admin["VAULT_TOKEN"])
+    try:
+        found = admin.secrets.kv.v2.read_secret_version(
+            "sealing/private", mount_point=realm.name, raise_on_deleted_version=True
+        )
+    finally:
+        admin.adapter.close()
+    return SecretText(found["data"]["data"]["private_key"])

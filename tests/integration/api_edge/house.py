@@ -1,0 +1,177 @@
+"""The edge on real servers over real HTTP, with the three other services played by the test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx2
+import openai
+from pydantic import BaseModel
+
+from services.api_edge.app import edge
+from services.api_edge.serving import serve
+from services.api_edge.settings import EdgeSettings
+from shared.contracts import topology
+from shared.contracts.billing import GetBalance, GetReceipt, GrantCredits, ListUsage
+from shared.contracts.keys import KeyRevoked, ListKeys, RevokeKey, SealBinding, StoreKey
+from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunRequested, RunStarted
+from shared.kernel.names import API_EDGE, KeySource
+from shared.kernel.secret import SecretText
+from shared.runtime.bus import Bus
+from shared.runtime.delivery import Delivery
+from shared.runtime.rpc import Route, RpcServer
+from shared.runtime.sealing import KeyPair
+from tests.fakes.api_edge import RESPONSE, InMemoryBilling, InMemoryKeyVault, chunk
+
+
+class Worker:
+    """Plays inference: a test says what it tells."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.requested: list[RunRequested] = []
+        self._since = datetime.now(UTC)
+        self.cancelled: asyncio.Queue[UUID] = asyncio.Queue()
+        self.serve: Callable[[RunRequested], Awaitable[None]] = self.answer
+        bus.subscribe(topology.INFERENCE_RUNS, self._on_run, prefetch=50)
+        bus.on_control(self._on_control)
+
+    async def answer(self, run: RunRequested) -> None:
+        """All goes well."""
+        await self.start(run)
+        if run.stream:
+            await self.say(run, 1, chunk("Hel"), chunk("lo"))
+            await self.bus.relay(
+                RunCompleted(run_id=run.run_id, seq=2, key_source=KeySource.USER), run.reply_to
+            )
+        else:
+            end = RunCompleted(run_id=run.run_id, seq=1, key_source=KeySource.USER, response=RESPONSE)
+            await self.bus.relay(end, run.reply_to)
+
+    async def start(self, run: RunRequested) -> None:
+        started = RunStarted(run_id=run.run_id, seq=0, attempt=1, key_source=KeySource.USER)
+        await self.bus.relay(started, run.reply_to)
+
+    async def say(self, run: RunRequested, seq: int, *texts: str) -> None:
+        await self.bus.relay(RunChunk(run_id=run.run_id, seq=seq, chunks=texts), run.reply_to)
+
+    async def is_silent(self, run: RunRequested) -> None:
+        """Takes a run and never says a word."""
+
+    async def _on_run(self, delivery: Delivery) -> None:
+        run = delivery.read(RunRequested, senders=(API_EDGE,))
+        if run.requested_at >= self._since:  # not what an earlier test left in the queue
+            self.requested.append(run)
+            await self.serve(run)
+
+    async def _on_control(self, delivery: Delivery) -> None:
+        self.cancelled.put_nowait(delivery.read(CancelRun, senders=(API_EDGE,)).run_id)
+
+
+class KeyVault:
+    """Plays key_vault: opens what it is sent with the realm's private key."""
+
+    def __init__(self, bus: Bus, private_key: SecretText) -> None:
+        self.store = InMemoryKeyVault()
+        self.opened: list[str] = []
+        self._pair = KeyPair.from_private(private_key)
+        callers = (API_EDGE,)
+        routes = [
+            Route(StoreKey, self._store, callers),
+            Route(ListKeys, self._list, callers),
+            Route(RevokeKey, self._revoke, callers),
+        ]
+        RpcServer(bus, topology.KEY_VAULT_RPC, routes)
+
+    def open_request_key(self, run: RunRequested) -> str:
+        """Return the key sent with a run, as key_vault opens it."""
+        assert run.request_key is not None
+        binding = SealBinding(
+            purpose="request",
+            user_id=run.user_id,
+            service=run.request_key.service,
+            run_id=run.run_id,
+            expires_at=run.request_key.sealed.expires_at,
+        )
+        return self._pair.open(run.request_key.sealed, binding).reveal()
+
+    async def _store(self, command: StoreKey) -> BaseModel:
+        binding = SealBinding(
+            purpose="store",
+            user_id=command.user_id,
+            service=command.service,
+            credential_id=str(command.credential_id),
+            base_url=command.base_url,
+            expires_at=command.sealed.expires_at,
+        )
+        self.opened.append(self._pair.open(command.sealed, binding).reveal())
+        return await self.store.store(command)
+
+    async def _list(self, query: ListKeys) -> BaseModel:
+        return await self.store.list(query.user_id)
+
+    async def _revoke(self, command: RevokeKey) -> BaseModel:
+        await self.store.revoke(command.user_id, command.credential_id)
+        return KeyRevoked(credential_id=command.credential_id)
+
+
+class Billing:
+    """Plays billing, in memory."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.store = InMemoryBilling()
+        callers = (API_EDGE,)
+        routes = [
+            Route(GrantCredits, self.store.grant, callers),
+            Route(GetBalance, lambda query: self.store.balance(query.user_id), callers),
+            Route(GetReceipt, lambda query: self.store.receipt(query.user_id, query.run_id), callers),
+            Route(ListUsage, lambda q: self.store.usage(q.user_id, q.limit, q.cursor), callers),
+        ]
+        RpcServer(bus, topology.BILLING_RPC, routes)
+
+
+@dataclass
+class House:
+    url: str
+    worker: Worker
+    key_vault: KeyVault
+    billing: Billing
+    buses: tuple[Bus, ...] = field(repr=False)
+
+    def client(self, token: str) -> httpx2.AsyncClient:
+        headers = {"authorization": f"Bearer {token}"}
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+
+    def sdk(self, token: str) -> openai.AsyncOpenAI:
+        http = httpx2.AsyncClient(trust_env=False, timeout=20)
+        return openai.AsyncOpenAI(api_key=token, base_url=f"{self.url}/v1", http_client=http, max_retries=0)
+
+
+@asynccontextmanager
+async def serving_edge(settings: EdgeSettings) -> AsyncIterator[None]:
+    """The edge, answering on its port."""
+    async with edge(settings) as app:
+        task = asyncio.create_task(serve(app, settings.http))
+        try:
+            await until(lambda: _answers(f"http://127.0.0.1:{settings.http.port}/healthz"))
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(truth: Callable[[], Awaitable[bool]], timeout_s: float = 20) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not await truth():
+            await asyncio.sleep(0.05)
+
+
+async def _answers(url: str) -> bool:
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        try:
+            return (await client.get(url)).is_success
+        except httpx2.TransportError:
+            return False

@@ -1,0 +1,75 @@
+"""The process itself: JSON logs without secrets, an orderly end, settings that are named when missing."""
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+
+from shared.kernel.names import API_EDGE
+from tests.acceptance.gate import free_port
+from tests.integration.api_edge.house import until
+from tests.realm import TestRealm
+
+pytestmark = pytest.mark.integration
+
+Mint = Callable[..., Awaitable[str]]
+
+
+@asynccontextmanager
+async def running(env: Mapping[str, str]) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.api_edge.app", env=dict(env), stdout=PIPE, stderr=STDOUT
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_a_life(realm: TestRealm, mint: Mint) -> None:
+    port, token = free_port(), await mint()
+    env = {
+        "LATCHKEY_ENV_FILE": str(realm.env_dir / f"{API_EDGE}.env"),
+        "LATCHKEY_HTTP__PORT": str(port),
+        "LATCHKEY_HTTP__GRACE_S": "1",
+    }
+    async with running(env) as process:
+        headers = {"authorization": f"Bearer {token}", "x-openai-key": "canary-header"}
+        url = f"http://127.0.0.1:{port}"
+        async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+            await until(lambda: _has_all_servers(client))
+            models = await client.get("/v1/models", params={"key": "canary-query"})
+            bad = await client.post("/api/keys", json={"service": "openai", "api_key": "canary two"})
+        process.send_signal(signal.SIGTERM)
+        said, _ = await asyncio.wait_for(process.communicate(), 10)
+    assert (process.returncode, models.status_code, bad.status_code) == (0, 200, 422)
+    lines = [json.loads(line) for line in said.decode().splitlines()]
+    assert all(line["service"] == "api_edge" for line in lines)
+    assert "ready" in [line["event"] for line in lines]
+    requests = [(line["path"], line["status"]) for line in lines if line["event"] == "request"]
+    assert requests[-2:] == [("/v1/models", 200), ("/api/keys", 422)]
+    assert not [secret for secret in ("canary", token) if secret in said.decode()]
+
+
+async def _has_all_servers(client: httpx2.AsyncClient) -> bool:
+    try:
+        parts = (await client.get("/readyz")).json()["parts"]
+    except httpx2.TransportError:
+        return False
+    return [parts[name] for name in ("rabbitmq", "vault", "postgres")] == ["ok"] * 3
+
+
+async def test_missing_settings_are_named_and_nothing_else() -> None:
+    async with running({"LATCHKEY_VAULT_SECRET_ID": "s3cr3t-id"}) as process:
+        said, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 1
+    assert b"LATCHKEY_AMQP_URL" in said
+    assert b"s3cr3t-id" not in said
