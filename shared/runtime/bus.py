@@ -5,6 +5,8 @@ Nothing is declared but this instance's own exclusive queues: the bootstrap has 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractRobustConnection
@@ -78,6 +80,8 @@ class Bus:
         """Take no more messages; wait for the handlers at work (at most `graceful_s`)."""
         if self._watchdog is not None:
             self._watchdog.cancel()
+        for subscriber in self.broker.subscribers:
+            await _stop_consuming(subscriber)
         for subscriber in self.broker.subscribers:
             await subscriber.stop()
 
@@ -204,6 +208,15 @@ class Bus:
         queue = await channel.declare_queue(self._control, exclusive=True, auto_delete=True)
         await queue.bind("control")
         await queue.consume(on_message, no_ack=True)
+
+
+async def _stop_consuming(subscriber: Any) -> None:
+    """FastStream's `stop()` first waits for its handlers, and leaves lying what it is sent meanwhile."""
+    queue, tag = subscriber._queue_obj, subscriber._consumer_tag  # noqa: SLF001 - it has no other way to say it
+    if queue is not None and tag is not None:
+        subscriber._consumer_tag = None  # noqa: SLF001
+        with suppress(*AWAY):
+            await queue.cancel(tag, timeout=TIMEOUT_S)
 
 
 async def _quietly(settling: Awaitable[object]) -> None:
