@@ -98,3 +98,27 @@ async def test_what_outlasts_the_grace_is_interrupted_and_written_down(
     assert end.error.code == "worker_lost"
     [usage] = await billing.recorded(run_id)
     assert (usage.outcome, usage.tokens.source) == (Outcome.INTERRUPTED, TokensSource.ESTIMATED)
+
+
+async def test_a_worker_that_winds_down_keeps_no_new_run_waiting(
+    edge: Edge, billing: Billing, a_run: ARun, two_workers: tuple[WorkerProcess, WorkerProcess]
+) -> None:
+    long_runs = [a_run("[simulate chunks=40 chunk_ms=100]", stream=True) for _ in range(4)]
+    for run in long_runs:
+        await edge.ask(run)
+    async with asyncio.timeout(10):
+        while not all("RunChunk" in edge.kinds(run.run_id) for run in long_runs):
+            await asyncio.sleep(0.01)
+    closing = asyncio.create_task(two_workers[0].terminate())
+    await two_workers[0].until("closing")
+
+    runs = [a_run() for _ in range(20)]
+    for run in runs:
+        await edge.ask(run)
+
+    ends = await asyncio.gather(*(edge.ended(run.run_id, within_s=2) for run in runs))
+    assert all(isinstance(end, RunCompleted) for end in ends)
+    assert not closing.done()
+    assert await closing == 0
+    assert all([isinstance(await edge.ended(run.run_id), RunCompleted) for run in long_runs])
+    assert all([await billing.recorded(run.run_id) for run in long_runs])
