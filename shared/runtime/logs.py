@@ -20,6 +20,7 @@ _QUIET = {
     "aio_pika.tools": logging.CRITICAL,  # a traceback per channel at every lost connection
     "aiormq": logging.ERROR,
     "asyncio": logging.WARNING,
+    "asyncpg": logging.CRITICAL,  # a traceback at every attempt to reconnect
     "faststream": logging.WARNING,
     "httpcore2": logging.WARNING,
     "httpx2": logging.WARNING,
