@@ -29,6 +29,7 @@ def main() -> None:
         lifespan="off",
         access_log=False,
         server_header=False,
+        timeout_keep_alive=60,
         timeout_graceful_shutdown=1,
     )
 

@@ -45,6 +45,9 @@ from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 
 _BEAT_S: Final = 2.0
+_KEPT_OPEN_S: Final = 2.0
+"""How long an idle connection to a provider is kept: well below what servers (5 s and more) bear themselves,
+for a call on one that the provider is just closing is lost, and must not be repeated."""
 _INTERRUPTED_S: Final = 5.0
 """How long interrupted runs get to write down their ends."""
 
@@ -145,7 +148,9 @@ def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", pro
 @asynccontextmanager
 async def _http_clients(concurrency: int) -> AsyncIterator[tuple[httpx2.AsyncClient, httpx2.AsyncClient]]:
     """Two clients that follow nothing and heed no proxy: one for our addresses, one for callers'."""
-    limits = httpx2.Limits(max_connections=2 * concurrency, max_keepalive_connections=concurrency)
+    limits = httpx2.Limits(
+        max_connections=2 * concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEPT_OPEN_S
+    )
     transport = GuardedTransport(PinningBackend(httpcore2.AnyIOBackend()), limits)
     async with (
         httpx2.AsyncClient(trust_env=False, follow_redirects=False, limits=limits) as configured,
