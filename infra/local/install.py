@@ -76,10 +76,10 @@ def _as_root() -> list[str] | None:
     """Return what to put before a command to run it as root; None when that would ask for a password."""
     if os.geteuid() == 0:
         return []
-    asks = not shutil.which("sudo") or subprocess.run(
-        ["sudo", "-n", "true"], capture_output=True, check=False
-    )
-    return None if asks is True or (asks and asks.returncode) else ["sudo", "-n"]
+    if not shutil.which("sudo"):
+        return None
+    done = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)
+    return ["sudo", "-n"] if done.returncode == 0 else None
 
 
 @contextmanager

@@ -27,8 +27,10 @@ class Process:
 def processes(home: Home) -> list[Process]:
     """Return all that runs for this home, children with the part of their parent."""
     found: dict[int, Process] = {}
+    known = _pid_files(home)
     for pid, parent, rss_kb, text in sorted(_listing()):
-        part = _part(home, text) or (found[parent].part if parent in found else None)
+        part = _marked(home, text) or _filed(known.get(pid), text)
+        part = part or (found[parent].part if parent in found else None)
         if part and pid != os.getpid():
             found[pid] = Process(pid, parent, rss_kb, part)
     return list(found.values())
@@ -62,14 +64,21 @@ def _from_proc() -> list[tuple[int, int, int, str]]:
     rows = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+            words = (folder / "cmdline").read_bytes() + _environ(folder)
             facts = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-        except OSError:  # ended meanwhile, or somebody else's
+        except OSError:  # ended meanwhile
             continue
         rss_kb = int(facts.get("VmRSS", "0 kB").split()[0])
         text = words.replace(b"\0", b" ").decode(errors="replace")
         rows.append((int(folder.name), int(facts["PPid"]), rss_kb, text))
     return rows
+
+
+def _environ(folder: Path) -> bytes:
+    try:
+        return (folder / "environ").read_bytes()
+    except PermissionError:  # somebody else's, or a service that forbids core dumps
+        return b""
 
 
 def _from_ps() -> list[tuple[int, int, int, str]]:
@@ -79,9 +88,19 @@ def _from_ps() -> list[tuple[int, int, int, str]]:
     return [(int(row[0]), int(row[1]), int(row[2]), row[3]) for row in rows if len(row) == 4]  # noqa: PLR2004
 
 
-def _part(home: Home, text: str) -> str | None:
+def _marked(home: Home, text: str) -> str | None:
     marked = re.search(rf"(?:^|\s){MARKER}=(\S+?)@{re.escape(str(home.path))}(?:\s|$)", text)
     if marked:
         return marked[1]
     # Postgres paints over its environment, but keeps its data folder in sight.
     return "postgres" if re.match(rf"\S*postgres -D {re.escape(str(home / 'postgres'))}/", text) else None
+
+
+def _filed(part: str | None, text: str) -> str | None:
+    """Return the part whose pid file names this process, if its command is that part's too."""
+    return part if part and f"services.{part.partition('-')[0]}.app" in text else None
+
+
+def _pid_files(home: Home) -> dict[int, str]:
+    texts = {file.stem: file.read_text().strip() for file in (home / "run").glob("*.pid")}
+    return {int(text): part for part, text in texts.items() if text.isdecimal()}
