@@ -6,6 +6,15 @@ from services.api_edge.domain.errors import BadInputError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
 
+KEY_HEADERS = (
+    "X-Provider-Key",
+    "X-OpenAI-Key",
+    "X-Anthropic-Key",
+    "X-Groq-Key",
+    "X-Gemini-Key",
+    "X-XAI-Key",
+    "X-OpenRouter-Key",
+)
 _CHARS_MAX = 8192
 _SESSION_PREFIX = "lks_"
 

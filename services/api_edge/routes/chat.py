@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from services.api_edge.domain.chat import parse_chat
 from services.api_edge.domain.flows import FLOW_HEADER
+from services.api_edge.domain.request_keys import KEY_HEADERS
 from services.api_edge.problems import Problems
 from services.api_edge.routes.event_stream import EventStream
 from services.api_edge.routes.failures import occasion_of
@@ -39,7 +40,7 @@ _DOCS: dict[str, Any] = {
     },
     "parameters": [
         {"in": "header", "name": FLOW_HEADER, "schema": {"type": "string", "default": "chat"}},
-        {"in": "header", "name": "X-Provider-Key", "schema": {"type": "string"}},
+        *({"in": "header", "name": name, "schema": {"type": "string"}} for name in KEY_HEADERS),
     ],
 }
 

@@ -10,10 +10,14 @@ from services.api_edge.domain.identity import Caller
 from shared.runtime.logs import get_logger
 
 _UNMATCHED = "unmatched"
+_PROBED = ("/healthz", "/readyz")
 
 
 class RequestLog:
-    """Logs method, path template, status, time, run, user and key source: no query, header or body."""
+    """Logs method, path template, status, time, run, user and key source: no query, header or body.
+
+    Probes are logged at `debug`.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -71,10 +75,12 @@ def _content_length(scope: Scope) -> int:
 def _log(scope: Scope, began: float) -> None:
     state = scope["state"]
     run_id, caller = state.get("run_id"), state.get("caller")
-    get_logger().info(
+    path = getattr(scope.get("route"), "path", _UNMATCHED)
+    log = get_logger().debug if path in _PROBED else get_logger().info
+    log(
         "request",
         method=scope["method"],
-        path=getattr(scope.get("route"), "path", _UNMATCHED),
+        path=path,
         status=state["status"],
         ms=round((time.perf_counter() - began) * 1000, 1),
         run_id=str(run_id) if isinstance(run_id, UUID) else None,

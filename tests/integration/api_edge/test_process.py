@@ -67,6 +67,34 @@ async def _has_all_servers(client: httpx2.AsyncClient) -> bool:
     return [parts[name] for name in ("rabbitmq", "vault", "postgres")] == ["ok"] * 3
 
 
+async def test_an_orderly_end_while_everything_is_away(realm: TestRealm) -> None:
+    port, nobody = free_port(), free_port()
+    env = {
+        "LATCHKEY_ENV_FILE": str(realm.env_dir / f"{API_EDGE}.env"),
+        "LATCHKEY_HTTP__PORT": str(port),
+        "LATCHKEY_AMQP_URL": f"amqp://u:p@127.0.0.1:{nobody}/v",
+        "LATCHKEY_POSTGRES_URL": f"postgres://u:p@127.0.0.1:{nobody}/d",
+        "LATCHKEY_VAULT_ADDR": f"http://127.0.0.1:{nobody}",
+    }
+    async with running(env) as process:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+            await until(lambda: _is_up(client))
+            ready = await client.get("/readyz")
+        process.send_signal(signal.SIGTERM)
+        said, _ = await asyncio.wait_for(process.communicate(), 10)
+    assert ready.json()["missing"] == ["rabbitmq", "vault", "postgres"]
+    assert process.returncode == 0, said.decode()
+    assert b"Traceback" not in said
+
+
+async def _is_up(client: httpx2.AsyncClient) -> bool:
+    try:
+        return (await client.get("/healthz")).is_success
+    except httpx2.TransportError:
+        return False
+
+
 async def test_missing_settings_are_named_and_nothing_else() -> None:
     async with running({"LATCHKEY_VAULT_SECRET_ID": "s3cr3t-id"}) as process:
         said, _ = await asyncio.wait_for(process.communicate(), 20)

@@ -58,3 +58,16 @@ async def test_many_askers_look_once_a_second() -> None:
     now += 1.1
     await check()
     assert looks == 2
+
+
+async def test_what_is_missing_is_looked_for_again_sooner() -> None:
+    answers = iter([False, True])
+    now = 10.0
+
+    async def probe() -> bool:
+        return next(answers)
+
+    check = CheckReadiness({"a": probe}, clock=lambda: now)
+    assert await check() == {"a": PartState.MISSING}
+    now += 0.3
+    assert await check() == {"a": PartState.OK}

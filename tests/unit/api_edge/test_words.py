@@ -10,7 +10,7 @@ from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.flows import Flow, Flows
 from services.api_edge.domain.identity import Caller, bearer_token, caller_from_claims
 from services.api_edge.domain.language import preferred
-from services.api_edge.domain.request_keys import request_key
+from services.api_edge.domain.request_keys import KEY_HEADERS, request_key
 from shared.kernel.errors import ForbiddenError, UnauthenticatedError
 from shared.kernel.names import KeyPolicy, KeyService, Role
 from shared.kernel.secret import SecretText
@@ -143,6 +143,11 @@ def test_what_can_be_no_key_is_refused_without_repeating_it(value: str) -> None:
         request_key({"x-openai-key": value}, KeyService.OPENAI)
     assert refusal.value.param == "x-openai-key"
     assert not value.strip() or value not in refusal.value.message
+
+
+def test_every_service_a_user_can_name_has_its_header() -> None:
+    services = [service for service in KeyService if service is not KeyService.GATEWAY]
+    assert {name.lower() for name in KEY_HEADERS} == {"x-provider-key", *(f"x-{s}-key" for s in services)}
 
 
 def test_session_keys_are_not_offered_yet() -> None:
