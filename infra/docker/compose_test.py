@@ -22,6 +22,7 @@ _ANY_PORT = dict.fromkeys(
     (f"LATCHKEY_{part}PORT" for part in ("", "AMQP_", "MANAGEMENT_", "POSTGRES_", "VAULT_")), "0"
 )
 _PORTS = {"rabbitmq": (5672, 15672), "vault": (8200,), "postgres": (5432,)}
+_UP = ("up", "--detach", "--wait", "--wait-timeout", "180")
 _LOG_LINES = "25"
 
 
@@ -56,10 +57,15 @@ def main() -> int:
     try:
         compose.run("build", "--quiet")
         _say("built", start)
-        compose.run("up", "--detach", "--wait", "--wait-timeout", "180")
+        compose.run(*_UP)
         _say("all parts are healthy", start)
         _tell_story(compose)
         _say("the story holds", start)
+        compose.run("restart", *_PORTS)
+        compose.run(*_UP)
+        _tell_story(compose)
+        compose.run("run", "--rm", "-T", "ops", "ledger", "verify")
+        _say("the story holds after the servers' restart, and so does the ledger", start)
     except subprocess.CalledProcessError as error:
         print(f"compose-test: `{' '.join(map(str, error.cmd[-4:]))}` failed", flush=True)
         _show_failing(compose)

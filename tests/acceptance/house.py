@@ -100,7 +100,7 @@ class House:
 
     async def wait_ready(self, timeout_s: float = _READY_S) -> None:
         """Until the edge says that every part is there, and each worker that it is ready."""
-        await eventually(self._is_ready, "the house is ready", timeout_s=timeout_s)
+        await eventually(self._is_well, "the house is ready", timeout_s=timeout_s)
 
     async def restore(self) -> None:
         """Open every gate, start what does not run, wait until all is ready."""
@@ -109,10 +109,13 @@ class House:
         await asyncio.gather(*(part.start() for part in self.parts.values() if not part.is_running))
         await self.wait_ready()
 
-    async def _is_ready(self) -> bool:
+    async def _is_well(self) -> bool:
         for part in self.parts.values():
             if not part.is_running:
                 raise AssertionError(f"{part.name} has ended:\n{part.log_of_this_life()[-2000:]}")
+        return await self.is_ready()
+
+    async def is_ready(self) -> bool:
         if not all('"ready"' in self.parts[worker].log_of_this_life() for worker in self.workers):
             return False
         async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:

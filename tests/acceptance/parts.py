@@ -1,6 +1,7 @@
 """Services and the simulator as processes of their own."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 _STOP_S: Final = 30
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class Part:
@@ -44,6 +46,7 @@ class Part:
                 *self._command,
                 env={**self._env, **overrides},
                 cwd=ROOT,
+                preexec_fn=_end_with_the_tests if sys.platform == "linux" else None,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -69,6 +72,11 @@ class Part:
             process.kill()
             await process.wait()
             raise TimeoutError(f"{self.name} did not end within {_STOP_S} s") from None
+
+
+def _end_with_the_tests() -> None:
+    """Nothing is left behind by tests that are killed themselves (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _clean_environment() -> dict[str, str]:
