@@ -1,8 +1,9 @@
 """The inference service: wiring and life. `python -m services.inference.app`."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -196,11 +197,21 @@ async def _wind_down(service: Inference, bus: Bus, grace_s: float) -> None:
     get_logger().info("closing", runs=len(service.in_flight))
     late = asyncio.get_running_loop().call_later(grace_s, service.in_flight.interrupt)
     await bus.drain()
+    with suppress(TimeoutError):  # runs whose deliveries were lost are nobody's to wait for but ours
+        async with asyncio.timeout(grace_s + _INTERRUPTED_S):
+            await service.in_flight.wait_for_all()
     late.cancel()
+
+
+def _clear_sdk_environment() -> None:
+    """The SDK sends headers that it finds there, and they would go to callers' addresses as well."""
+    for name in [name for name in os.environ if name.startswith("OPENAI_")]:
+        del os.environ[name]
 
 
 async def main() -> None:
     harden()
+    _clear_sdk_environment()
     settings = InferenceSettings.load()
     configure_logging(INFERENCE, settings.log_level)
     async with serving(settings):

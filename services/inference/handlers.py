@@ -1,5 +1,6 @@
 """Messages in: a run to do, a run to stop."""
 
+import asyncio
 import time
 
 from services.inference.use_cases.in_flight import InFlight
@@ -14,10 +15,25 @@ class Handlers:
     def __init__(self, run_inference: RunInference, in_flight: InFlight) -> None:
         self._run_inference = run_inference
         self._in_flight = in_flight
+        self._running: set[asyncio.Task[None]] = set()
 
     async def on_run_requested(self, delivery: Delivery) -> None:
-        """Returns when the run has ended and its usage is published; raises when it must come back."""
+        """Returns when the run has ended and its usage is published; raises when it must come back.
+
+        A lost connection cancels the handlers of its deliveries. The run goes on; the second delivery waits.
+        """
         request = delivery.read(RunRequested, senders=(API_EDGE,))
+        running = asyncio.create_task(self._run(request))
+        self._running.add(running)
+        running.add_done_callback(self._ran)
+        await asyncio.shield(running)
+
+    def _ran(self, running: asyncio.Task[None]) -> None:
+        self._running.discard(running)
+        if not running.cancelled():
+            running.exception()  # the handler raises it; when it was cancelled, the message comes back anyway
+
+    async def _run(self, request: RunRequested) -> None:
         began = time.perf_counter()
         with bound(run_id=request.run_id, user_id=request.user_id):
             report = await self._run_inference(request)

@@ -87,7 +87,7 @@ class AttemptStore(Protocol):
     """The claims and endings of attempts. Raises `database_unavailable`."""
 
     async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
-        """Take an attempt; False when it was taken before."""
+        """Take an attempt; False when it was taken before. One of unknown fate may be made again."""
         ...
 
     async def note_key(self, attempt: Attempt) -> bool:

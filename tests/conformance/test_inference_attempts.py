@@ -54,6 +54,16 @@ class StoreContract:
         assert stored.attempt == attempt
         assert (stored.usage, stored.error) == (None, None)
 
+    async def test_a_claim_of_unknown_fate_can_be_made_again(self, store: AttemptStore, worker: str) -> None:
+        request = a_request()
+        attempt = an_attempt(request, worker)
+        await store.claim(attempt, request)
+
+        assert await store.claim(attempt, request) is True
+        await store.finish(usage_of(request, attempt), None)
+        assert await store.claim(attempt, request) is False
+        assert len(await store.attempts(request.run_id, stale_after_s=10)) == 1
+
     async def test_of_many_claims_at_once_one_wins(self, store: AttemptStore, worker: str) -> None:
         request = a_request()
         claims = [store.claim(an_attempt(request, worker), request) for _ in range(20)]

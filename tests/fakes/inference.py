@@ -38,8 +38,8 @@ class InMemoryAttemptStore:
     async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
         self._called()
         place = (attempt.run_id, attempt.number)
-        if place in self.rows:
-            return False
+        if (row := self.rows.get(place)) is not None:
+            return row.attempt.usage_id == attempt.usage_id and row.usage is None
         self.rows[place] = StoredAttempt(replace(attempt), stale=False)
         return True
 

@@ -116,8 +116,6 @@ def _sdk(http_client: httpx2.AsyncClient) -> AsyncOpenAI:
 def _headers(call: ProviderCall, spec: ProviderSpec, *, stream: bool) -> dict[str, Any]:
     return {
         "Authorization": openai.Omit(),
-        "OpenAI-Organization": openai.Omit(),  # the SDK takes both from its environment
-        "OpenAI-Project": openai.Omit(),
         "Content-Type": "application/json",
         "Accept": "text/event-stream" if stream else "application/json",
         "Accept-Encoding": "identity",

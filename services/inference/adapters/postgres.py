@@ -19,7 +19,8 @@ _CLAIM: Final = """
     insert into attempts (run_id, attempt, usage_id, worker, user_id, flow, policy, provider, model, stream,
                           claimed_at, key_source, credential_id, consent_id, service)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-    on conflict (run_id, attempt) do nothing
+    on conflict (run_id, attempt) do update set usage_id = excluded.usage_id
+        where attempts.usage_id = excluded.usage_id and attempts.outcome is null
 """
 _NOTE_KEY: Final = """
     update attempts set key_source = $3, credential_id = $4, consent_id = $5, service = $6
@@ -38,10 +39,10 @@ _OF_RUN: Final = """
     order by a.attempt
 """
 _BEAT: Final = """
+    with long_lost as (delete from workers where seen_at < clock_timestamp() - interval '1 day')
     insert into workers (worker, seen_at) values ($1, clock_timestamp())
     on conflict (worker) do update set seen_at = excluded.seen_at
 """
-_FORGET: Final = "delete from workers where seen_at < clock_timestamp() - interval '1 day'"
 
 
 class PostgresAttemptStore:
@@ -87,11 +88,6 @@ class PostgresAttemptStore:
     async def beat(self, worker: str) -> None:
         with database_errors():
             await self._pool.execute(_BEAT, worker)
-
-    async def forget_the_long_lost(self) -> None:
-        """Delete the signs of life of workers gone for a day."""
-        with database_errors():
-            await self._pool.execute(_FORGET)
 
     async def _changed(self, statement: str, *values: object) -> bool:
         """Return whether a row was changed: the last word of Postgres's command tag is their number."""

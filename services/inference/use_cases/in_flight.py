@@ -29,6 +29,11 @@ class InFlight:
         while (run := self._runs.get(run_id)) is not None:
             await run.done.wait()
 
+    async def wait_for_all(self) -> None:
+        """Return once no run is left."""
+        while self._runs:
+            await next(iter(self._runs.values())).done.wait()
+
     @contextmanager
     def enter(self, run: Run) -> Iterator[None]:
         """Raise ServiceUnavailableError when this worker is closing: the run goes to another."""

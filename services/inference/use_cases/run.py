@@ -1,8 +1,8 @@
 """A run while this worker has it: who may stop it, when it must end, what its audience was told."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import Enum, auto
 
@@ -40,6 +40,7 @@ class Run:
         self._now = now
         self._seq = 0
         self._leash: asyncio.Timeout | None = None
+        self._telling_late: asyncio.Task[None] | None = None
 
     @property
     def remaining_s(self) -> float:
@@ -68,6 +69,26 @@ class Run:
             raise StoppedError(self.stopped or Stop.DEADLINE) from None
         finally:
             self._leash = None
+
+    @contextmanager
+    def telling_when_late(self, error: PlatformError) -> Iterator[None]:
+        """Tell `error` if the work inside is not done by `start_by`; the run may then not start any more."""
+        wait_s = (self.request.start_by - self._now()).total_seconds()
+        if wait_s <= 0:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(wait_s, self._tell_late, error)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _tell_late(self, error: PlatformError) -> None:
+        self._telling_late = asyncio.create_task(self.tell_failed(error, None))
+
+    @property
+    def told_late(self) -> bool:
+        return self._telling_late is not None
 
     async def tell_started(self, attempt: int, source: KeySource) -> None:
         message = RunStarted(run_id=self.request.run_id, seq=self._next(), attempt=attempt, key_source=source)

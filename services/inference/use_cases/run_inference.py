@@ -9,7 +9,7 @@ from services.inference.use_cases.end_attempt import EndAttempt
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.recover_run import RecoverRun
-from services.inference.use_cases.run import Run, Stop, StoppedError
+from services.inference.use_cases.run import Run, StoppedError
 from services.inference.use_cases.try_attempt import ClaimLostError, TryAttempt, too_late
 from shared.contracts.runs import RunRequested
 from shared.kernel.errors import DatabaseUnavailableError, PlatformError, WorkerLostError
@@ -102,7 +102,7 @@ class RunInference:
 
     async def _first(self, run: Run, attempt: Attempt) -> Ending:
         is_late = attempt.number == 1 and run.has_passed(run.request.start_by)
-        if is_late or run.has_passed(run.request.deadline):
+        if run.told_late or is_late or run.has_passed(run.request.deadline):
             return Ending(Outcome.EXPIRED, too_late())
         return await self._try(run, attempt)
 
@@ -129,17 +129,15 @@ class RunInference:
 
     async def _claim(self, run: Run, attempt: Attempt) -> bool:
         """Wait for the database as long as it takes; whoever waits for the run is told when it gets late."""
-        told, pause_s = False, self._limits.retry_pause_s
-        while True:
-            try:
-                return await self._store.claim(attempt, run.request)
-            except DatabaseUnavailableError as error:
-                self._in_flight.check_open()
-                if not told and (run.stopped is Stop.CANCELLED or run.has_passed(run.request.start_by)):
-                    await run.tell_failed(error, None)
-                    told = True
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, self._limits.retry_pause_max_s)
+        pause_s = self._limits.retry_pause_s
+        with run.telling_when_late(DatabaseUnavailableError(retry_after_s=2)):
+            while True:
+                try:
+                    return await self._store.claim(attempt, run.request)
+                except DatabaseUnavailableError:
+                    self._in_flight.check_open()
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, self._limits.retry_pause_max_s)
 
     def _new_attempt(self, run: Run, number: int) -> Attempt:
         return Attempt(

@@ -1,0 +1,173 @@
+"""Inference behind its queues, on in-memory parts: messages as they arrive, and what the log says of them."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from typing import Any
+
+import pytest
+import structlog
+
+from shared.contracts.message import Envelope, Message
+from shared.contracts.runs import CancelRun
+from shared.kernel.errors import ForbiddenError, InvalidRequestError, UserApiKeyInvalidError
+from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, Outcome
+from shared.runtime.delivery import Delivery
+from shared.runtime.logs import configure_logging
+from tests.fakes.inference import CANARY, Worker, a_key, a_request, an_answer
+
+pytestmark = pytest.mark.component
+
+
+def arrives(message: Message, sender: str = API_EDGE) -> Delivery:
+    return Delivery(body=Envelope.wrap(message, source=sender).encode(), sender=sender)
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What is logged, as it is on stdout."""
+    root = logging.getLogger()
+    before, level, written = root.handlers[:], root.level, io.StringIO()
+    with redirect_stdout(written):
+        configure_logging(INFERENCE)
+        yield written
+    root.handlers[:] = before
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def worker(log: io.StringIO) -> Worker:
+    made = Worker([a_key()])
+    made.provider.scripts["mine"] = [an_answer()]
+    return made
+
+
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+async def test_a_request_of_the_edge_is_run_and_logged_in_one_line(worker: Worker, log: io.StringIO) -> None:
+    request = a_request()
+
+    await worker.service.handlers.on_run_requested(arrives(request))
+
+    assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
+    [line] = lines(log)
+    assert line["event"] == "run ended"
+    assert (line["run_id"], line["user_id"]) == (str(request.run_id), "ann")
+    assert (line["outcome"], line["code"], line["key_source"], line["service"]) == (
+        "completed",
+        "ok",
+        "user",
+        "inference",
+    )
+
+
+async def test_a_run_that_was_over_is_said_to_be(worker: Worker, log: io.StringIO) -> None:
+    request = a_request()
+    for _ in range(2):
+        await worker.service.handlers.on_run_requested(arrives(request))
+
+    assert [line["event"] for line in lines(log)] == ["run ended", "run was over before"]
+
+
+async def test_a_failed_run_is_logged_with_its_code(worker: Worker, log: io.StringIO) -> None:
+    worker.provider.scripts["mine"] = [UserApiKeyInvalidError()]
+
+    await worker.service.handlers.on_run_requested(arrives(a_request()))
+
+    assert [line["code"] for line in lines(log)] == ["user_api_key_invalid"]
+
+
+@pytest.mark.parametrize("sender", [BILLING, KEY_VAULT, INFERENCE, ""])
+async def test_nobody_but_the_edge_may_ask_or_cancel(worker: Worker, sender: str) -> None:
+    request = a_request()
+
+    with pytest.raises(ForbiddenError):
+        await worker.service.handlers.on_run_requested(arrives(request, sender))
+    with pytest.raises(ForbiddenError):
+        await worker.service.handlers.on_control(arrives(CancelRun(run_id=request.run_id), sender))
+
+    assert worker.store.rows == {}
+
+
+def _valid() -> bytes:
+    return arrives(a_request()).body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b'{"specversion":"1.0"}',
+        f'{{"api_key":"{CANARY}"}}'.encode(),
+        Envelope.wrap(CancelRun(run_id=a_request().run_id), source="api_edge").encode(),
+        Envelope.wrap(a_request(), source="api_edge")
+        .encode()
+        .replace(b'"body":{', f'"body":"{CANARY}","x":{{'.encode()),
+    ],
+)
+async def test_a_malformed_request_is_refused_without_a_word_of_it(
+    worker: Worker, log: io.StringIO, body: bytes
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        await worker.service.handlers.on_run_requested(Delivery(body=body, sender=API_EDGE))
+
+    assert CANARY not in refused.value.message
+    assert CANARY not in log.getvalue()
+    assert worker.store.rows == {}
+
+
+async def test_a_cancel_stops_its_run_and_no_other(worker: Worker) -> None:
+    worker.provider.scripts["mine"] = [0.2, an_answer()]
+    stopped, other = a_request(), a_request()
+    handlers = worker.service.handlers
+    running = [asyncio.create_task(handlers.on_run_requested(arrives(run))) for run in (stopped, other)]
+    while len(worker.provider.calls) < 2:
+        await asyncio.sleep(0.001)
+
+    await handlers.on_control(arrives(CancelRun(run_id=stopped.run_id)))
+    await asyncio.gather(*running)
+
+    outcomes = {usage.run_id: usage.outcome for usage in worker.usage_log.events}
+    assert outcomes == {stopped.run_id: Outcome.CANCELLED, other.run_id: Outcome.COMPLETED}
+
+
+async def test_other_control_messages_are_for_others(worker: Worker) -> None:
+    await worker.service.handlers.on_control(arrives(a_request()))
+
+    assert worker.store.rows == {}
+
+
+async def test_a_lost_delivery_does_not_end_its_run(worker: Worker) -> None:
+    worker.provider.scripts["mine"] = [0.1, an_answer()]
+    delivery = arrives(a_request())
+    first = asyncio.create_task(worker.service.handlers.on_run_requested(delivery))
+    while not worker.provider.calls:
+        await asyncio.sleep(0.001)
+
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await worker.service.handlers.on_run_requested(delivery)
+
+    assert len(worker.provider.calls) == 1
+    assert {usage.outcome for usage in worker.usage_log.events} == {Outcome.COMPLETED}
+    assert len({usage.usage_id for usage in worker.usage_log.events}) == 1
+
+
+async def test_closing_waits_for_runs_whose_deliveries_are_lost(worker: Worker) -> None:
+    worker.provider.scripts["mine"] = [0.1, an_answer()]
+    lost = asyncio.create_task(worker.service.handlers.on_run_requested(arrives(a_request())))
+    while not worker.provider.calls:
+        await asyncio.sleep(0.001)
+    lost.cancel()
+
+    await asyncio.wait_for(worker.in_flight.wait_for_all(), 2)
+
+    assert len(worker.usage_log.events) == 1
