@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +26,8 @@ _ADDRESSES: Final = {
     "vault_token": "LATCHKEY_TEST_VAULT_TOKEN",
     "postgres_url": "LATCHKEY_TEST_POSTGRES_URL",
 }
+_UNIX: Final = "unix://"
+_DOCKER_SOCKET: Final = "unix:///var/run/docker.sock"
 _FORCED: Final = "LATCHKEY_TEST_SERVERS"
 
 
@@ -38,6 +41,9 @@ class Way(StrEnum):
 
 def has_docker() -> bool:
     """Return whether a Docker Engine answers where Docker's own client would look for it."""
+    address = os.environ.get("DOCKER_HOST", _DOCKER_SOCKET)
+    if address.startswith(_UNIX) and not _listens(address.removeprefix(_UNIX)):
+        return False  # the client leaks a socket when it cannot connect
     try:
         client = docker.from_env(timeout=5)
     except docker.errors.DockerException:
@@ -48,6 +54,11 @@ def has_docker() -> bool:
         return False
     finally:
         client.close()
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
 
 
 def choose(environ: Mapping[str, str], has_docker: Callable[[], bool]) -> Way:

@@ -50,7 +50,7 @@ async def test_bad_chats(house: House, case: str) -> None:
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
-async def test_a_body_beyond_the_limit_is_not_read(house: House) -> None:
+async def test_a_body_beyond_the_limit_is_told_so(house: House) -> None:
     caller = await house.caller()
     body = {"model": MODEL, "messages": [{"role": "user", "content": "x" * 9 * MIB}]}
     assert error_of(await post(caller, CHAT, body)) == (413, "invalid_request")

@@ -1,6 +1,10 @@
 """Around every request: one log line, and a limit on what is read."""
 
+import asyncio
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
 from uuid import UUID
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +15,9 @@ from shared.runtime.logs import get_logger
 
 _UNMATCHED = "unmatched"
 _PROBED = ("/healthz", "/readyz")
+_DISCARDED_TIMES: Final = 8
+"""How many times the limit is read and thrown away, at most."""
+_DISCARDING_S: Final = 5.0
 
 
 class RequestLog:
@@ -42,34 +49,47 @@ class RequestLog:
 
 
 class BodyLimit:
-    """Raises TooLargeError to whoever reads on past `bytes_max`, announced or chunked."""
+    """Raises TooLargeError to whoever reads on past `bytes_max`, announced or chunked.
+
+    The rest of such a body is thrown away first, within bounds: a client that still sends would see its
+    connection reset and not the answer. One that waits for leave to send (`Expect`) is told at once.
+    """
 
     def __init__(self, app: ASGIApp, bytes_max: int) -> None:
         self._app = app
         self._bytes_max = bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        announced = _content_length(scope)
+        headers = dict(scope.get("headers", ()))
+        announced = _content_length(headers)
         received = 0
 
         async def receive_limited() -> Message:
             nonlocal received
-            if announced > self._bytes_max:
+            if announced > self._bytes_max and b"expect" in headers:
                 raise TooLargeError
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._bytes_max:
+            if max(announced, received) > self._bytes_max:
+                await _discard(message, receive, bytes_max=_DISCARDED_TIMES * self._bytes_max)
                 raise TooLargeError
             return message
 
         await self._app(scope, receive_limited, send)
 
 
-def _content_length(scope: Scope) -> int:
-    for name, value in scope.get("headers", ()):
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+async def _discard(message: Message, receive: Receive, *, bytes_max: int) -> None:
+    discarded = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARDING_S):
+            while message.get("more_body") and discarded <= bytes_max:
+                message = await receive()
+                discarded += len(message.get("body", b""))
+
+
+def _content_length(headers: Mapping[bytes, bytes]) -> int:
+    value = headers.get(b"content-length", b"")
+    return int(value) if value.isdigit() else 0
 
 
 def _log(scope: Scope, began: float) -> None:
