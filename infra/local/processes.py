@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,5 +103,8 @@ def _filed(part: str | None, text: str) -> str | None:
 
 
 def _pid_files(home: Home) -> dict[int, str]:
-    texts = {file.stem: file.read_text().strip() for file in (home / "run").glob("*.pid")}
-    return {int(text): part for part, text in texts.items() if text.isdecimal()}
+    known = {}
+    for file in (home / "run").glob("*.pid"):
+        with suppress(FileNotFoundError):  # a part that ends takes its file away
+            known[file.stem] = file.read_text().strip()
+    return {int(text): part for part, text in known.items() if text.isdecimal()}
