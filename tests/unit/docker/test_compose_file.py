@@ -1,0 +1,32 @@
+"""What must stay true of docker-compose.yml, whoever edits it."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from shared.kernel.names import KeyService
+
+pytestmark = pytest.mark.unit
+
+COMPOSE: Final = (Path(__file__).parents[3] / "docker-compose.yml").read_text()
+
+
+def test_only_the_edge_is_open_to_the_world() -> None:
+    lines = [line for line in COMPOSE.splitlines() if "ports:" in line or '- "127' in line]
+    published = re.findall(r'"([^"]*):(\d+)"', "\n".join(lines))
+    open_ports = [port for host, port in published if not host.startswith("127.0.0.1:")]
+    assert len(published) == 5
+    assert open_ports == ["8080"]
+
+
+@pytest.mark.parametrize("service", KeyService)
+def test_every_provider_passes_through(service: KeyService) -> None:
+    name = service.upper()
+    for variable in (f"{name}_API_KEY", f"{name}_API_KEYS", f"LATCHKEY_PROVIDERS__{name}__BASE_URL"):
+        assert re.search(rf"^ +- {variable}$", COMPOSE, re.MULTILINE), variable
+
+
+def test_it_holds_no_secret() -> None:
+    assert not re.search(r"(?i)(password|secret|token|key)s?[ :=]+[\"']?[A-Za-z0-9_-]{16,}", COMPOSE)
