@@ -17,8 +17,8 @@ from infra.bootstrap.tokens import mint_jwt
 from infra.simulator.control import Calls, read_calls
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyService
 from tests.acceptance.callers import Caller, calling, credits_of
-from tests.acceptance.gate import Gate, free_port, open_gate
 from tests.acceptance.parts import Part
+from tests.gate import Gate, free_port, open_gate
 from tests.realm import TestRealm
 
 PLATFORM_KEY: Final = "sk-sim-platform-4fd1c07a9be64a2c"

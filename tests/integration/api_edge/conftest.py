@@ -15,7 +15,7 @@ from services.api_edge.settings import EdgeSettings
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
-from tests.acceptance.gate import Gate, free_port, open_gate
+from tests.gate import Gate, free_port, open_gate
 from tests.integration.api_edge.house import Billing, House, KeyVault, Worker, serving_edge, until
 from tests.realm import TestRealm, temporary_realm
 

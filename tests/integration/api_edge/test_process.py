@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from shared.kernel.names import API_EDGE
-from tests.acceptance.gate import free_port
+from tests.gate import free_port
 from tests.integration.api_edge.house import until
 from tests.realm import TestRealm
 

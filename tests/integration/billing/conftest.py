@@ -23,7 +23,7 @@ from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE
 from shared.runtime.bus import Bus
-from tests.integration.key_vault.gate import Gate, gate_before
+from tests.gate import Gate, open_gate
 from tests.realm import TestRealm, temporary_realm
 
 BusFor: TypeAlias = Callable[..., Bus]
@@ -40,7 +40,7 @@ async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @pytest.fixture
 async def postgres_gate(realm: TestRealm) -> AsyncIterator[Gate]:
-    async with gate_before(realm.env(BILLING)["LATCHKEY_POSTGRES_URL"]) as gate:
+    async with open_gate(realm.env(BILLING)["LATCHKEY_POSTGRES_URL"]) as gate:
         yield gate
 
 

@@ -28,8 +28,8 @@ from shared.kernel.errors import (
 from shared.kernel.names import KeySource
 from shared.runtime.bus import Bus
 from tests.fakes.billing import authorization, usage_event
+from tests.gate import Gate
 from tests.integration.billing.conftest import Edge, Start, dead, report, stream, until
-from tests.integration.key_vault.gate import Gate
 
 pytestmark = pytest.mark.integration
 
@@ -164,7 +164,7 @@ async def test_without_postgres_usage_waits_and_requests_are_answered(
     letters = await dead(broker)
     await edge.grant(1_000_000)
     events = [await _held_run(worker, edge.user_id) for _ in range(5)]
-    await postgres_gate.shut()
+    await postgres_gate.close()
     await report(worker, *events)
     with pytest.raises(DatabaseUnavailableError):
         await edge.balance()

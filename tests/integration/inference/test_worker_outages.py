@@ -9,7 +9,7 @@ import pytest
 
 from shared.contracts.runs import RunCompleted, RunFailed, RunRequested
 from shared.kernel.names import INFERENCE, Outcome
-from tests.acceptance.gate import Gate, open_gate
+from tests.gate import Gate, open_gate
 from tests.integration.inference.house import Billing, Edge, StartWorker
 from tests.realm import TestRealm
 

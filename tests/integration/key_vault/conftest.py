@@ -15,8 +15,8 @@ from services.key_vault.app import Settings, serving
 from shared.kernel.names import API_EDGE, INFERENCE, KEY_VAULT
 from shared.runtime.bus import Bus
 from shared.runtime.vault import VaultClient
+from tests.gate import Gate, open_gate
 from tests.integration.key_vault.clients import Edge, RpcWorker
-from tests.integration.key_vault.gate import Gate, gate_before
 from tests.realm import TestRealm, temporary_realm
 
 BusFor = Callable[..., Bus]
@@ -39,8 +39,8 @@ class Gates:
 async def gates(realm: TestRealm) -> AsyncIterator[Gates]:
     env = realm.env(KEY_VAULT)
     async with (
-        gate_before(env["LATCHKEY_VAULT_ADDR"]) as vault,
-        gate_before(env["LATCHKEY_POSTGRES_URL"]) as postgres,
+        open_gate(env["LATCHKEY_VAULT_ADDR"]) as vault,
+        open_gate(env["LATCHKEY_POSTGRES_URL"]) as postgres,
     ):
         yield Gates(vault, postgres)
 

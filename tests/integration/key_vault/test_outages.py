@@ -41,7 +41,7 @@ async def _resolves_again(worker: RpcWorker, user: str) -> None:
 
 
 async def test_vault_away_and_back(worker: RpcWorker, edge: Edge, gates: Gates, kept: str) -> None:
-    await gates.vault.shut()
+    await gates.vault.close()
     for policy in KeyPolicy:
         with pytest.raises(VaultUnavailableError) as away:
             await worker.resolve(user_id=kept, policy=policy)
@@ -54,17 +54,17 @@ async def test_vault_away_and_back(worker: RpcWorker, edge: Edge, gates: Gates, 
 
 
 async def test_a_stuck_vault_is_given_up_in_time(worker: RpcWorker, gates: Gates, kept: str) -> None:
-    gates.vault.is_stuck = True
+    gates.vault.freeze()
     began = asyncio.get_running_loop().time()
     with pytest.raises(VaultUnavailableError):
         await worker.resolve(user_id=kept)
     assert asyncio.get_running_loop().time() - began < 7
-    gates.vault.is_stuck = False
+    await gates.vault.open()
     await _resolves_again(worker, kept)
 
 
 async def test_postgres_away_and_back(worker: RpcWorker, edge: Edge, gates: Gates, kept: str) -> None:
-    await gates.postgres.shut()
+    await gates.postgres.close()
     for policy in (KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED):
         with pytest.raises(DatabaseUnavailableError):
             await worker.resolve(user_id=kept, policy=policy)
@@ -77,7 +77,7 @@ async def test_postgres_away_and_back(worker: RpcWorker, edge: Edge, gates: Gate
 async def test_it_starts_without_vault_and_serves_once_vault_is_there(
     start: Start, gates: Gates, worker: RpcWorker, user: str
 ) -> None:
-    await gates.vault.shut()
+    await gates.vault.close()
     starting = start()
     entered = asyncio.create_task(starting.__aenter__())
     await asyncio.sleep(1)

