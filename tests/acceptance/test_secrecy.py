@@ -12,7 +12,7 @@ from shared.contracts import topology
 from tests.acceptance.bus_spy import lying_in_queues, spying
 from tests.acceptance.callers import MODEL, Caller
 from tests.acceptance.house import House, eventually
-from tests.acceptance.traces import database_dump, traces
+from tests.traces import database_dump, traces
 
 pytestmark = pytest.mark.acceptance
 

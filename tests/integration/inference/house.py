@@ -130,9 +130,10 @@ class Billing:
                 assert found.setdefault(usage.usage_id, usage) == usage
         return sorted(found.values(), key=lambda usage: usage.attempt)
 
-    async def recorded(self, run_id: UUID, within_s: float = 20) -> list[UsageRecorded]:
+    async def recorded(self, run_id: UUID, *, attempts: int = 1, within_s: float = 20) -> list[UsageRecorded]:
+        """The run's events, once there are so many; the last one comes after the client has its end."""
         async with asyncio.timeout(within_s):
-            while not (found := self.of(run_id)):
+            while len(found := self.of(run_id)) < attempts:
                 await asyncio.sleep(0.01)
         return found
 

@@ -1,6 +1,5 @@
 """key_vault on real parts, in a realm of its own, with gates before Vault and Postgres."""
 
-from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -95,13 +94,3 @@ def kv(realm: TestRealm) -> Iterator[Any]:
     yield admin.secrets.kv.v2
     admin.secrets.kv.v2.delete_metadata_and_all_versions("platform/openai", mount_point=realm.name)
     admin.adapter.close()
-
-
-def in_many_forms(text: str) -> set[str]:
-    """Return the ways a text could hide in a dump: as it is, as hex, as base64 at each of its offsets."""
-    raw = text.encode()
-    found = {text, raw.hex(), raw.hex().upper()}
-    for offset in range(3):
-        encoded = b64encode(b"\0" * offset + raw).decode()
-        found.add(encoded[4 if offset else 0 : -4])
-    return found

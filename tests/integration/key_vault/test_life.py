@@ -6,7 +6,6 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
-import asyncpg
 import pytest
 
 from shared.contracts.keys import KeyResolved, ListKeys
@@ -23,8 +22,8 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeyPolicy, KeyService, KeySource
 from shared.runtime.bus import Bus
 from tests.integration.key_vault.clients import Edge, RpcWorker
-from tests.integration.key_vault.conftest import in_many_forms
 from tests.realm import TestRealm
+from tests.traces import database_dump, traces
 from tests.unit.key_vault.house import KEY, request_key
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("key_vault")]
@@ -83,33 +82,17 @@ async def test_many_at_once(edge: Edge, worker: RpcWorker, user: str) -> None:
     assert [key for _, key in answers] == [f"sk-key-of-{n:04}" for n in range(40)]
 
 
-@pytest.fixture
-async def database(realm: TestRealm) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(realm.admin["LATCHKEY_POSTGRES_URL"])
-    yield connection
-    await connection.close()
-
-
-async def _dump(database: Any) -> str:
-    """Return every row of every table of the realm as text."""
-    tables = await database.fetch(
-        "select format('select t::text from %I.%I t', table_schema, table_name) as query "
-        "from information_schema.tables where table_schema not in ('pg_catalog', 'information_schema')"
-    )
-    return "".join([str(await database.fetch(table["query"])) for table in tables])
-
-
 async def test_no_table_holds_a_key_in_any_form(
-    edge: Edge, worker: RpcWorker, database: Any, user: str
+    edge: Edge, worker: RpcWorker, realm: TestRealm, user: str
 ) -> None:
     canary = f"canary{uuid4().hex}{uuid4().hex}"
     await edge.keep(canary, user_id=user, label="canary")
     await edge.keep(canary, user_id=user, service=KeyService.GATEWAY, base_url="https://gw.example/v1")
     assert (await worker.resolve(user_id=user))[1] == canary
-    dump = await _dump(database)
-    assert user in dump
-    assert not [form for form in in_many_forms(canary) if form in dump]
-    assert canary[3:-4] not in dump
+    dump = await database_dump(realm.admin["LATCHKEY_POSTGRES_URL"])
+    assert traces(user, dump)
+    assert traces(canary, dump) == []
+    assert traces(canary[3:-4], dump) == []
 
 
 # -- who may ask -------------------------------------------------------------------------------------------

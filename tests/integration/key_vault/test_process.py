@@ -15,8 +15,8 @@ import pytest
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KEY_VAULT
 from tests.integration.key_vault.clients import Edge, RpcWorker
-from tests.integration.key_vault.conftest import in_many_forms
 from tests.realm import TestRealm
+from tests.traces import traces
 
 pytestmark = pytest.mark.integration
 
@@ -71,7 +71,7 @@ async def test_a_working_process_says_what_it_does_and_no_key(
         rest, _ = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 0
     log += rest.decode()
-    assert not [form for form in in_many_forms(canary) if form in log]
+    assert traces(canary, [log]) == []
     resolved = next(line for line in map(json.loads, log.splitlines()) if line["event"] == "key resolved")
     assert (resolved["user_id"], resolved["key_source"], resolved["credential_id"]) == (
         user,

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tests.acceptance.traces import traces
+from tests.traces import traces
 
 pytestmark = pytest.mark.unit
 
