@@ -186,7 +186,8 @@ class TestSecrets:
     async def test_a_key_that_the_provider_quotes_is_found_nowhere(
         self, canary: str, said: list[str], worker: WorkerProcess, realm: TestRealm
     ) -> None:
-        everything = [*said, *worker.lines, *await database_dump(realm.admin["LATCHKEY_POSTGRES_URL"])]
+        dump = await database_dump(realm.admin["LATCHKEY_POSTGRES_URL"])
+        everything: list[bytes | str] = [*said, *worker.lines, *dump]
 
         assert traces("user_api_key_invalid", everything)
         assert traces(canary, everything) == []
