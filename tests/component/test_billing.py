@@ -1,15 +1,11 @@
 """billing behind its queues, on in-memory parts: messages as they arrive, from whom they may come."""
 
 import asyncio
-import io
 import json
-import logging
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import TypeVar
 
 import pytest
-import structlog
 from pydantic import BaseModel
 
 from services.billing.app import listen
@@ -34,7 +30,6 @@ from shared.kernel.errors import DatabaseUnavailableError, ForbiddenError, Inval
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeySource
 from shared.runtime.delivery import Delivery
-from shared.runtime.logs import configure_logging
 from tests.fakes.billing import (
     NOON,
     TARIFF,
@@ -43,28 +38,12 @@ from tests.fakes.billing import (
     authorization,
     usage_event,
 )
+from tests.fakes.bus import InMemoryBus
+from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.component
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
-Handler = Callable[[Delivery], Awaitable[None]]
-
-
-@dataclass
-class InMemoryBus:
-    """Both queues, and the answers given."""
-
-    service: str = BILLING
-    handlers: dict[str, Handler] = field(default_factory=dict)
-    answers: list[RpcReply] = field(default_factory=list)
-
-    def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> None:
-        assert prefetch > 0
-        self.handlers[queue] = handler
-
-    async def reply(self, to: Delivery, answer: RpcReply) -> None:
-        assert to.reply_to is not None
-        self.answers.append(answer)
 
 
 class Counter:
@@ -73,7 +52,7 @@ class Counter:
     def __init__(self) -> None:
         self.store = InMemoryLedgerStore()
         self.woken = asyncio.Event()
-        self._bus = InMemoryBus()
+        self._bus = InMemoryBus(BILLING)
         parts = Parts(
             ledger=self.store,
             usage=self.store,
@@ -116,16 +95,9 @@ def counter() -> Counter:
 
 
 @pytest.fixture
-def written() -> Iterator[Callable[[], list[dict[str, object]]]]:
-    """Log as the service does; return the lines."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging(BILLING, to=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+def log() -> Iterator[Log]:
+    with logging_as(BILLING) as log:
+        yield log
 
 
 async def test_the_life_of_a_platform_run(counter: Counter) -> None:
@@ -220,7 +192,7 @@ async def test_an_authorization_does_not_wait_for_it(counter: Counter) -> None:
 
 
 async def test_a_batch_is_one_line_and_a_malformed_event_leaves_nothing_in_it(
-    counter: Counter, written: Callable[[], list[dict[str, object]]]
+    counter: Counter, log: Log
 ) -> None:
     event = usage_event()
     envelope = Envelope.wrap(event, source=INFERENCE).model_dump(mode="json")
@@ -233,7 +205,7 @@ async def test_a_batch_is_one_line_and_a_malformed_event_leaves_nothing_in_it(
         counter.tell(usage_event(model="openai/sk-canary\x00")),
         return_exceptions=True,
     )
-    (line,) = [line for line in written() if line["event"] == "usage batch"]
+    (line,) = [line for line in log.lines if line["event"] == "usage batch"]
     counts = {name: line[name] for name in ("events", "kept", "known", "refused", "charged_micros")}
     assert counts == {"events": 3, "kept": 1, "known": 1, "refused": 1, "charged_micros": 2_000}
-    assert "canary" not in str(written()) + str([str(result) for result in results])
+    assert "canary" not in log.getvalue() + str([str(result) for result in results])

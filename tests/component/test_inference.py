@@ -1,23 +1,17 @@
 """Inference behind its queues, on in-memory parts: messages as they arrive, and what the log says of them."""
 
 import asyncio
-import io
-import json
-import logging
 from collections.abc import Iterator
-from contextlib import redirect_stdout
-from typing import Any
 
 import pytest
-import structlog
 
 from shared.contracts.message import Envelope, Message
 from shared.contracts.runs import CancelRun
 from shared.kernel.errors import ForbiddenError, InvalidRequestError, UserApiKeyInvalidError
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, Outcome
 from shared.runtime.delivery import Delivery
-from shared.runtime.logs import configure_logging
 from tests.fakes.inference import CANARY, Worker, a_key, a_request, an_answer
+from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.component
 
@@ -27,36 +21,25 @@ def arrives(message: Message, sender: str = API_EDGE) -> Delivery:
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    """What is logged, as it is on stdout."""
-    root = logging.getLogger()
-    before, level, written = root.handlers[:], root.level, io.StringIO()
-    with redirect_stdout(written):
-        configure_logging(INFERENCE)
-        yield written
-    root.handlers[:] = before
-    root.setLevel(level)
-    structlog.reset_defaults()
+def log() -> Iterator[Log]:
+    with logging_as(INFERENCE) as log:
+        yield log
 
 
 @pytest.fixture
-def worker(log: io.StringIO) -> Worker:
+def worker(log: Log) -> Worker:
     made = Worker([a_key()])
     made.provider.scripts["mine"] = [an_answer()]
     return made
 
 
-def lines(log: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.getvalue().splitlines()]
-
-
-async def test_a_request_of_the_edge_is_run_and_logged_in_one_line(worker: Worker, log: io.StringIO) -> None:
+async def test_a_request_of_the_edge_is_run_and_logged_in_one_line(worker: Worker, log: Log) -> None:
     request = a_request()
 
     await worker.service.handlers.on_run_requested(arrives(request))
 
     assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
-    [line] = lines(log)
+    [line] = log.lines
     assert line["event"] == "run ended"
     assert (line["run_id"], line["user_id"]) == (str(request.run_id), "ann")
     assert (line["outcome"], line["code"], line["key_source"], line["service"]) == (
@@ -67,20 +50,20 @@ async def test_a_request_of_the_edge_is_run_and_logged_in_one_line(worker: Worke
     )
 
 
-async def test_a_run_that_was_over_is_said_to_be(worker: Worker, log: io.StringIO) -> None:
+async def test_a_run_that_was_over_is_said_to_be(worker: Worker, log: Log) -> None:
     request = a_request()
     for _ in range(2):
         await worker.service.handlers.on_run_requested(arrives(request))
 
-    assert [line["event"] for line in lines(log)] == ["run ended", "run was over before"]
+    assert [line["event"] for line in log.lines] == ["run ended", "run was over before"]
 
 
-async def test_a_failed_run_is_logged_with_its_code(worker: Worker, log: io.StringIO) -> None:
+async def test_a_failed_run_is_logged_with_its_code(worker: Worker, log: Log) -> None:
     worker.provider.scripts["mine"] = [UserApiKeyInvalidError()]
 
     await worker.service.handlers.on_run_requested(arrives(a_request()))
 
-    assert [line["code"] for line in lines(log)] == ["user_api_key_invalid"]
+    assert [line["code"] for line in log.lines] == ["user_api_key_invalid"]
 
 
 @pytest.mark.parametrize("sender", [BILLING, KEY_VAULT, INFERENCE, ""])
@@ -114,7 +97,7 @@ def _valid() -> bytes:
     ],
 )
 async def test_a_malformed_request_is_refused_without_a_word_of_it(
-    worker: Worker, log: io.StringIO, body: bytes
+    worker: Worker, log: Log, body: bytes
 ) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         await worker.service.handlers.on_run_requested(Delivery(body=body, sender=API_EDGE))

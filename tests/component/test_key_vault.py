@@ -1,13 +1,9 @@
 """key_vault behind its queue, on in-memory parts: messages as they arrive, from whom they may come."""
 
-import io
 import json
-import logging
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from services.key_vault.domain.credentials import Consent
 from shared.contracts.keys import (
@@ -27,30 +23,12 @@ from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyPolicy, KeyService
 from shared.runtime.delivery import Delivery
-from shared.runtime.logs import configure_logging
 from shared.runtime.rpc import RpcServer
-from tests.unit.key_vault.house import KEY, House, request_key, store_command
+from tests.fakes.bus import InMemoryBus
+from tests.fakes.key_vault_house import KEY, House, request_key, store_command
+from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.component
-
-Handler = Callable[[Delivery], Awaitable[None]]
-
-
-@dataclass
-class InMemoryBus:
-    """One queue and the answers given on it."""
-
-    service: str = KEY_VAULT
-    handlers: dict[str, Handler] = field(default_factory=dict)
-    answers: list[RpcReply] = field(default_factory=list)
-
-    def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> None:
-        assert prefetch > 0
-        self.handlers[queue] = handler
-
-    async def reply(self, to: Delivery, answer: RpcReply) -> None:
-        assert to.reply_to is not None
-        self.answers.append(answer)
 
 
 class Desk:
@@ -58,7 +36,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.house = House()
-        self.bus = InMemoryBus()
+        self.bus = InMemoryBus(KEY_VAULT)
         RpcServer(self.bus, KEY_VAULT_RPC, self.house.handlers.routes())
 
     async def hand_in(self, request: Request, sender: str) -> RpcReply:
@@ -80,16 +58,9 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def written() -> Iterator[Callable[[], str]]:
-    """Log as the service does; return what was written."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging(KEY_VAULT, to=stream)
-    yield stream.getvalue
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+def log() -> Iterator[Log]:
+    with logging_as(KEY_VAULT) as log:
+        yield log
 
 
 async def test_the_life_of_a_key(desk: Desk) -> None:
@@ -183,9 +154,7 @@ def _canary_in(envelope: dict[str, object], canary: str) -> list[bytes]:
     ]
 
 
-async def test_malformed_messages_are_answered_and_never_echoed(
-    desk: Desk, written: Callable[[], str]
-) -> None:
+async def test_malformed_messages_are_answered_and_never_echoed(desk: Desk, log: Log) -> None:
     canary = "canary-without-a-known-shape-7f3a"
     envelope = Envelope.wrap(ListKeys(user_id="ada"), source=API_EDGE).model_dump(mode="json")
     for kind in (StoreKey, ListKeys, ResolveKey):
@@ -195,10 +164,10 @@ async def test_malformed_messages_are_answered_and_never_echoed(
             if kind is not ListKeys:
                 assert answer.error is not None
                 assert answer.error.code == "invalid_request"
-    assert canary not in written()
+    assert canary not in log.getvalue()
 
 
-async def test_a_key_in_use_is_masked_in_what_is_logged(desk: Desk, written: Callable[[], str]) -> None:
+async def test_a_key_in_use_is_masked_in_what_is_logged(desk: Desk, log: Log) -> None:
     """Even when a part fails with the key in its message, as a careless library would."""
     canary = "canary-without-a-known-shape-7f3a"
     desk.house.cipher.fails = RuntimeError(f"cannot encrypt {canary}")
@@ -206,6 +175,6 @@ async def test_a_key_in_use_is_masked_in_what_is_logged(desk: Desk, written: Cal
     answer = await desk.hand_in(command, API_EDGE)
     assert answer.error is not None
     assert answer.error.code == "internal_error"
-    logged = written()
+    logged = log.getvalue()
     assert canary not in answer.model_dump_json() + logged
     assert "failed with a key in hand" in logged

@@ -14,7 +14,7 @@ from shared.contracts.keys import (
 )
 from shared.kernel.errors import PlatformError
 from shared.runtime.bus import Bus
-from tests.unit.key_vault.house import KEY, Worker, store_command
+from tests.fakes.key_vault_house import KEY, Worker, store_command
 
 TIMEOUT_S = 8.0
 

@@ -21,10 +21,10 @@ from shared.kernel.errors import (
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeyPolicy, KeyService, KeySource
 from shared.runtime.bus import Bus
+from tests.fakes.key_vault_house import KEY, request_key
 from tests.integration.key_vault.clients import Edge, RpcWorker
 from tests.realm import TestRealm
 from tests.traces import database_dump, traces
-from tests.unit.key_vault.house import KEY, request_key
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("key_vault")]
 

@@ -11,10 +11,10 @@ import pytest
 from shared.kernel.errors import DatabaseUnavailableError, PlatformError, VaultUnavailableError
 from shared.kernel.names import KeyPolicy, KeySource
 from shared.runtime.bus import Bus
+from tests.fakes.key_vault_house import KEY
 from tests.integration.key_vault.clients import Edge, RpcWorker
 from tests.integration.key_vault.conftest import Gates
 from tests.realm import TestRealm
-from tests.unit.key_vault.house import KEY
 
 pytestmark = pytest.mark.integration
 

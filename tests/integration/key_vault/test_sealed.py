@@ -19,10 +19,10 @@ from services.key_vault.app import Settings, serving
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.names import KEY_VAULT, KeyPolicy, KeySource
 from shared.runtime.bus import Bus
+from tests.fakes.key_vault_house import KEY
 from tests.gate import free_port
 from tests.integration.key_vault.clients import Edge, RpcWorker
 from tests.realm import TestRealm
-from tests.unit.key_vault.house import KEY
 
 pytestmark = pytest.mark.integration
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.unit.key_vault.house import House
+from tests.fakes.key_vault_house import House
 
 
 @pytest.fixture

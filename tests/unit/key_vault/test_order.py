@@ -13,7 +13,7 @@ from services.key_vault.domain.order import own_services, platform_services
 from shared.contracts.keys import KeyResolved
 from shared.kernel.errors import PlatformError
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
-from tests.unit.key_vault.house import GATEWAY_URL, House, request_key
+from tests.fakes.key_vault_house import GATEWAY_URL, House, request_key
 
 pytestmark = pytest.mark.unit
 

@@ -19,7 +19,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.kernel.secret import SecretText
 from shared.runtime.sealing import KeyPair, seal
-from tests.unit.key_vault.house import GATEWAY_URL, KEY, House, Worker, request_key, soon
+from tests.fakes.key_vault_house import GATEWAY_URL, KEY, House, Worker, request_key, soon
 
 pytestmark = pytest.mark.unit
 

@@ -17,7 +17,7 @@ from shared.kernel.errors import (
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService
 from shared.runtime.sealing import KeyPair
-from tests.unit.key_vault.house import GATEWAY_URL, KEY, House, soon, store_command
+from tests.fakes.key_vault_house import GATEWAY_URL, KEY, House, soon, store_command
 
 pytestmark = pytest.mark.unit
 

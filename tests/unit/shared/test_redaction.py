@@ -1,15 +1,14 @@
 import asyncio
-import io
 import json
 import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from shared.kernel.secret import SecretText
-from shared.runtime.logs import bound, configure_logging, get_logger
+from shared.runtime.logs import bound, get_logger
 from shared.runtime.redaction import REDACTED, redact, redact_value, redacting
+from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.unit
 
@@ -67,25 +66,15 @@ async def test_an_exact_value_goes_while_in_use_in_its_own_task_only() -> None:
 
 
 @pytest.fixture
-def logs() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logging("svc", to=stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+def log() -> Iterator[Log]:
+    with logging_as("svc") as log:
+        yield log
 
 
-def _lines(logs: io.StringIO) -> list[dict[str, object]]:
-    return [json.loads(line) for line in logs.getvalue().splitlines()]
-
-
-def test_logs_are_json_with_service_and_context(logs: io.StringIO) -> None:
+def test_logs_are_json_with_service_and_context(log: Log) -> None:
     with bound(run_id="r1", user_id="alice"):
         get_logger().info("run finished", key_source="user")
-    (line,) = _lines(logs)
+    (line,) = log.lines
     assert {
         "service": "svc",
         "run_id": "r1",
@@ -95,7 +84,7 @@ def test_logs_are_json_with_service_and_context(logs: io.StringIO) -> None:
     assert {"timestamp", "level", "event"} <= line.keys()
 
 
-def test_exceptions_of_ours_and_of_libraries_are_redacted(logs: io.StringIO) -> None:
+def test_exceptions_of_ours_and_of_libraries_are_redacted(log: Log) -> None:
     def fail() -> None:
         raise ValueError(f"bad key {SHAPES[0]}")
 
@@ -104,7 +93,7 @@ def test_exceptions_of_ours_and_of_libraries_are_redacted(logs: io.StringIO) -> 
     except ValueError:
         get_logger().exception("ours")
         logging.getLogger("openai").exception("theirs with %s", SHAPES[1])
-    text = logs.getvalue()
+    text = log.getvalue()
     assert text.count(REDACTED) >= 3
     assert not any(key in text for key in SHAPES)
     assert all("Traceback" in json.loads(line)["exception"] for line in text.splitlines())

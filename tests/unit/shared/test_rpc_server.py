@@ -1,32 +1,15 @@
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from shared.contracts.billing import Balance, GetBalance
 from shared.contracts.message import Envelope
-from shared.contracts.rpc import RpcReply
 from shared.kernel.errors import InsufficientCreditsError
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
+from tests.fakes.bus import InMemoryBus
 
 pytestmark = pytest.mark.unit
 
 CANARY = "sk-canary-0123456789"
-
-
-class RecordingBus:
-    service = "billing"
-
-    def __init__(self) -> None:
-        self.replies: list[RpcReply] = []
-
-    def subscribe(
-        self, _queue: str, _handler: Callable[[Delivery], Awaitable[None]], *, prefetch: int
-    ) -> None:
-        assert prefetch > 0
-
-    async def reply(self, _to: Delivery, answer: RpcReply) -> None:
-        self.replies.append(answer)
 
 
 async def _balance(request: GetBalance) -> Balance:
@@ -57,10 +40,10 @@ def _request(user: str = "alice") -> bytes:
 async def test_every_request_is_answered_typed_and_without_its_body(
     body: bytes, sender: str, code: str | None
 ) -> None:
-    bus = RecordingBus()
+    bus = InMemoryBus("billing")
     server = RpcServer(bus, "billing.rpc", [Route(GetBalance, _balance, ("api_edge",))])
     await server.on_request(Delivery(body, sender, reply_to="reply.api_edge.e", correlation_id="c"))
-    (answer,) = bus.replies
+    (answer,) = bus.answers
     assert (answer.error.code if answer.error else None) == code
     assert (answer.result is not None) is (code is None)
     assert CANARY not in answer.model_dump_json()

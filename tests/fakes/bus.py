@@ -1,0 +1,26 @@
+"""The bus in memory, as a service's handlers meet it: messages are handed in, answers kept."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from shared.contracts.rpc import RpcReply
+from shared.runtime.delivery import Delivery
+
+Handler = Callable[[Delivery], Awaitable[None]]
+
+
+@dataclass
+class InMemoryBus:
+    """The handler of each queue, and the answers given."""
+
+    service: str
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    answers: list[RpcReply] = field(default_factory=list)
+
+    def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> None:
+        assert prefetch > 0
+        self.handlers[queue] = handler
+
+    async def reply(self, to: Delivery, answer: RpcReply) -> None:
+        assert to.reply_to is not None
+        self.answers.append(answer)
