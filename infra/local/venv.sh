@@ -6,20 +6,33 @@ fail() { echo "latchkey: $1" >&2; exit 1; }
 
 fetch_uv() {
     # --target keeps clear of the system's own packages, which PEP 668 machines insist on.
-    python3 -m pip --version >/dev/null 2>&1 || install_pip
-    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+    pip=python3
+    python3 -m pip --version >/dev/null 2>&1 || bring_pip
+    "$pip" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
         --upgrade --target .latchkey/uv uv >&2 || fail "pip could not fetch uv"
 }
 
+bring_pip() {
+    # Debian keeps pip apart from its Python, and has a copy of it for virtual environments.
+    pip=.latchkey/pip/bin/python
+    python3 -m venv --clear .latchkey/pip >/dev/null 2>&1 || { pip=python3 && install_pip; }
+}
+
 install_pip() {
+    mkdir -p .latchkey
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-        apt-get -q update >/dev/null && apt-get -q -y install --no-install-recommends python3-pip >/dev/null
+        apt_pip
     elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
-        sudo -n apt-get -q update >/dev/null &&
-            sudo -n apt-get -q -y install --no-install-recommends python3-pip >/dev/null
+        apt_pip sudo -n
     else
-        fail "neither uv nor pip is installed: install one of them, then run this again"
+        fail "neither uv nor pip is installed: install one of them (Debian: \`sudo apt-get install python3-pip\`), then run this again"
     fi
+}
+
+apt_pip() {
+    { "$@" apt-get -q update && "$@" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y install --no-install-recommends python3-pip; } >.latchkey/pip.log 2>&1 ||
+        { tail -n 5 .latchkey/pip.log >&2; fail "apt could not install python3-pip"; }
 }
 
 command -v python3 >/dev/null || fail "python3 is missing: install Python 3.11 or later"
