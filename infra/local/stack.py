@@ -60,6 +60,8 @@ class Stack:
             )
             wish.remember(self.home, wishes)
             running = self._supervisor.is_running()
+            if not running:
+                self._end_leftovers()  # they hold the stack's own ports
             chosen = ports(self.home, running=running, edge=wishes.edge_port)
             entries = self._start_servers(chosen, running=running)
             self._bootstrap(chosen, environ)
@@ -77,8 +79,7 @@ class Stack:
                 self._supervisor.stop(names - set(SERVER_PARTS))
                 self._supervisor.stop(names)
                 self._supervisor.shutdown(names)
-            for process in end_leftovers(self.home):
-                self._tell(f"ended a leftover of {process.part} (process {process.pid})")
+            self._end_leftovers()
             for file in (self.home / "run").glob("*.pid"):
                 file.unlink()
             wish.forget(self.home)
@@ -151,9 +152,12 @@ class Stack:
         self._wait(server_checks(chosen), _SERVERS_S)
         return entries
 
+    def _end_leftovers(self) -> None:
+        if left := end_leftovers(self.home):
+            parts = ", ".join(sorted({process.part for process in left}))
+            self._tell(f"ended what a crash left behind: {parts} ({len(left)} processes)")
+
     def _start_supervisor(self, entries: list[str]) -> None:
-        for process in end_leftovers(self.home):
-            self._tell(f"ended a leftover of {process.part} (process {process.pid})")
         for log in (self.home / "logs").glob("*.log"):
             if log.stat().st_size > _LOG_MAX_BYTES:
                 log.replace(log.with_suffix(".log.1"))

@@ -34,6 +34,12 @@ def _alive(stack: Stack) -> set[str]:
     return {part.process.name for part in stack.status() if part.process.pid}
 
 
+async def _kill_supervisor(stack: Stack) -> None:
+    os.kill(int((stack.home / "run/supervisord.pid").read_text()), signal.SIGKILL)
+    await _eventually(lambda: not stack.is_running)
+    assert processes(stack.home)
+
+
 @pytest.mark.timeout(300)
 async def test_a_stack_starts_heals_and_leaves_nothing() -> None:
     async with native_home() as home:
@@ -61,9 +67,10 @@ async def test_a_stack_starts_heals_and_leaves_nothing() -> None:
         with pytest.raises(StackError, match="no part is called vaults"):
             stack.restart("vaults")
 
-        supervisor = int((home / "run/supervisord.pid").read_text())
-        os.kill(supervisor, signal.SIGKILL)
-        await _eventually(lambda: not stack.is_running)
-        assert processes(home)
+        await _kill_supervisor(stack)
+        await asyncio.to_thread(stack.up, {}, servers_only=True)
+        assert stack.env() == env, "a stack keeps its ports, although what crashed still held them"
+
+        await _kill_supervisor(stack)
         await asyncio.to_thread(stack.down)
         assert processes(home) == []
