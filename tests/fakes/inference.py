@@ -28,10 +28,14 @@ QUICK = Limits(poll_s=0.01, stale_after_s=0.1, retry_pause_s=0.01, rpc_timeout_s
 
 
 class InMemoryAttemptStore:
-    """`away` makes every call raise, as when Postgres is. Workers that never beat are stale."""
+    """`away` makes every call raise, as when Postgres is; `refusal` the next `finish`.
+
+    Workers that never beat are stale.
+    """
 
     def __init__(self) -> None:
         self.away: PlatformError | None = None
+        self.refusal: Exception | None = None
         self.rows: dict[tuple[UUID, int], StoredAttempt] = {}
         self._seen: dict[str, datetime] = {}
 
@@ -53,6 +57,9 @@ class InMemoryAttemptStore:
 
     async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
         self._called()
+        if (refusal := self.refusal) is not None:
+            self.refusal = None
+            raise refusal
         row = self.rows.get((usage.run_id, usage.attempt))
         if row is None or row.usage is not None:
             return False

@@ -6,6 +6,7 @@ A key goes with each request as a header; the SDK's clients hold none, so no two
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import httpx2
@@ -14,9 +15,10 @@ import orjson
 from openai import AsyncOpenAI, AsyncStream
 
 from services.inference.adapters.egress import check_base_url
-from services.inference.adapters.provider_errors import provider_errors
+from services.inference.adapters.provider_errors import provider_errors, quotable
 from services.inference.domain.answers import generated_chars, is_answer, is_finished, refusal_in, usage_in
 from services.inference.domain.failures import error_of
+from services.inference.domain.provider_usage import keepable
 from services.inference.domain.providers import ProviderSpec, request_body
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import InvalidRequestError, ProviderError
@@ -151,7 +153,8 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         raise _not_an_answer(call) from None
     if (refusal := refusal_in(body)) is not None:
-        raise error_of(refusal, used.service, used.source)
+        said = replace(refusal, message=quotable(refusal.message, call))
+        raise error_of(said, used.service, used.source)
     if not isinstance(body, dict) or not is_answer(body):
         raise _not_an_answer(call)
     return body
@@ -161,7 +164,13 @@ def _piece(call: ProviderCall, text: str, body: dict[str, Any]) -> Piece:
     secret = call.key.secret.reveal()
     if secret in text:
         text = text.replace(secret, _REDACTED)
-    return Piece(text, generated_chars(body), usage_in(body))
+    return Piece(text, generated_chars(body), _usage(secret, body))
+
+
+def _usage(secret: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the usage object if it can be kept as it came, and the key is not in it."""
+    usage = keepable(usage_in(body))
+    return None if usage is None or secret in orjson.dumps(usage).decode() else usage
 
 
 def _not_an_answer(call: ProviderCall) -> ProviderError:

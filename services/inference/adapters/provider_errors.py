@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Final
 
 import httpx2
 import openai
@@ -13,6 +14,8 @@ from services.inference.domain.failures import Refusal, error_of, refusal_words
 from services.inference.ports import ProviderCall
 from shared.kernel.errors import InternalError, PlatformError, ProviderError, ProviderTimeoutError
 from shared.runtime.logs import get_logger, redact, redacting
+
+_QUOTED_CHARS_MAX: Final = 2_000
 
 
 @contextmanager
@@ -42,17 +45,20 @@ def _refused(response: httpx2.Response, call: ProviderCall) -> PlatformError:
     words, message = refusal_words(_json(response))
     get_logger().info("provider refused", status=response.status_code, key_source=used.source)
     return error_of(
-        Refusal(response.status_code, words, _safe(message, call), _retry_after_s(response)),
+        Refusal(response.status_code, words, quotable(message, call), _retry_after_s(response)),
         used.service,
         used.source,
     )
 
 
-def _safe(message: str, call: ProviderCall) -> str:
-    """Return the provider's words without any key; all of them go when the key is still in there."""
+def quotable(message: str, call: ProviderCall) -> str:
+    """Return the provider's words without any key or control character (Postgres keeps no NUL); none of them
+    when the key is still in there.
+    """
     secret = call.key.secret.reveal()
-    text = redact(message.replace(secret, "[redacted]"))
-    return "" if secret in text else text
+    text = redact(message.replace(secret, "[redacted]")[:_QUOTED_CHARS_MAX])
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return "" if secret in printable else printable
 
 
 def _json(response: httpx2.Response) -> object:

@@ -1,10 +1,34 @@
 """Reading a provider's `usage` object: OpenAI's fields, and where others differ."""
 
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
+
+import orjson
 
 from shared.contracts.usage import TokenCounts
 from shared.kernel.names import TokensSource
+
+_TOKENS_MAX: Final = 10**9
+_USD_EXPONENTS: Final = range(-18, 7)
+_USD_CHARS_MAX: Final = 40
+_KEPT_BYTES_MAX: Final = 8_192
+_KEPT_CONTAINERS_MAX: Final = 64
+_NUL: Final = b"\\u0000"
+
+
+def keepable(usage: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return a usage object that is small and flat; None for any other.
+
+    A caller's own address may send anything, and it is kept in every table and stream that the event passes.
+    """
+    try:
+        text = orjson.dumps(usage)
+    except orjson.JSONEncodeError:  # too deep
+        return None
+    containers = text.count(b"{") + text.count(b"[")
+    if len(text) > _KEPT_BYTES_MAX or containers > _KEPT_CONTAINERS_MAX or _NUL in text:
+        return None
+    return usage
 
 
 def measured_tokens(usage: dict[str, Any]) -> TokenCounts | None:
@@ -40,7 +64,7 @@ def provider_cost_usd(usage: dict[str, Any]) -> str | None:
 
 def _count(usage: dict[str, Any], name: str) -> int | None:
     value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= _TOKENS_MAX else None
 
 
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
@@ -49,10 +73,13 @@ def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _usd(value: object) -> Decimal | None:
+    """Read an amount of dollars; None for what is none, or could not be written out (1e999999999)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        amount = Decimal(str(value))
+        amount = Decimal(str(value)) if len(str(value)) <= _USD_CHARS_MAX else Decimal("NaN")
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    if amount.is_zero():
+        return Decimal(0)
+    return amount if amount.is_finite() and amount > 0 and amount.adjusted() in _USD_EXPONENTS else None

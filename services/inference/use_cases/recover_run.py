@@ -11,7 +11,7 @@ from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.run import Run
 from shared.contracts.rpc import ErrorBody
-from shared.kernel.errors import WorkerLostError
+from shared.kernel.errors import InternalError, PlatformError, WorkerLostError
 from shared.kernel.names import Outcome
 
 
@@ -52,6 +52,12 @@ class RecoverRun:
         await self._tell_again(run, last)
         return None
 
+    async def give_up(self, run: Run) -> None:
+        """End what a defect of ours left unfinished here: as long as this worker lives, nobody else will."""
+        for stored in await self._end.insist(lambda: self._load(run)):
+            if stored.usage is None and stored.attempt.worker == self._heart.worker:
+                await self._end_lost(run, stored, Outcome.FAILED, InternalError())
+
     async def _tell_again(self, run: Run, last: StoredAttempt) -> None:
         """Its word to the edge may have been lost with the worker, and no answer is kept: whoever still waits
         for a completed run learns that. Who had the answer in time, or gets it right now, waits no more.
@@ -67,9 +73,10 @@ class RecoverRun:
             unfinished = [stored for stored in attempts if stored.usage is None]
             if not unfinished:
                 return attempts
-            if all(self._is_lost(stored) for stored in unfinished):
+            if all(self._is_lost(run, stored) for stored in unfinished):
+                error = WorkerLostError("the worker was lost during the run")
                 for stored in unfinished:
-                    await self._interrupt(run, stored)
+                    await self._end_lost(run, stored, Outcome.INTERRUPTED, error)
             else:
                 self._in_flight.check_open()
                 await asyncio.sleep(self._limits.poll_s)
@@ -77,18 +84,21 @@ class RecoverRun:
     async def _load(self, run: Run) -> tuple[StoredAttempt, ...]:
         return await self._store.attempts(run.request.run_id, stale_after_s=self._limits.stale_after_s)
 
-    def _is_lost(self, stored: StoredAttempt) -> bool:
+    def _is_lost(self, run: Run, stored: StoredAttempt) -> bool:
         """No delivery of this run is at work here, so what this worker left unfinished is lost as well.
 
-        Others are judged only by a heart that itself beats steadily: after an outage all look stale.
+        Others are judged only by a heart that itself beats steadily: after an outage all look stale. Long
+        after the deadline nobody is at work on it any more, however well the worker is.
         """
         if stored.attempt.worker == self._heart.worker:
             return True
-        return stored.stale and self._heart.steady_s >= self._limits.stale_after_s
+        is_stale = stored.stale or run.has_passed(run.request.deadline + self._limits.orphaned_after)
+        return is_stale and self._heart.steady_s >= self._limits.stale_after_s
 
-    async def _interrupt(self, run: Run, stored: StoredAttempt) -> None:
-        error = WorkerLostError("the worker was lost during the run")
-        usage = usage_event(run.request, stored.attempt, Ending(Outcome.INTERRUPTED, error), self._now())
+    async def _end_lost(
+        self, run: Run, stored: StoredAttempt, outcome: Outcome, error: PlatformError
+    ) -> None:
+        usage = usage_event(run.request, stored.attempt, Ending(outcome, error), self._now())
         await self._end.insist(lambda: self._store.finish(usage, ErrorBody.of(error)))
 
     def _may_try_again(self, run: Run, last: StoredAttempt) -> bool:

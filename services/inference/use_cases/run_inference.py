@@ -79,6 +79,11 @@ class RunInference:
             return await self._attempts(run, attempt)
         except ClaimLostError:
             return await self._take_up(run)
+        except PlatformError:
+            raise
+        except Exception:
+            await self._recover.give_up(run)
+            raise
 
     async def _attempts(self, run: Run, attempt: Attempt) -> Report:
         """Try until one attempt succeeds, or fails in a way no other credential can cure.

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import httpcore2
 import httpx2
@@ -193,6 +194,52 @@ async def test_a_key_in_an_answer_is_cut_out(provider: OpenAIProvider, *, stream
     text = "".join(piece.text for piece in pieces)
     assert secret not in text
     assert "[redacted]" in text
+
+
+# -- an address that answers what it likes -------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def answering(body: str, *, status: int = 200) -> AsyncIterator[OpenAIProvider]:
+    """A provider that answers this, whatever it is asked."""
+    kind = "text/event-stream" if body.startswith("data:") else "application/json"
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(status, content=body.encode(), headers={"Content-Type": kind})
+
+    specs = load_providers({KeyService.OPENAI: "http://provider.invalid/v1"})
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
+        yield OpenAIProvider(specs, configured=http, guarded=http, idle_timeout_s=IDLE_S)
+
+
+ECHO = "canary9good9key9000333"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_key_in_an_error_under_200_is_cut_out(*, stream: bool) -> None:
+    body = f'{{"error": {{"code": 400, "message": "not with {ECHO}\\u0000"}}}}'
+    async with answering(f"data: {body}\n\n" if stream else body) as provider:
+        failure = await failure_of(provider, a_call(secret=ECHO), stream=stream)
+
+    assert type(failure) is InvalidRequestError
+    assert failure.message == "not with [redacted] "
+
+
+async def test_an_error_holds_no_character_that_postgres_cannot_keep() -> None:
+    async with answering('{"error": {"message": "a\\u0000b\\nc"}}', status=400) as provider:
+        failure = await failure_of(provider, a_call(), stream=False)
+
+    assert failure.message == "a b c"
+
+
+@pytest.mark.parametrize("echo", [ECHO, ECHO.replace("c", "\\u0063")])
+async def test_a_usage_object_with_the_key_in_it_is_not_kept(echo: str) -> None:
+    usage = f'{{"prompt_tokens": 1, "completion_tokens": 1, "note": "{echo}"}}'
+    async with answering(f'{{"choices": [], "usage": {usage}}}') as provider:
+        answer = await provider.complete(a_call(secret=ECHO))
+
+    assert answer.usage is None
+    assert ECHO not in answer.text
 
 
 async def test_a_stalled_stream_times_out(provider: OpenAIProvider) -> None:

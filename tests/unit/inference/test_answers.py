@@ -5,11 +5,15 @@ from typing import Any
 import pytest
 
 from services.inference.domain.answers import generated_chars, is_answer, is_finished, refusal_in, usage_in
-from services.inference.domain.provider_usage import measured_tokens, provider_cost_usd
+from services.inference.domain.provider_usage import keepable, measured_tokens, provider_cost_usd
 from shared.contracts.usage import TokenCounts
 from shared.kernel.names import TokensSource
 
 pytestmark = pytest.mark.unit
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"a": nested(depth - 1)} if depth else {}
 
 
 def counts(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) -> TokenCounts:
@@ -51,6 +55,8 @@ def counts(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) ->
         ({"prompt_tokens": 7}, None),
         ({"prompt_tokens": "7", "completion_tokens": 5}, None),
         ({"prompt_tokens": -1, "completion_tokens": 5}, None),
+        ({"prompt_tokens": 2**63, "completion_tokens": 5}, None),
+        ({"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 10**15}, counts(7, 5)),
         ({}, None),
     ],
 )
@@ -69,12 +75,38 @@ def test_tokens(usage: dict[str, Any], expected: TokenCounts | None) -> None:
         ({"cost": 0.5, "cost_details": {"upstream_inference_cost": 0.002}}, "0.5"),
         ({"cost": None, "cost_details": {"upstream_inference_cost": None}}, None),
         ({"cost": "NaN"}, None),
+        ({"cost": "sNaN"}, None),
         ({"cost": -1}, None),
         ({"cost": True}, None),
+        # Written out, these would fill the memory.
+        ({"cost": "1e999999999"}, None),
+        ({"cost": "1e-999999999"}, None),
+        ({"cost": "0e999999999"}, "0"),
+        ({"cost": "0." + "1" * 10_000}, None),
     ],
 )
 def test_the_providers_own_cost(usage: dict[str, Any], expected: str | None) -> None:
     assert provider_cost_usd(usage) == expected
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 1, "note": "a\0b"},
+        {"prompt_tokens": 1, "note": "x" * 10_000},
+        {"prompt_tokens": 1, "note": [[]] * 100},
+        nested(400),
+    ],
+)
+def test_a_usage_object_that_is_no_list_of_counts_is_not_kept(usage: dict[str, Any]) -> None:
+    assert keepable(usage) is None
+
+
+def test_a_usual_usage_object_is_kept_as_it_came() -> None:
+    usage = {"prompt_tokens": 7, "prompt_tokens_details": {"cached_tokens": 0}, "service_tier": "default"}
+
+    assert keepable(usage) is usage
+    assert keepable(None) is None
 
 
 def test_generated_text_is_counted_wherever_it_is() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,7 +15,16 @@ from shared.kernel.errors import (
     WorkerLostError,
 )
 from shared.kernel.names import KeySource, Outcome, TokensSource
-from tests.fakes.inference import PLATFORM, InMemoryAttemptStore, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference import (
+    PLATFORM,
+    QUICK,
+    InMemoryAttemptStore,
+    Worker,
+    a_key,
+    a_request,
+    an_answer,
+    chunks,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -200,6 +211,42 @@ async def test_a_worker_thought_dead_calls_nobody() -> None:
     assert row.usage is not None
     assert row.usage.outcome is Outcome.INTERRUPTED
     assert other.usage_log.events == frozen.usage_log.events == [row.usage]
+
+
+async def test_a_defect_leaves_no_run_unfinished_while_its_worker_lives() -> None:
+    """Another worker would wait for it, and the client with it."""
+    store, request = InMemoryAttemptStore(), a_request()
+    first, second = (Worker([a_key()], store=store, name=name) for name in ("first", "second"))
+    first.provider.scripts["mine"] = [an_answer()]
+    heart = asyncio.create_task(beating(first))
+    store.refusal = ValueError("a character that no text may have")
+    with pytest.raises(ValueError, match="a character"):
+        await first.run(request)
+
+    await run_beside_its_heart(second, request)
+    heart.cancel()
+
+    assert second.provider.calls == []
+    [usage] = second.usage_log.events
+    assert (usage.outcome, usage.error_code) == (Outcome.FAILED, "internal_error")
+    [failed] = second.audience.told
+    assert isinstance(failed, RunFailed)
+    assert failed.error.code == "internal_error"
+
+
+async def test_long_after_the_deadline_nobody_is_waited_for() -> None:
+    store = InMemoryAttemptStore()
+    request = a_request(deadline=datetime.now(UTC) + timedelta(seconds=0.2))
+    limits = replace(QUICK, orphaned_after=timedelta(seconds=0.2))
+    owner = await lost_in_the_middle(store, request)
+    heart = asyncio.create_task(beating(owner))
+    other = Worker(store=store, name="other", limits=limits)
+
+    await run_beside_its_heart(other, request)
+    heart.cancel()
+
+    [usage] = other.usage_log.events
+    assert usage.outcome is Outcome.INTERRUPTED
 
 
 # -- shutdown ---------------------------------------------------------------------------------------------
