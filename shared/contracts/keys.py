@@ -1,11 +1,16 @@
 """Messages of key_vault. A key travels only as `SealedKey` (HPKE, RFC 9180)."""
 
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from shared.contracts.rpc import Request
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
+
+SEALED_FOR: Final = timedelta(seconds=30)
+"""How long a sealed key can be opened."""
 
 
 class SealBinding(BaseModel):

@@ -1,7 +1,7 @@
 """`SecretText`: the one type a key lives in. It refuses to print, pickle or serialise."""
 
 import hmac
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -9,6 +9,8 @@ from pydantic_core import CoreSchema, core_schema
 _MASK = "SecretText(***)"
 _HINT_ENDS = 4
 _HINT_WHOLE = 12
+
+KEY_CHARS_MAX: Final = 8_192
 
 
 class SecretText:
@@ -58,6 +60,12 @@ class SecretText:
             python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), parse]),
             serialization=core_schema.plain_serializer_function_ser_schema(_refuse),
         )
+
+
+def is_provider_key(secret: SecretText) -> bool:
+    """Say whether it is 1 to 8,192 visible ASCII characters: a provider's key is an HTTP header as it is."""
+    text = secret.reveal()
+    return 0 < len(text) <= KEY_CHARS_MAX and text.isascii() and text.isprintable() and " " not in text
 
 
 def _refuse(_secret: SecretText) -> NoReturn:

@@ -61,7 +61,7 @@ class VaultClient:
         try:
             return await self._run(operation)
         except refusals.Forbidden:
-            raise _unavailable() from None
+            raise vault_unavailable() from None
 
     async def healthy(self) -> bool:
         """Return whether Vault answers, unsealed, and lets us in."""
@@ -82,7 +82,7 @@ class VaultClient:
         except refusals.InvalidRequest:
             raise InvalidRequestError("Vault refused the request") from None
         except (refusals.VaultError, requests.RequestException, TimeoutError):
-            raise _unavailable() from None
+            raise vault_unavailable() from None
 
     async def _login(self, seen: str | None) -> float:
         """Log in unless another task has replaced the token `seen`; return the new one's life in seconds."""
@@ -100,7 +100,7 @@ class VaultClient:
         try:
             return await self._run(login)
         except (refusals.Forbidden, PlatformError):
-            raise _unavailable() from None
+            raise vault_unavailable() from None
 
     async def _stay_logged_in(self) -> None:
         life_s = 0.0
@@ -123,7 +123,7 @@ def _is_unsealed(client: hvac.Client) -> bool:
     return isinstance(status, dict) and not status["sealed"]
 
 
-def _unavailable() -> VaultUnavailableError:
+def vault_unavailable() -> VaultUnavailableError:
     return VaultUnavailableError(service="vault", retry_after_s=2)
 
 

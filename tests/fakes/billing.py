@@ -119,8 +119,12 @@ class InMemoryLedgerStore:
             self.holds.setdefault(key, Hold(*key, event.user_id, 0, NOON, None, HoldState.RELEASED))
 
     def _post(self, entry: Entry) -> None:
-        event, settlement = entry.usage.event, entry.settlement
-        parts = {"charge": settlement.from_hold_micros, "receivable": settlement.receivable_micros}
+        event, charged, owed = (
+            entry.usage.event,
+            entry.settlement.charged_micros,
+            entry.settlement.receivable_micros,
+        )
+        parts = {"charge": charged - owed, "receivable": owed}
         for kind, amount in parts.items():
             if amount:
                 account = "user" if kind == "charge" else "receivable"

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
-from shared.kernel.errors import BusUnavailableError, PlatformError
+from shared.kernel.errors import PlatformError
 from shared.kernel.names import INFERENCE
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
+from shared.runtime.publisher import bus_unavailable
 
 _KINDS: Final[dict[str, type[Progress]]] = {
     kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
@@ -56,4 +57,4 @@ class BusRuns:
             get_logger().error("progress refused", code=error.code, reason=error.message)
 
     def _on_lost(self) -> None:
-        self._waiting.fail_all(lambda: BusUnavailableError(service="rabbitmq", retry_after_s=2))
+        self._waiting.fail_all(bus_unavailable)

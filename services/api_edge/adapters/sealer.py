@@ -5,11 +5,11 @@ import asyncio
 import hvac
 
 from shared.contracts.keys import SealBinding, SealedKey
-from shared.kernel.errors import PlatformError, VaultUnavailableError
+from shared.kernel.errors import PlatformError
 from shared.kernel.secret import SecretText
 from shared.runtime.logs import get_logger
 from shared.runtime.sealing import seal
-from shared.runtime.vault import VaultClient
+from shared.runtime.vault import VaultClient, vault_unavailable
 
 _PATH = "sealing/public"
 _FIELD = "public_key"
@@ -27,7 +27,7 @@ class VaultSealer:
 
     def seal(self, secret: SecretText, binding: SealBinding) -> SealedKey:
         if self._public_key is None:
-            raise VaultUnavailableError(service="vault", retry_after_s=2)
+            raise vault_unavailable()
         return seal(secret, self._public_key, binding)
 
     async def keep_key(self) -> None:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from shared.kernel.errors import UnauthenticatedError
+from shared.kernel.ids import is_user_id
 from shared.kernel.names import Role
-
-_USER_ID_CHARS_MAX = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +19,6 @@ def caller_from_claims(claims: dict[str, object]) -> Caller:
     if not is_user_id(user_id) or role not in tuple(Role):
         raise UnauthenticatedError("the token's claims are not usable")
     return Caller(str(user_id), Role(str(role)))
-
-
-def is_user_id(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _USER_ID_CHARS_MAX and value.isprintable()
 
 
 def bearer_token(authorization: str | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from services.api_edge.domain.errors import BadInputError
 from shared.kernel.names import KeyService
-from shared.kernel.secret import SecretText
+from shared.kernel.secret import SecretText, is_provider_key
 
 KEY_HEADERS = (
     "X-Provider-Key",
@@ -15,7 +15,6 @@ KEY_HEADERS = (
     "X-XAI-Key",
     "X-OpenRouter-Key",
 )
-_CHARS_MAX = 8192
 _SESSION_PREFIX = "lks_"
 
 
@@ -42,6 +41,7 @@ def usable_key(value: str, param: str) -> SecretText:
     value = value.strip()
     if value.startswith(_SESSION_PREFIX):
         raise BadInputError("no_sessions_yet", param)
-    if not 0 < len(value) <= _CHARS_MAX or not (value.isascii() and value.isprintable()) or " " in value:
+    key = SecretText(value)
+    if not is_provider_key(key):
         raise BadInputError("wrong_value", param)
-    return SecretText(value)
+    return key

@@ -1,15 +1,16 @@
 """Credits: what a user has, and what an administrator gives."""
 
 from decimal import Decimal
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field, field_validator
 
-from services.api_edge.domain.identity import is_user_id
 from services.api_edge.ports import Billing
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.wire import Input, Json, body_docs, moment, money, read_body
-from shared.contracts.billing import GrantCredits
+from shared.contracts.billing import Balance, Grant, GrantCredits
+from shared.kernel.ids import is_user_id
 from shared.kernel.money import credits_to_micros
 
 _CREDITS_MAX = 10**9
@@ -42,15 +43,7 @@ def credits_router(gate: Gate, billing: Billing) -> APIRouter:
 
     @router.get("/credits", response_class=Json, dependencies=[Depends(gate.signed_in)])
     async def read_credits(request: Request) -> Json:
-        found = await billing.balance(caller_of(request).user_id)
-        return Json(
-            {
-                **money("balance", found.balance_micros),
-                **money("held", found.held_micros),
-                **money("available", found.balance_micros - found.held_micros),
-                **money("receivable", found.receivable_micros),
-            }
-        )
+        return Json(_balance_view(await billing.balance(caller_of(request).user_id)))
 
     @router.post(
         "/admin/credits/grants",
@@ -61,24 +54,32 @@ def credits_router(gate: Gate, billing: Billing) -> APIRouter:
     )
     async def grant_credits(request: Request) -> Json:
         body = await read_body(request, GrantBody)
-        grant = await billing.grant(
-            GrantCredits(
-                user_id=body.user_id,
-                amount_micros=credits_to_micros(body.credits),
-                idempotency_key=body.idempotency_key,
-                granted_by=caller_of(request).user_id,
-            )
+        command = GrantCredits(
+            user_id=body.user_id,
+            amount_micros=credits_to_micros(body.credits),
+            idempotency_key=body.idempotency_key,
+            granted_by=caller_of(request).user_id,
         )
-        return Json(
-            {
-                "transfer_id": str(grant.transfer_id),
-                "user_id": grant.user_id,
-                **money("credits", grant.amount_micros),
-                **money("balance", grant.balance_micros),
-                "idempotency_key": body.idempotency_key,
-                "created_at": moment(grant.created_at),
-            },
-            201,
-        )
+        return Json(_grant_view(await billing.grant(command), body.idempotency_key), 201)
 
     return router
+
+
+def _balance_view(balance: Balance) -> dict[str, Any]:
+    return {
+        **money("balance", balance.balance_micros),
+        **money("held", balance.held_micros),
+        **money("available", balance.balance_micros - balance.held_micros),
+        **money("receivable", balance.receivable_micros),
+    }
+
+
+def _grant_view(grant: Grant, idempotency_key: str) -> dict[str, Any]:
+    return {
+        "transfer_id": str(grant.transfer_id),
+        "user_id": grant.user_id,
+        **money("credits", grant.amount_micros),
+        **money("balance", grant.balance_micros),
+        "idempotency_key": idempotency_key,
+        "created_at": moment(grant.created_at),
+    }

@@ -10,8 +10,6 @@ from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.billing import Receipt
 from shared.kernel.errors import NotFoundError
 
-_PAUSES_S = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8)
-
 
 @dataclass(frozen=True, slots=True)
 class RunReceipt:
@@ -30,7 +28,7 @@ class ReadReceipt:
         runs: RunStore,
         billing: Billing,
         waiting: WaitingRuns,
-        pauses_s: tuple[float, ...] = _PAUSES_S,
+        pauses_s: tuple[float, ...],
     ) -> None:
         self._runs = runs
         self._billing = billing

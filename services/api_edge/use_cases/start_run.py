@@ -14,10 +14,8 @@ from services.api_edge.domain.request_keys import request_key
 from services.api_edge.ports import RunBus, RunRecord, RunStore, Sealer
 from services.api_edge.use_cases.active_run import ActiveRun
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
-from shared.contracts.keys import RequestKey, SealBinding
+from shared.contracts.keys import SEALED_FOR, RequestKey, SealBinding
 from shared.contracts.runs import RunRequested
-
-_SEALED_FOR = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class StartRunUseCase:
             user_id=command.caller.user_id,
             service=service,
             run_id=command.run_id,
-            expires_at=now + _SEALED_FOR,
+            expires_at=now + SEALED_FOR,
         )
         return RequestKey(service=service, sealed=self._sealer.seal(key, binding))
 

@@ -1,16 +1,14 @@
 """Store a key of the caller's: sealed here at once, kept by key_vault."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import KeyVault, Sealer
-from shared.contracts.keys import Credential, SealBinding, StoreKey
+from shared.contracts.keys import SEALED_FOR, Credential, SealBinding, StoreKey
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
-
-_SEALED_FOR = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class StoreKeyUseCase:
             purpose="store",
             user_id=caller.user_id,
             service=new.service,
-            expires_at=datetime.now(UTC) + _SEALED_FOR,
+            expires_at=datetime.now(UTC) + SEALED_FOR,
             credential_id=str(credential_id),
             base_url=new.base_url,
         )

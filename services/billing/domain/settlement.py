@@ -55,10 +55,6 @@ class Settlement:
     released_micros: int
     hold_state: HoldState | None
 
-    @property
-    def from_hold_micros(self) -> int:
-        return self.charged_micros - self.receivable_micros
-
 
 def settle(charge_micros: int, hold: Hold | None) -> Settlement:
     """Take a charge out of the hold; what the hold does not cover, the user owes."""

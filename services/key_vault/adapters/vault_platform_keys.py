@@ -5,12 +5,11 @@ from typing import Any
 
 import orjson
 
-from services.key_vault.domain.entry import is_sane_key
-from shared.kernel.errors import InvalidRequestError, NotFoundError, VaultUnavailableError
+from shared.kernel.errors import InvalidRequestError, NotFoundError
 from shared.kernel.names import KeyService
-from shared.kernel.secret import SecretText
+from shared.kernel.secret import SecretText, is_provider_key
 from shared.runtime.logs import get_logger
-from shared.runtime.vault import VaultClient
+from shared.runtime.vault import VaultClient, vault_unavailable
 
 
 class VaultPlatformKeys:
@@ -29,7 +28,7 @@ class VaultPlatformKeys:
         except NotFoundError:
             return ()
         except InvalidRequestError:  # a new KV v2 mount answers 400 while it sets itself up
-            raise VaultUnavailableError(service="vault", retry_after_s=2) from None
+            raise vault_unavailable() from None
         return _pool(service, answer["data"]["data"])
 
 
@@ -40,7 +39,7 @@ def _pool(service: KeyService, data: Mapping[str, Any]) -> tuple[SecretText, ...
     """
     found = [*_listed(data.get("api_keys")), data.get("api_key")]
     texts = [item.strip() for item in found if isinstance(item, str)]
-    keys = tuple(key for key in map(SecretText, dict.fromkeys(texts)) if is_sane_key(key))
+    keys = tuple(key for key in map(SecretText, dict.fromkeys(texts)) if is_provider_key(key))
     if not keys:
         get_logger().warning("platform keys unreadable", key_service=service)
     return keys

@@ -4,24 +4,18 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from shared.kernel.errors import InvalidRequestError
+from shared.kernel.ids import USER_ID_CHARS_MAX, is_user_id
 from shared.kernel.names import KeyService
-from shared.kernel.secret import SecretText
+from shared.kernel.secret import KEY_CHARS_MAX, SecretText, is_provider_key
 
-KEY_BYTES_MAX: Final = 8_192
 BASE_URL_CHARS_MAX: Final = 512
-USER_ID_CHARS_MAX: Final = 128
 LABEL_CHARS_MAX: Final = 200
 
 
-def is_sane_key(key: SecretText) -> bool:
-    """Say whether a key is 1 to 8,192 visible ASCII characters: it becomes an HTTP header as it is."""
-    return 0 < len(key) <= KEY_BYTES_MAX and _is_visible_ascii(key.reveal())
-
-
 def check_key(key: SecretText) -> None:
-    if not is_sane_key(key):
+    if not is_provider_key(key):
         raise InvalidRequestError(
-            f"the key must be 1 to {KEY_BYTES_MAX} ASCII characters without spaces or control characters"
+            f"the key must be 1 to {KEY_CHARS_MAX} ASCII characters without spaces or control characters"
         )
 
 
@@ -38,7 +32,7 @@ def check_base_url(service: KeyService, base_url: str | None) -> None:
 
 
 def check_user_id(user_id: str) -> None:
-    if not (0 < len(user_id) <= USER_ID_CHARS_MAX and user_id.isprintable()):
+    if not is_user_id(user_id):
         raise InvalidRequestError(f"a user id is 1 to {USER_ID_CHARS_MAX} printable characters")
 
 

@@ -2,8 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
 
 from services.key_vault.domain.credentials import StoredCredential
 from services.key_vault.domain.entry import check_base_url, check_key
@@ -20,11 +18,9 @@ from services.key_vault.domain.order import (
 )
 from services.key_vault.domain.platform import PlatformKey, next_in_turn, platform_key
 from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, PlatformKeys, Sealer
-from shared.contracts.keys import KeyResolved, RequestKey, ResolveKey, SealBinding
+from shared.contracts.keys import SEALED_FOR, KeyResolved, RequestKey, ResolveKey, SealBinding
 from shared.kernel.names import KeyService, KeySource
 from shared.kernel.secret import SecretText
-
-SEALED_FOR: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_markup_and_the_credits_worth_are_applied_and_rounded_up() -> None:
 @given(charge=_MICROS, amount=_MICROS)
 def test_a_charge_comes_out_of_the_hold_and_the_rest_is_owed(charge: int, amount: int) -> None:
     settlement = settle(charge, _hold(amount))
-    assert settlement.from_hold_micros == min(charge, amount)
+    assert settlement.charged_micros == charge
     assert settlement.receivable_micros == max(charge - amount, 0)
     assert settlement.released_micros == amount
     assert settlement.hold_state is (HoldState.SETTLED if charge else HoldState.RELEASED)
@@ -83,6 +83,6 @@ def test_a_charge_comes_out_of_the_hold_and_the_rest_is_owed(charge: int, amount
 @pytest.mark.parametrize("state", [HoldState.EXPIRED, HoldState.RELEASED, HoldState.SETTLED, None])
 def test_without_an_open_hold_all_of_it_is_owed(state: HoldState | None, charge: int, amount: int) -> None:
     settlement = settle(charge, None if state is None else _hold(amount, state))
-    assert (settlement.from_hold_micros, settlement.receivable_micros) == (0, charge)
+    assert (settlement.charged_micros, settlement.receivable_micros) == (charge, charge)
     assert settlement.released_micros == 0
     assert settlement.hold_state is None
