@@ -23,6 +23,8 @@ from tests.realm import TestRealm
 
 PLATFORM_KEY: Final = "sk-sim-platform-4fd1c07a9be64a2c"
 RABBITMQ, VAULT, POSTGRES = "rabbitmq", "vault", "postgres"
+START_S: Final = 6
+"""How long a run may wait for its beginning, in this house."""
 _READY_S: Final = 45.0
 _POLL_S: Final = 0.1
 _SIMULATOR: Final = "simulator"
@@ -182,7 +184,11 @@ def _parts(
         env = {"LATCHKEY_ENV_FILE": str(env_file), **gated, **more}
         return Part(name, f"services.{kind}.app", env=env, log=folder / f"{name}.log")
 
-    http = {"LATCHKEY_HTTP__HOST": "127.0.0.1", "LATCHKEY_HTTP__PORT": str(ports[API_EDGE])}
+    http = {
+        "LATCHKEY_HTTP__HOST": "127.0.0.1",
+        "LATCHKEY_HTTP__PORT": str(ports[API_EDGE]),
+        "LATCHKEY_START_TIMEOUT_S": str(START_S),
+    }
     provider = f"http://127.0.0.1:{ports[_SIMULATOR]}/v1"
     providers = {f"LATCHKEY_PROVIDERS__{name.upper()}__BASE_URL": provider for name in KeyService}
     simulator = ("infra.simulator", "--port", str(ports[_SIMULATOR]))

@@ -11,12 +11,12 @@ import pytest
 
 from shared.kernel.names import API_EDGE, BILLING, KEY_VAULT
 from tests.acceptance.callers import Caller, error_of
-from tests.acceptance.house import PLATFORM_KEY, POSTGRES, RABBITMQ, VAULT, House, eventually
+from tests.acceptance.house import PLATFORM_KEY, POSTGRES, RABBITMQ, START_S, VAULT, House, eventually
 
 pytestmark = pytest.mark.acceptance
 
-DEADLINE_S: Final = 15.0
-"""What a run may wait for a worker (10 s), and what it takes to say so."""
+DEADLINE_S: Final = START_S + 6.0
+"""What a run may wait for its beginning, and what it takes to say so."""
 RECOVERY_S: Final = 30.0
 AWAY: Final = {
     RABBITMQ: "bus_unavailable",

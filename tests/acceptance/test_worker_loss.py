@@ -14,6 +14,8 @@ pytestmark = pytest.mark.acceptance
 
 RUNS: Final = 50
 GRANT: Final = 5_000_000
+ENDS: Final = {200: {"completed"}, 502: {"interrupted"}, 503: {"interrupted", "expired", "cancelled"}}
+"""503: the run had not begun when its worker was lost, and its client waited for the beginning in vain."""
 
 
 def prompt(number: int) -> str:
@@ -36,7 +38,7 @@ async def test_kill_9_of_one_of_two_workers_amid_50_platform_runs(house: House) 
     answers = await asyncio.gather(*at_once)
 
     told = Counter(answer.status_code for answer in answers)
-    assert set(told) == {200, 502}, told
+    assert {200, 502} <= set(told) <= set(ENDS), told
     receipts = await _final_receipts(house, caller, answers)
     _check_final_states(answers, receipts)
     _check_calls(house)
@@ -60,9 +62,8 @@ async def _final_receipts(
 
 def _check_final_states(answers: list[httpx2.Response], receipts: list[dict[str, Any]]) -> None:
     for answer, receipt in zip(answers, receipts, strict=True):
-        assert len(receipt["attempts"]) == 1
-        wanted = "completed" if answer.status_code == 200 else "interrupted"
-        assert receipt["attempts"][0]["outcome"] == wanted
+        [attempt] = receipt["attempts"]
+        assert attempt["outcome"] in ENDS[answer.status_code], (answer.text, attempt)
         if answer.status_code == 502:
             assert answer.json()["error"]["code"] == "worker_lost"
 
