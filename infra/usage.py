@@ -1,7 +1,8 @@
 """Reading the usage stream as an analyst does: from any offset or time, once or for ever."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 
 import aio_pika
@@ -17,17 +18,19 @@ _RETRY_S = 1.0
 Offset = str | int | datetime
 
 
-async def events(amqp_url: str, offset: Offset, *, follow: bool) -> AsyncIterator[str]:
+async def events(amqp_url: str, offset: Offset, *, follow: bool) -> AsyncGenerator[str, None]:
     """Yield the stream's events from `offset` (first, last, next, a number, a time) as JSON texts.
 
     Ends after a second of silence, or never when `follow`: then a lost connection is made anew, and goes on
     after the last event seen. Raises OSError while not following and there is no broker.
     """
     while True:
+        messages = _messages(amqp_url, offset, silence_s=None if follow else _SILENCE_S)
         try:
-            async for message in _messages(amqp_url, offset, silence_s=None if follow else _SILENCE_S):
-                offset = int(str(message.headers["x-stream-offset"])) + 1
-                yield message.body.decode()
+            async with aclosing(messages):
+                async for message in messages:
+                    offset = int(str(message.headers["x-stream-offset"])) + 1
+                    yield message.body.decode()
         except (AMQPError, OSError) as error:
             if not follow:
                 raise OSError(f"the broker gives no usage events: {error!r}") from error
@@ -38,7 +41,7 @@ async def events(amqp_url: str, offset: Offset, *, follow: bool) -> AsyncIterato
 
 async def _messages(
     amqp_url: str, offset: Offset, *, silence_s: float | None
-) -> AsyncIterator[AbstractIncomingMessage]:
+) -> AsyncGenerator[AbstractIncomingMessage, None]:
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=_PREFETCH)

@@ -15,10 +15,11 @@ import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 
 from infra.bootstrap import Servers
+from infra.usage import events
 from services.billing.app import BillingSettings, serving
 from shared.contracts.billing import Balance, GetBalance, Grant, GrantCredits
 from shared.contracts.message import Envelope
-from shared.contracts.topology import BILLING_USAGE, USAGE_EVENTS, dead_letters
+from shared.contracts.topology import BILLING_USAGE, dead_letters
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE
@@ -153,26 +154,11 @@ async def report(worker: Bus, *events: UsageRecorded) -> None:
     await asyncio.gather(*(worker.publish(event, event_id=str(event.usage_id)) for event in events))
 
 
-async def stream(channel: AbstractChannel, user_id: str) -> list[Envelope]:
+async def stream(realm: TestRealm, user_id: str) -> list[Envelope]:
     """Return all that the stream holds of a user, as often as it is there."""
-    await channel.set_qos(prefetch_count=500)
-    queue = await channel.get_queue(USAGE_EVENTS, ensure=False)
-    found: list[Envelope] = []
-    last = asyncio.get_running_loop().time()
-
-    async def on_message(message: aio_pika.abc.AbstractIncomingMessage) -> None:
-        nonlocal last
-        await message.ack()
-        last = asyncio.get_running_loop().time()
-        envelope = Envelope.decode(message.body)
-        if envelope.data.get("user_id") == user_id:
-            found.append(envelope)
-
-    tag = await queue.consume(on_message, arguments={"x-stream-offset": "first"})
-    while asyncio.get_running_loop().time() - last < 1:
-        await asyncio.sleep(0.1)
-    await queue.cancel(tag)
-    return found
+    kept = events(realm.admin["LATCHKEY_ANALYST_AMQP_URL"], "first", follow=False)
+    told = [Envelope.decode(text.encode()) async for text in kept]
+    return [envelope for envelope in told if envelope.data.get("user_id") == user_id]
 
 
 async def dead(channel: AbstractChannel) -> int | None:

@@ -42,13 +42,13 @@ def _settle(one: Usage, hold: Hold | None) -> Entry:
     return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
 
 
-async def _charges(broker: AbstractChannel, user_id: str) -> list[Envelope]:
-    told = await stream(broker, user_id)
+async def _charges(realm: TestRealm, user_id: str) -> list[Envelope]:
+    told = await stream(realm, user_id)
     return [event for event in told if event.type == CreditsCharged.event_type()]
 
 
 async def test_a_charge_that_was_committed_and_not_told_is_told_by_the_next(
-    start: Start, pool_for: PoolFor, broker: AbstractChannel, database: "asyncpg.Connection[Any]"
+    start: Start, pool_for: PoolFor, realm: TestRealm, database: "asyncpg.Connection[Any]"
 ) -> None:
     user_id = f"user-{new_id()}"
     pool = await pool_for(BILLING)
@@ -56,14 +56,14 @@ async def test_a_charge_that_was_committed_and_not_told_is_told_by_the_next(
     waiting = await database.fetchval("SELECT event_id FROM billing.outbox")
     async with start():
         await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
-    assert [event.id for event in await _charges(broker, user_id)] == [str(waiting)]
+    assert [event.id for event in await _charges(realm, user_id)] == [str(waiting)]
 
 
 async def test_a_charge_that_was_told_and_not_forgotten_keeps_its_id(
     start: Start,
     pool_for: PoolFor,
     bus_for: BusFor,
-    broker: AbstractChannel,
+    realm: TestRealm,
     database: "asyncpg.Connection[Any]",
 ) -> None:
     user_id = f"user-{new_id()}"
@@ -79,13 +79,13 @@ async def test_a_charge_that_was_told_and_not_forgotten_keeps_its_id(
         await PostgresOutbox(pool).relay(publish_and_die, limit=10)
     async with start():
         await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
-    charges = await _charges(broker, user_id)
+    charges = await _charges(realm, user_id)
     assert len(charges) == 2
     assert len({event.id for event in charges}) == 1
 
 
 async def test_killed_in_the_middle_of_it_nothing_is_lost_or_charged_twice(
-    realm: TestRealm, edge: Edge, worker: Bus, broker: AbstractChannel, database: "asyncpg.Connection[Any]"
+    realm: TestRealm, edge: Edge, worker: Bus, database: "asyncpg.Connection[Any]"
 ) -> None:
     events = [usage_event(user_id=edge.user_id) for _ in range(600)]
     for _ in range(3):
@@ -101,7 +101,7 @@ async def test_killed_in_the_middle_of_it_nothing_is_lost_or_charged_twice(
         await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 20) == 0
-    by_id = {event.id: event.data["usage_id"] for event in await _charges(broker, edge.user_id)}
+    by_id = {event.id: event.data["usage_id"] for event in await _charges(realm, edge.user_id)}
     assert len(by_id) == 600
     assert set(by_id.values()) == {str(event.usage_id) for event in events}
     assert await database.fetch("SELECT * FROM billing.ledger_faults") == []

@@ -30,6 +30,7 @@ from shared.runtime.bus import Bus
 from tests.fakes.billing import authorization, usage_event
 from tests.gate import Gate
 from tests.integration.billing.conftest import Edge, Start, dead, report, stream, until
+from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
 
@@ -66,7 +67,7 @@ async def test_a_balance_for_fifty_carries_fifty_of_two_hundred(edge: Edge, work
 
 @pytest.mark.usefixtures("billing")
 async def test_repeated_and_reordered_deliveries_are_billed_once(
-    edge: Edge, worker: Bus, broker: AbstractChannel, database: "asyncpg.Connection[Any]"
+    edge: Edge, worker: Bus, realm: TestRealm, database: "asyncpg.Connection[Any]"
 ) -> None:
     await edge.grant(1_000_000)
     events = [await _held_run(worker, edge.user_id) for _ in range(30)]
@@ -75,7 +76,7 @@ async def test_repeated_and_reordered_deliveries_are_billed_once(
     Random(1).shuffle(deliveries)
     await report(worker, *deliveries)
     await edge.until((1_000_000 - 30 * _WORST, 0, 0))
-    told = await stream(broker, edge.user_id)
+    told = await stream(realm, edge.user_id)
     charges = [event for event in told if event.type == CreditsCharged.event_type()]
     assert sorted(charge.data["usage_id"] for charge in charges) == sorted(
         str(event.usage_id) for event in events[:30]
@@ -85,7 +86,7 @@ async def test_repeated_and_reordered_deliveries_are_billed_once(
 
 
 async def test_the_stream_rebuilds_the_balance(
-    start: Start, edge: Edge, worker: Bus, broker: AbstractChannel
+    start: Start, edge: Edge, worker: Bus, realm: TestRealm
 ) -> None:
     """Through two replicas, with usage that no hold covered."""
     async with start(), start():
@@ -95,7 +96,7 @@ async def test_the_stream_rebuilds_the_balance(
         events += [usage_event(user_id=edge.user_id) for _ in range(5)]
         await report(worker, *events)
         await edge.until((30_000 - 20 * _WORST, 0, 5 * _WORST))
-        told = await stream(broker, edge.user_id)
+        told = await stream(realm, edge.user_id)
     assert len({event.id for event in told}) == len(told) == 3 + 25 + 25
     granted = [event.data for event in told if event.type == CreditsGranted.event_type()]
     charged = [event.data for event in told if event.type == CreditsCharged.event_type()]

@@ -5,9 +5,9 @@ import json
 import os
 import sys
 
-import aio_pika
 import pytest
 
+from tests.integration.infra.conftest import record
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -24,17 +24,8 @@ async def _latchkey(realm: TestRealm, *words: str, **more: str) -> tuple[int, st
     return process.returncode or 0, told.decode()
 
 
-async def _record(realm: TestRealm, *numbers: int) -> None:
-    """Publish events that only the stream takes: nobody bills `credits.adjusted.v1`."""
-    async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
-        exchange = await (await connection.channel()).get_exchange("usage", ensure=False)
-        for number in numbers:
-            message = aio_pika.Message(json.dumps({"cli_test": number}).encode())
-            await exchange.publish(message, "credits.adjusted.v1")
-
-
 async def test_usage_prints_the_stream_from_an_offset(realm: TestRealm) -> None:
-    await _record(realm, 1, 2, 3)
+    await record(realm, "cli_test", 1, 2, 3)
     code, told = await _latchkey(realm, "usage")
     events = [json.loads(line) for line in told.splitlines()]
     assert code == 0
