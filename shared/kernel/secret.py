@@ -1,6 +1,7 @@
 """`SecretText`: the one type a key lives in. It refuses to print, pickle or serialise."""
 
 import hmac
+import re
 from typing import Any, Final, NoReturn
 
 from pydantic import GetCoreSchemaHandler
@@ -11,6 +12,14 @@ _HINT_ENDS = 4
 _HINT_WHOLE = 12
 
 KEY_CHARS_MAX: Final = 8_192
+
+SECRET_SHAPES: Final = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_\-]{8,}|gsk_[A-Za-z0-9_\-]{8,}|AIza[A-Za-z0-9_\-]{10,}|xai-[A-Za-z0-9_\-]{8,}"
+    r"|lks?_[A-Za-z0-9_\-]{16,}|hvs\.[A-Za-z0-9_\-]{8,}|s\.[A-Za-z0-9]{20,}"
+    r"|eyJ[A-Za-z0-9_\-]+\.eyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+)"
+)
+"""How the keys and tokens that we know begin."""
+_BETWEEN_WORDS: Final = re.compile(r"[\s/:;,=&?\"'()]+")
 
 
 class SecretText:
@@ -66,6 +75,11 @@ def is_provider_key(secret: SecretText) -> bool:
     """Say whether it is 1 to 8,192 visible ASCII characters: a provider's key is an HTTP header as it is."""
     text = secret.reveal()
     return 0 < len(text) <= KEY_CHARS_MAX and text.isascii() and text.isprintable() and " " not in text
+
+
+def holds_secret(text: str) -> bool:
+    """Say whether a word in it has the shape of a key: somebody put one where everybody may read it."""
+    return any(SECRET_SHAPES.match(word) for word in _BETWEEN_WORDS.split(text))
 
 
 def _refuse(_secret: SecretText) -> NoReturn:

@@ -6,14 +6,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from shared.kernel.secret import SecretText
+from shared.kernel.secret import SECRET_SHAPES, SecretText
 
 REDACTED = "[redacted]"
-_SHAPES = re.compile(
-    r"\b(?:sk-[A-Za-z0-9_\-]{8,}|gsk_[A-Za-z0-9_\-]{8,}|AIza[A-Za-z0-9_\-]{10,}|xai-[A-Za-z0-9_\-]{8,}"
-    r"|lks?_[A-Za-z0-9_\-]{16,}|hvs\.[A-Za-z0-9_\-]{8,}|s\.[A-Za-z0-9]{20,}"
-    r"|eyJ[A-Za-z0-9_\-]+\.eyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]+)"
-)
 _URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 _FIELDS = re.compile(
     r"(?i)^(.*(api[_-]?keys?|authorization|password|secret(_id)?|ciphertext|cookie)|x-.*-key|.*_?token)$"
@@ -36,7 +31,7 @@ def redact(text: str) -> str:
     for value in _exact.get():
         if value:
             text = text.replace(value, REDACTED)
-    return _URL_PASSWORD.sub(rf"\1{REDACTED}@", _SHAPES.sub(REDACTED, text))
+    return _URL_PASSWORD.sub(rf"\1{REDACTED}@", SECRET_SHAPES.sub(REDACTED, text))
 
 
 def redact_value(value: Any, name: str = "") -> Any:

@@ -76,6 +76,19 @@ async def test_keys_are_listed_and_revoked_by_their_owner_only() -> None:
         ({"service": "openai", "api_key": "lks_canary-0123456789"}, "api_key"),
         ({"service": "openai", "api_key": CANARY, "label": 7}, "label"),
         ({"service": "openai", "api_key": CANARY, "label": "x" * 201}, "label"),
+        ({"service": "openai", "api_key": "sk-other-0123456789", "label": f"my key: {CANARY}"}, "label"),
+        (
+            {"service": "openai", "api_key": "canary.of.no.known.shape", "label": "canary.of.no.known.shape"},
+            "label",
+        ),
+        (
+            {"service": "openai", "api_key": "sk-other-0123456789", "baseUrl": f"https://x/{CANARY}"},
+            "baseUrl",
+        ),
+        (
+            {"service": "openai", "api_key": "canary.shapeless", "baseUrl": "https://canary.shapeless/"},
+            "baseUrl",
+        ),
         ({"service": "openai", "api_key": CANARY, "persist": "session"}, "persist"),
         ({"service": "openai", "api_key": CANARY, "persist": "disk"}, "persist"),
         ({"service": "openai", "api_key": CANARY, "baseUrl": ["https://x"]}, "baseUrl"),

@@ -58,6 +58,8 @@ async def test_credits_are_exact(amount: object, micros: int) -> None:
         ({"credits": 10**9 + 1}, "credits"),
         ({"credits": "1e999999999"}, "credits"),
         ({"credits": "NaN"}, "credits"),
+        ({"user_id": "sk-canary-0123456789"}, "user_id"),
+        ({"idempotency_key": "sk-canary-0123456789"}, "idempotency_key"),
         ({"credits": "Infinity"}, "credits"),
         ({"credits": "five"}, "credits"),
         ({"credits": True}, "credits"),

@@ -8,6 +8,7 @@ import orjson
 
 from services.api_edge.domain.errors import BadInputError
 from shared.kernel.names import KeyService
+from shared.kernel.secret import holds_secret
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+~-]{0,199}")
 _PROVIDERS = {service.value: service for service in KeyService}
@@ -43,12 +44,12 @@ class Catalogue:
     def find(self, name: str) -> Model:
         """Return the model a caller means. A known provider's model need not be listed.
 
-        Raises BadInputError for an unknown provider or bare name.
+        Raises BadInputError for an unknown provider or bare name, and for a key put in its place.
         """
         if known := self._bare.get(name):
             return known
         prefix, _, rest = name.partition("/")
         provider = _PROVIDERS.get(prefix)
-        if provider is None or not _NAME.fullmatch(rest):
+        if provider is None or not _NAME.fullmatch(rest) or holds_secret(rest):
             raise BadInputError("unknown_model", "model")
         return Model(provider, name)

@@ -12,6 +12,7 @@ from services.api_edge.routes.wire import Input, Json, body_docs, moment, money,
 from shared.contracts.billing import Balance, Grant, GrantCredits
 from shared.kernel.ids import is_user_id
 from shared.kernel.money import credits_to_micros
+from shared.kernel.secret import holds_secret
 
 _CREDITS_MAX = 10**9
 
@@ -26,15 +27,15 @@ class GrantBody(Input):
     @field_validator("user_id")
     @classmethod
     def _is_user_id(cls, value: str) -> str:
-        if not is_user_id(value):
+        if not is_user_id(value) or holds_secret(value):
             raise ValueError("not a user id")
         return value
 
     @field_validator("idempotency_key")
     @classmethod
     def _is_printable(cls, value: str) -> str:
-        if not value or not value.isprintable():
-            raise ValueError("not printable")
+        if not value or not value.isprintable() or holds_secret(value):
+            raise ValueError("not printable, or a key")
         return value
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from starlette.responses import Response
 
 from services.api_edge.domain.errors import BadInputError
@@ -14,7 +14,7 @@ from services.api_edge.routes.wire import Input, Json, body_docs, moment, read_b
 from services.api_edge.use_cases.store_key import NewKey, StoreKeyUseCase
 from shared.contracts.keys import Credential
 from shared.kernel.names import KeyService
-from shared.kernel.secret import SecretText
+from shared.kernel.secret import SecretText, holds_secret
 
 
 class NewKeyBody(Input):
@@ -26,6 +26,13 @@ class NewKeyBody(Input):
         default=None, max_length=512, validation_alias=AliasChoices("baseUrl", "base_url")
     )
 
+    @field_validator("label", "base_url")
+    @classmethod
+    def _is_no_key(cls, value: str | None) -> str | None:
+        if value is not None and holds_secret(value):
+            raise ValueError("a key in a field that is shown")
+        return value
+
 
 def keys_router(gate: Gate, store_key: StoreKeyUseCase, key_vault: KeyVault) -> APIRouter:
     router = APIRouter(prefix="/api/keys", tags=["keys"], dependencies=[BEARER, Depends(gate.signed_in)])
@@ -36,6 +43,7 @@ def keys_router(gate: Gate, store_key: StoreKeyUseCase, key_vault: KeyVault) -> 
         if body.persist == "session":
             raise BadInputError("no_sessions_yet", "persist")
         key = usable_key(body.api_key.reveal(), "api_key")
+        _check_hidden(key, label=body.label, baseUrl=body.base_url)
         new = NewKey(body.service, key, body.label, body.base_url)
         return Json(_view(await store_key(caller_of(request), new)), 201)
 
@@ -50,6 +58,13 @@ def keys_router(gate: Gate, store_key: StoreKeyUseCase, key_vault: KeyVault) -> 
         return Response(status_code=204)
 
     return router
+
+
+def _check_hidden(key: SecretText, **shown: str | None) -> None:
+    """Raise BadInputError when the key stands in a field that comes out again."""
+    for name, text in shown.items():
+        if text is not None and key.reveal() in text:
+            raise BadInputError("wrong_value", name)
 
 
 def _view(credential: Credential) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import USER_ID_CHARS_MAX, is_user_id
 from shared.kernel.names import KeyService
-from shared.kernel.secret import KEY_CHARS_MAX, SecretText, is_provider_key
+from shared.kernel.secret import KEY_CHARS_MAX, SecretText, holds_secret, is_provider_key
 
 BASE_URL_CHARS_MAX: Final = 512
 LABEL_CHARS_MAX: Final = 200
@@ -24,10 +24,10 @@ def check_base_url(service: KeyService, base_url: str | None) -> None:
     if base_url is None:
         if service is KeyService.GATEWAY:
             raise InvalidRequestError("a gateway needs a base URL")
-    elif not _is_plain_https(base_url):
+    elif not _is_plain_https(base_url) or holds_secret(base_url):
         raise InvalidRequestError(
             f"the base URL must be https, at most {BASE_URL_CHARS_MAX} characters, "
-            "with a host and without user, query or fragment"
+            "with a host and without user, query, fragment or key"
         )
 
 
@@ -37,8 +37,10 @@ def check_user_id(user_id: str) -> None:
 
 
 def check_label(label: str | None) -> None:
-    if label is not None and not (len(label) <= LABEL_CHARS_MAX and label.isprintable()):
-        raise InvalidRequestError(f"a label is at most {LABEL_CHARS_MAX} printable characters")
+    if label is None:
+        return
+    if len(label) > LABEL_CHARS_MAX or not label.isprintable() or holds_secret(label):
+        raise InvalidRequestError(f"a label is at most {LABEL_CHARS_MAX} printable characters, and no key")
 
 
 def _is_visible_ascii(text: str) -> bool:

@@ -78,7 +78,18 @@ def test_a_model_is_found(name: str, provider: KeyService, model: str | None) ->
 
 @pytest.mark.parametrize(
     "name",
-    ["", "/", "gpt-99", "nobody/gpt-4o", "openai/", "openai/a b", "openai/\x00", "OpenAI/gpt-4o", "openai/é"],
+    [
+        "",
+        "/",
+        "gpt-99",
+        "nobody/gpt-4o",
+        "openai/",
+        "openai/a b",
+        "openai/\x00",
+        "OpenAI/gpt-4o",
+        "openai/é",
+        "openai/sk-canary-0123456789",
+    ],
 )
 def test_an_unknown_model_is_refused(name: str) -> None:
     with pytest.raises(BadInputError) as refusal:

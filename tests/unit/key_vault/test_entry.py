@@ -80,6 +80,7 @@ def test_plain_https_may_be_a_base_url(url: str) -> None:
         "https://api.example/v1\r\nHost: evil",
         "https://exämple.test",
         "https://api.example/" + "a" * 512,
+        "https://api.example/sk-0123456789abcdef/v1",
     ],
 )
 def test_nothing_else_may(url: str) -> None:
@@ -115,7 +116,7 @@ def test_no_such_user_id(user_id: str) -> None:
         check_user_id(user_id)
 
 
-@pytest.mark.parametrize("label", ["a\x00b", "two\nlines", "x" * 201])
+@pytest.mark.parametrize("label", ["a\x00b", "two\nlines", "x" * 201, "mine (sk-0123456789)"])
 def test_no_such_label(label: str) -> None:
     with pytest.raises(InvalidRequestError):
         check_label(label)

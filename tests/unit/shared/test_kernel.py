@@ -15,7 +15,7 @@ from shared.contracts.rpc import ErrorBody
 from shared.kernel.errors import InternalError, PlatformError, error_class
 from shared.kernel.ids import new_id
 from shared.kernel.money import credits_to_micros, format_credits, usd_to_micros
-from shared.kernel.secret import SecretText
+from shared.kernel.secret import SecretText, holds_secret
 
 pytestmark = pytest.mark.unit
 
@@ -94,3 +94,33 @@ def test_a_secret_in_a_log_record_stays_secret(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO):
         logging.getLogger("t").info("key %s %r", SecretText(CANARY), SecretText(CANARY))
     assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CANARY,
+        f"my key: {CANARY}",
+        f"https://host/{CANARY}/v1",
+        f"({CANARY})",
+        "gsk_0123456789abc",
+        "lk_" + "a" * 43,
+    ],
+)
+def test_a_key_is_told_by_its_shape(text: str) -> None:
+    assert holds_secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "work",
+        "desk-lamp-and-others",
+        "vendor/llama-3-sk-instruct-8b",
+        "ft:gpt-4o-mini:org::id",
+        "auth0|62ab",
+    ],
+)
+def test_other_words_are_no_keys(text: str) -> None:
+    assert not holds_secret(text)
