@@ -111,9 +111,10 @@ async def test_a_server_is_away(
     calls = users.platform_calls()
 
     await shut(house, server)
-    own = await users.own_run()
+    own, paid, listed = await asyncio.gather(
+        users.own_run(), users.paid_run(), in_time(users.owner.http.get("/api/keys"))
+    )
     assert users.platform_calls() == calls, "the platform's key was used in place of the user's"
-    paid, listed = await asyncio.gather(users.paid_run(), in_time(users.owner.http.get("/api/keys")))
     readiness = await unready(users)
 
     check_unavailable(own, AWAY[server], "service_unavailable")
