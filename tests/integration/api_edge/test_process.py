@@ -3,10 +3,7 @@
 import asyncio
 import json
 import signal
-import sys
-from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import httpx2
 import pytest
@@ -14,24 +11,12 @@ import pytest
 from shared.kernel.names import API_EDGE
 from tests.gate import free_port
 from tests.integration.api_edge.house import until
+from tests.processes import service_process
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
 
 Mint = Callable[..., Awaitable[str]]
-
-
-@asynccontextmanager
-async def running(env: Mapping[str, str]) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.api_edge.app", env=dict(env), stdout=PIPE, stderr=STDOUT
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def test_a_life(realm: TestRealm, mint: Mint) -> None:
@@ -41,7 +26,7 @@ async def test_a_life(realm: TestRealm, mint: Mint) -> None:
         "LATCHKEY_HTTP__PORT": str(port),
         "LATCHKEY_HTTP__GRACE_S": "1",
     }
-    async with running(env) as process:
+    async with service_process(API_EDGE, env) as process:
         headers = {"authorization": f"Bearer {token}", "x-openai-key": "canary-header"}
         url = f"http://127.0.0.1:{port}"
         async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
@@ -76,7 +61,7 @@ async def test_an_orderly_end_while_everything_is_away(realm: TestRealm) -> None
         "LATCHKEY_POSTGRES_URL": f"postgres://u:p@127.0.0.1:{nobody}/d",
         "LATCHKEY_VAULT_ADDR": f"http://127.0.0.1:{nobody}",
     }
-    async with running(env) as process:
+    async with service_process(API_EDGE, env) as process:
         url = f"http://127.0.0.1:{port}"
         async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
             await until(lambda: _is_up(client))
@@ -96,7 +81,7 @@ async def _is_up(client: httpx2.AsyncClient) -> bool:
 
 
 async def test_missing_settings_are_named_and_nothing_else() -> None:
-    async with running({"LATCHKEY_VAULT_SECRET_ID": "s3cr3t-id"}) as process:
+    async with service_process(API_EDGE, {"LATCHKEY_VAULT_SECRET_ID": "s3cr3t-id"}) as process:
         said, _ = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 1
     assert b"LATCHKEY_AMQP_URL" in said

@@ -1,8 +1,7 @@
 """billing on real parts, in a realm of its own, with a gate before Postgres."""
 
 import asyncio
-import os
-import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE
 from shared.runtime.bus import Bus
 from tests.gate import Gate, open_gate
+from tests.processes import service_process
 from tests.realm import TestRealm, temporary_realm
 
 BusFor: TypeAlias = Callable[..., Bus]
@@ -65,23 +65,8 @@ async def billing(start: Start) -> AsyncIterator[Bus]:
         yield bus
 
 
-@asynccontextmanager
-async def billing_process(realm: TestRealm) -> AsyncIterator[asyncio.subprocess.Process]:
-    """billing as a process of its own; its log is its stdout."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "services.billing.app"),
-        env=environ | {"LATCHKEY_ENV_FILE": str(realm.env_dir / "billing.env")},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+def billing_process(realm: TestRealm) -> AbstractAsyncContextManager[Process]:
+    return service_process(BILLING, {"LATCHKEY_ENV_FILE": str(realm.env_dir / f"{BILLING}.env")})
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from tests.integration.billing.conftest import (
     stream,
     until,
 )
+from tests.processes import log_until_ready
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -90,13 +91,13 @@ async def test_killed_in_the_middle_of_it_nothing_is_lost_or_charged_twice(
     events = [usage_event(user_id=edge.user_id) for _ in range(600)]
     for _ in range(3):
         async with billing_process(realm) as process:
-            await _ready(process)
+            await log_until_ready(process)
             await report(worker, *events[:200])
             events = [*events[200:], *events[:200]]
             process.kill()
             await process.wait()
     async with billing_process(realm) as process:
-        await _ready(process)
+        await log_until_ready(process)
         await edge.until((0, 0, 600 * 450))
         await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
         process.terminate()
@@ -119,7 +120,7 @@ async def test_a_malformed_event_is_dead_lettered_and_nothing_of_it_is_logged(
     huge = huge.model_copy(update={"tokens": huge.tokens.model_copy(update={"prompt": 2**62})})
     good = usage_event(user_id=edge.user_id)
     async with billing_process(realm) as process:
-        log = await _ready(process)
+        log = await log_until_ready(process)
         await worker.broker.publish(  # what no contract can say
             json.dumps(envelope),
             exchange="usage",
@@ -131,18 +132,6 @@ async def test_a_malformed_event_is_dead_lettered_and_nothing_of_it_is_logged(
         await until(lambda: dead(broker), 3)
         process.terminate()
         assert process.stdout is not None
-        log += await process.stdout.read()
-    assert log.count(b'"dead-lettered"') == 3
-    assert b"canary" not in log
-
-
-async def _ready(process: asyncio.subprocess.Process) -> bytes:
-    """Wait for the line that says so; return the log up to it."""
-    assert process.stdout is not None
-    log = b""
-    async with asyncio.timeout(30):
-        while b'"ready"' not in log:
-            line = await process.stdout.readline()
-            assert line, log
-            log += line
-    return log
+        log += (await process.stdout.read()).decode()
+    assert log.count('"dead-lettered"') == 3
+    assert "canary" not in log

@@ -2,11 +2,7 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,40 +11,11 @@ import pytest
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KEY_VAULT
 from tests.integration.key_vault.clients import Edge, RpcWorker
+from tests.processes import log_until_ready, service_process
 from tests.realm import TestRealm
 from tests.traces import traces
 
 pytestmark = pytest.mark.integration
-
-
-@asynccontextmanager
-async def running(env: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.key_vault.app",
-        env=environ | env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
-async def _until_ready(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    log = ""
-    async with asyncio.timeout(20):
-        while '"event":"ready"' not in log:
-            line = (await process.stdout.readline()).decode()
-            assert line, log
-            log += line
-    return log
 
 
 def _core_limits(pid: int) -> list[str]:
@@ -60,8 +27,10 @@ async def test_a_working_process_says_what_it_does_and_no_key(
     realm: TestRealm, edge: Edge, worker: RpcWorker
 ) -> None:
     user, canary = f"user-{uuid4().hex}", f"canary{uuid4().hex}{uuid4().hex}"
-    async with running({"LATCHKEY_ENV_FILE": str(realm.env_dir / f"{KEY_VAULT}.env")}) as process:
-        log = await _until_ready(process)
+    async with service_process(
+        KEY_VAULT, {"LATCHKEY_ENV_FILE": str(realm.env_dir / f"{KEY_VAULT}.env")}
+    ) as process:
+        log = await log_until_ready(process)
         assert _core_limits(process.pid) == ["0", "0"]
         kept = await edge.keep(canary, user_id=user)
         assert (await worker.resolve(user_id=user))[1] == canary
@@ -81,7 +50,7 @@ async def test_a_working_process_says_what_it_does_and_no_key(
 
 
 async def test_missing_settings_are_named_and_nothing_else() -> None:
-    async with running({"LATCHKEY_VAULT_SECRET_ID": "s3cr3t-id"}) as process:
+    async with service_process(KEY_VAULT, {"LATCHKEY_VAULT_SECRET_ID": "s3cr3t-id"}) as process:
         said, _ = await asyncio.wait_for(process.communicate(), 20)
     assert process.returncode == 1
     assert b"LATCHKEY_AMQP_URL" in said

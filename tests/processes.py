@@ -1,0 +1,38 @@
+"""A service as a process of the test's own; its log is its stdout."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+_READY_S = 30.0
+
+
+@asynccontextmanager
+async def service_process(service: str, env: Mapping[str, str]) -> AsyncIterator[Process]:
+    """`python -m services.<service>.app`, with no setting but those of `env`; killed when it still runs."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
+    command = (sys.executable, "-m", f"services.{service}.app")
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**inherited, **env}, stdout=PIPE, stderr=STDOUT
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def log_until_ready(process: Process) -> str:
+    """Wait for the line that says so; return the log up to it."""
+    assert process.stdout is not None
+    log = ""
+    async with asyncio.timeout(_READY_S):
+        while '"event":"ready"' not in log:
+            line = (await process.stdout.readline()).decode()
+            assert line, log
+            log += line
+    return log
