@@ -1,11 +1,13 @@
 """The bus on a real broker: what is confirmed is there, what fails comes back or is dead-lettered."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import aio_pika
 import pytest
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from shared.contracts import topology
 from shared.contracts.billing import AuthorizeRun, Balance, CreditsGranted, GetBalance, RunAuthorized
@@ -16,6 +18,7 @@ from shared.kernel.names import KeySource
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
+from tests.fakes.billing import usage_event
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -130,7 +133,26 @@ async def test_a_failing_message_comes_back_and_a_malformed_one_is_dead_lettered
                b'"time":"2026-01-01T00:00:00Z","data":{}}')  # fmt: skip
     await _until(lambda: len(tries) == 2)
     assert tries == [False, True]
-    assert await _take(realm, topology.dead_letters(topology.BILLING_USAGE)) == b"not an event"
+    assert (await _take(realm, topology.dead_letters(topology.BILLING_USAGE))).body == b"not an event"
+
+
+async def test_a_publish_that_reaches_no_queue_is_an_error(bus_for: BusFor) -> None:
+    edge = bus_for("api_edge")
+    await edge.start()
+    with pytest.raises(BusUnavailableError):
+        await edge.publish(CancelRun(run_id=uuid4()))  # no worker listens
+
+
+async def test_what_is_published_outlives_the_broker_and_names_its_sender(
+    bus_for: BusFor, realm: TestRealm
+) -> None:
+    worker, event = bus_for("inference"), usage_event()
+    await worker.start()
+    await worker.publish(event, event_id=str(event.usage_id))
+    message = await _take(realm, topology.BILLING_USAGE)
+    assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
+    assert message.user_id == f"{realm.name}_inference"
+    assert (message.message_id, message.type) == (str(event.usage_id), event.event_type())
 
 
 def _granted() -> Message:
@@ -143,27 +165,21 @@ async def _until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
             await asyncio.sleep(0.01)
 
 
-async def _on_channel(
-    realm: TestRealm, work: Callable[[aio_pika.abc.AbstractChannel], Awaitable[bytes | None]]
-) -> bytes | None:
-    connection = await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"])
-    async with connection:
-        return await work(await connection.channel())
+@asynccontextmanager
+async def _channel(realm: TestRealm) -> AsyncIterator[AbstractChannel]:
+    """The administrator's."""
+    async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
+        yield await connection.channel()
 
 
 async def _put(realm: TestRealm, queue: str, body: bytes) -> None:
-    async def put(channel: aio_pika.abc.AbstractChannel) -> None:
+    async with _channel(realm) as channel:
         await channel.default_exchange.publish(aio_pika.Message(body), queue)
 
-    await _on_channel(realm, put)
 
-
-async def _take(realm: TestRealm, queue: str) -> bytes | None:
-    async def take(channel: aio_pika.abc.AbstractChannel) -> bytes | None:
+async def _take(realm: TestRealm, queue: str) -> AbstractIncomingMessage:
+    async with _channel(realm) as channel, asyncio.timeout(10):
         found = await channel.get_queue(queue, ensure=False)
-        async with asyncio.timeout(10):
-            while (message := await found.get(fail=False, no_ack=True)) is None:
-                await asyncio.sleep(0.05)
-        return message.body
-
-    return await _on_channel(realm, take)
+        while (message := await found.get(fail=False, no_ack=True)) is None:
+            await asyncio.sleep(0.05)
+        return message
