@@ -16,6 +16,14 @@ _IMAGE_TOKENS: Final = 1_000
 _AUDIO_CHARS_PER_TOKEN: Final = 200
 """Base64 characters: audio is about ten tokens a second, compressed speech some 2 kB."""
 _COMPLETION_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+_LIMIT_MAX: Final = 10**7
+_PRICED_APART: Final = (
+    *("service_tier", "web_search_options", "modalities", "audio"),  # OpenAI
+    *("models", "route", "provider", "plugins", "preset"),  # OpenRouter
+    "extra_body",  # Gemini
+)
+"""What makes a call cost something else than its model's tokens, or calls another model."""
+_TOOLS: Final = ("function", "custom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +78,23 @@ def completion_tokens_max(body: dict[str, Any], ceiling: int) -> int:
     return (completion_limit(body) or ceiling) * choices
 
 
+def check_priceable(body: dict[str, Any]) -> None:
+    """Raise InvalidRequestError for what the price of the model's tokens does not cover: nobody held it."""
+    for name in _PRICED_APART:
+        if body.get(name) is not None:
+            raise InvalidRequestError(f"{name} needs a key of your own: credits pay for tokens only")
+    tools = body.get("tools")
+    for tool in tools if isinstance(tools, list) else ():
+        if isinstance(tool, dict) and tool.get("type", "function") not in _TOOLS:
+            raise InvalidRequestError(
+                "tools of the provider's need a key of your own: credits pay for tokens"
+            )
+
+
 def _positive(body: dict[str, Any], name: str) -> int:
     value = body[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidRequestError(f"{name} must be a positive whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LIMIT_MAX:
+        raise InvalidRequestError(f"{name} must be a positive whole number up to {_LIMIT_MAX}")
     return value
 
 

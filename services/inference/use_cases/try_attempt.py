@@ -3,7 +3,7 @@
 from contextlib import aclosing
 
 from services.inference.domain.attempt import Attempt, Ending
-from services.inference.domain.estimates import completion_tokens_max, prompt_size
+from services.inference.domain.estimates import check_priceable, completion_tokens_max, prompt_size
 from services.inference.domain.failures import CURABLE, UNAVAILABLE
 from services.inference.domain.meter import Meter
 from services.inference.domain.provider_usage import provider_cost_usd
@@ -88,6 +88,7 @@ class TryAttempt:
         request = run.request
         if key.used.source.is_byok or request.policy is KeyPolicy.SYSTEM:
             return None
+        check_priceable(request.body)
         ceiling = self._limits.completion_tokens_ceiling
         ask = AuthorizeRun(
             run_id=request.run_id,

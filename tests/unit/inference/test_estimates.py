@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference.domain.estimates import (
+    check_priceable,
     completion_limit,
     completion_tokens_max,
     estimated_completion,
@@ -87,11 +88,34 @@ def test_the_worst_case_of_a_completion(body: dict[str, Any], expected: int) -> 
     assert completion_tokens_max(body, 4096) == expected
 
 
-@pytest.mark.parametrize("value", ["5", 0, -1, 1.5, True, [1]])
+@pytest.mark.parametrize("value", ["5", 0, -1, 1.5, True, [1], 2**63])
 def test_a_limit_that_is_no_number_is_refused(value: object) -> None:
     for name in ("max_tokens", "max_completion_tokens", "n"):
         with pytest.raises(InvalidRequestError, match=name):
             completion_tokens_max({name: value}, 4096)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"service_tier": "priority"},
+        {"models": ["anthropic/claude-opus-4"]},
+        {"plugins": [{"id": "web"}]},
+        {"web_search_options": {}},
+        {"modalities": ["text", "audio"]},
+        {"tools": [{"type": "function"}, {"type": "web_search"}]},
+    ],
+)
+def test_what_tokens_do_not_pay_for_is_no_matter_of_credits(extra: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequestError):
+        check_priceable({**user("hi"), **extra})
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"temperature": 1, "service_tier": None}, {"tools": [{"type": "function"}]}, {"tools": "x"}]
+)
+def test_other_parameters_are_paid_for_with_tokens(extra: dict[str, object]) -> None:
+    check_priceable({**user("hi"), **extra})
 
 
 def test_no_limit_is_none() -> None:

@@ -119,6 +119,17 @@ async def test_a_platform_key_is_authorized_for_the_worst_case() -> None:
     assert worker.provider.calls[0].completion_ceiling == 4096
 
 
+@pytest.mark.parametrize("source", [KeySource.USER, PLATFORM])
+async def test_another_price_is_only_for_a_key_of_ones_own(source: KeySource) -> None:
+    worker = Worker([a_key(source=source)])
+    worker.provider.scripts["mine"] = [an_answer()]
+
+    await worker.run(a_request(body={"messages": [{"role": "user"}], "service_tier": "priority"}))
+
+    assert len(worker.provider.calls) == (source is KeySource.USER)
+    assert worker.authorizer.asked == []
+
+
 async def test_the_systems_own_runs_are_not_charged() -> None:
     worker = Worker([a_key("platform:openai", PLATFORM)])
     worker.provider.scripts["platform:openai"] = [an_answer()]
