@@ -1,24 +1,19 @@
 """Workers that are killed or stopped in the middle of runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import asyncpg
 import pytest
 
 from infra.simulator.control import read_calls
 from shared.contracts.runs import RunCompleted, RunFailed, RunRequested
-from shared.kernel.names import INFERENCE, Outcome, TokensSource
+from shared.kernel.names import Outcome, TokensSource
 from tests.integration.inference.house import Billing, Edge, StartWorker, WorkerProcess
 
 pytestmark = pytest.mark.integration
 
 ARun = Callable[..., RunRequested]
-PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
-
-_IN_HAND = "SELECT count(*) FROM attempts WHERE worker = $1 AND key_source IS NOT NULL AND outcome IS NULL"
 
 
 async def _many(edge: Edge, a_run: ARun, count: int, *, latency_ms: int = 300) -> list[RunRequested]:
@@ -38,20 +33,6 @@ async def _many(edge: Edge, a_run: ARun, count: int, *, latency_ms: int = 300) -
 async def two_workers(start_worker: StartWorker) -> tuple[WorkerProcess, WorkerProcess]:
     first, second = await asyncio.gather(start_worker(concurrency="10"), start_worker(concurrency="10"))
     return first, second
-
-
-async def _kill_amid_calls(worker: WorkerProcess, database: "asyncpg.Pool[Any]") -> None:
-    """Kill a worker that is calling the provider: frozen first, so that nothing ends while we look."""
-    name = (await worker.until("ready"))["instance"]
-    async with asyncio.timeout(20):
-        while True:
-            worker.freeze()
-            await asyncio.sleep(0.1)  # what it wrote last has arrived
-            if await database.fetchval(_IN_HAND, name):
-                break
-            worker.thaw()
-            await asyncio.sleep(0.05)
-    worker.kill()
 
 
 async def test_a_killed_worker_costs_no_run_its_end_and_no_second_call(
