@@ -1,9 +1,11 @@
 """RabbitMQ from the system's packages, without starting or keeping the system's own broker."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +25,9 @@ _ALLOW = f"""
 rm -f {_POLICY}
 [ ! -e {_KEPT} ] || mv {_KEPT} {_POLICY}
 """
-_ENV = {"DEBIAN_FRONTEND": "noninteractive", "HOMEBREW_NO_AUTO_UPDATE": "1"}
+_ENV = {"DEBIAN_FRONTEND": "noninteractive", "HOMEBREW_NO_AUTO_UPDATE": "1", "LC_ALL": "C"}
 _APT = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300")
+_BUSY, _BUSY_S, _POLL_S = "Could not get lock", 300, 1
 _UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket")
 
 Progress = Callable[[str], None]
@@ -58,10 +61,9 @@ def _installed() -> Path | None:
 def _install(progress: Progress) -> None:
     if shutil.which("apt-get") and (root := _as_root()) is not None:
         progress("installing RabbitMQ with apt (once, about a minute)")
-        with _nothing_starts(root):
-            _run([*root, *_APT, "update"])
-            _run([*root, *_APT, "install", "--no-install-recommends", "rabbitmq-server"])
-        _disable_units(root)
+        with _alone():
+            if _installed() is None:
+                _install_with_apt(root)
     elif shutil.which("brew"):
         progress("installing RabbitMQ with brew (once, a few minutes)")
         _run(["brew", "install", "rabbitmq"])
@@ -70,6 +72,36 @@ def _install(progress: Progress) -> None:
             "RabbitMQ is missing: install it (Debian/Ubuntu: `sudo apt-get install rabbitmq-server`; "
             "macOS: `brew install rabbitmq`), then run this again"
         )
+
+
+def _install_with_apt(root: list[str]) -> None:
+    with _nothing_starts(root):
+        _update(root)
+        _run([*root, *_APT, "install", "--no-install-recommends", "rabbitmq-server"])
+    _disable_units(root)
+
+
+def _update(root: list[str]) -> None:
+    """Fetch the package lists; wait while another apt does, for which apt itself has no option."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            return _run([*root, *_APT, "update"])
+        except StackError as error:
+            if _BUSY not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_S)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one checkout at a time install, whoever it belongs to: anybody may lock a folder."""
+    folder = os.open("/var/lib/dpkg", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _as_root() -> list[str] | None:
