@@ -1,7 +1,7 @@
 """Real servers and a realm in them, for the tests that ask; rules that hold for all tests."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Generator
 from typing import Any, Final
 
 import asyncpg
@@ -14,7 +14,7 @@ from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.postgres import create_pool
 from shared.runtime.vault import VaultClient
-from tests.realm import TestRealm, temporary_realm
+from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
 from tests.servers import choose, has_docker, running_servers
 
 _LEVELS: Final = ("unit", "component", "conformance", "integration", "acceptance", "chaos", "bench")
@@ -75,7 +75,7 @@ async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 @pytest_asyncio.fixture
-async def bus_for(realm: TestRealm) -> AsyncIterator[Callable[..., Bus]]:
+async def bus_for(realm: TestRealm) -> AsyncIterator[BusFor]:
     """Makes a service's bus, not started yet; stops it after the test. An instance name may be given."""
     made: list[Bus] = []
 
@@ -91,7 +91,7 @@ async def bus_for(realm: TestRealm) -> AsyncIterator[Callable[..., Bus]]:
 
 
 @pytest_asyncio.fixture
-async def pool_for(realm: TestRealm) -> AsyncIterator[Callable[[str], Awaitable["asyncpg.Pool[Any]"]]]:
+async def pool_for(realm: TestRealm) -> AsyncIterator[PoolFor]:
     """Makes a service's Postgres pool; closes it after the test."""
     made: list[asyncpg.Pool[Any]] = []
 
@@ -105,7 +105,7 @@ async def pool_for(realm: TestRealm) -> AsyncIterator[Callable[[str], Awaitable[
 
 
 @pytest_asyncio.fixture
-async def vault_for(realm: TestRealm) -> AsyncIterator[Callable[[str], Awaitable[VaultClient]]]:
+async def vault_for(realm: TestRealm) -> AsyncIterator[VaultFor]:
     """Makes a service's Vault client, logged in; stops it after the test."""
     made: list[VaultClient] = []
 

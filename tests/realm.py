@@ -2,14 +2,24 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
 
 from infra.bootstrap import Realm, Servers, bootstrap, drop_realm
 from infra.bootstrap.envfiles import read_env
+from shared.runtime.bus import Bus
+from shared.runtime.vault import VaultClient
+
+# The fixtures `bus_for`, `pool_for` and `vault_for`.
+BusFor: TypeAlias = Callable[..., Bus]
+PoolFor: TypeAlias = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
+VaultFor: TypeAlias = Callable[[str], Awaitable[VaultClient]]
 
 
 @dataclass(frozen=True)

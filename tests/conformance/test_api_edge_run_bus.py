@@ -16,13 +16,12 @@ from shared.contracts.topology import INFERENCE_RUNS
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KeyPolicy, KeyService, KeySource
-from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from tests.fakes.api_edge import InMemoryRunBus, Tell
+from tests.realm import BusFor
 
 pytestmark = pytest.mark.conformance
 
-BusFor = Callable[..., Bus]
 TellAll = Callable[[RunRequested, list[Progress]], Awaitable[None]]
 
 

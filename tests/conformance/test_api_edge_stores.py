@@ -17,11 +17,10 @@ from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, Role
 from tests.fakes.api_edge import InMemoryRunStore, InMemoryTokenStore
-from tests.realm import TestRealm
+from tests.realm import PoolFor, TestRealm
 
 pytestmark = pytest.mark.conformance
 
-PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
 Put = Callable[[str, Caller], Awaitable[None]]
 
 

@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -30,10 +29,10 @@ from shared.kernel.errors import (
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource
 from tests.fakes.billing import TARIFF, InMemoryLedgerStore, InMemoryPriceBook, granted, hold_for, usage
+from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance
 
-PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
 
 _WORTH = 2_000
 """What `usage()` costs."""

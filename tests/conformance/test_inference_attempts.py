@@ -1,10 +1,8 @@
 """What the attempt store promises, held by the fake and by Postgres."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -20,10 +18,10 @@ from shared.kernel.errors import DatabaseUnavailableError, ProviderRateLimitedEr
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE, KeyService, KeySource, Outcome, TokensSource
 from tests.fakes.inference import InMemoryAttemptStore, a_request
+from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance
 
-PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
 KEY = KeyUsed(KeySource.PLATFORM, "platform:openai:1", KeyService.OPENAI, consent_id="c-1")
 
 

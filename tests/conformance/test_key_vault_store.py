@@ -22,11 +22,11 @@ from shared.kernel.errors import ConflictError, DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KEY_VAULT, KeyService
 from tests.fakes.key_vault import InMemoryCredentialStore
+from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance
 
 Decide = Callable[[str, Consent], Awaitable[None]]
-PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
 
 _SERVICES = tuple(KeyService)
 

@@ -14,12 +14,9 @@ from infra.bootstrap import Realm, Servers, mint_token
 from services.api_edge.settings import EdgeSettings
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.kernel.secret import SecretText
-from shared.runtime.bus import Bus
 from tests.gate import Gate, free_port, open_gate
 from tests.integration.api_edge.house import Billing, House, KeyVault, Worker, serving_edge, until
-from tests.realm import TestRealm, temporary_realm
-
-BusFor = Callable[..., Bus]
+from tests.realm import BusFor, TestRealm, temporary_realm
 
 
 @pytest_asyncio.fixture(scope="package")

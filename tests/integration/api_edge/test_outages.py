@@ -10,8 +10,9 @@ import pytest
 from services.api_edge.settings import EdgeSettings
 from shared.contracts.runs import RunRequested
 from tests.fakes.api_edge import chunk
-from tests.integration.api_edge.conftest import BusFor, Gates, is_ready
+from tests.integration.api_edge.conftest import Gates, is_ready
 from tests.integration.api_edge.house import House, serving_edge, until
+from tests.realm import BusFor
 
 pytestmark = pytest.mark.integration
 

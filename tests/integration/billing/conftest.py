@@ -25,9 +25,8 @@ from shared.kernel.names import API_EDGE, BILLING, INFERENCE
 from shared.runtime.bus import Bus
 from tests.gate import Gate, open_gate
 from tests.processes import service_process
-from tests.realm import TestRealm, temporary_realm
+from tests.realm import BusFor, TestRealm, temporary_realm
 
-BusFor: TypeAlias = Callable[..., Bus]
 Start: TypeAlias = Callable[[], AbstractAsyncContextManager[Bus]]
 
 _PATIENCE_S = 30.0

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +21,6 @@ from shared.kernel.names import BILLING, INFERENCE
 from shared.runtime.bus import Bus
 from tests.fakes.billing import TARIFF, InMemoryPriceBook, usage, usage_event
 from tests.integration.billing.conftest import (
-    BusFor,
     Edge,
     Start,
     billing_process,
@@ -32,11 +30,9 @@ from tests.integration.billing.conftest import (
     until,
 )
 from tests.processes import log_until_ready
-from tests.realm import TestRealm
+from tests.realm import BusFor, PoolFor, TestRealm
 
 pytestmark = pytest.mark.integration
-
-PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
 
 
 def _settle(one: Usage, hold: Hold | None) -> Entry:

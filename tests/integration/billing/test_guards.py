@@ -1,6 +1,5 @@
 """What Postgres itself refuses: a changed ledger, and an overdrawn account."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -9,10 +8,10 @@ import pytest
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from shared.kernel.ids import new_id
 from tests.fakes.billing import granted
+from tests.realm import PoolFor
 
 pytestmark = pytest.mark.integration
 
-PoolFor = Callable[[str], Awaitable["asyncpg.Pool[Any]"]]
 
 _CHANGES = [
     "UPDATE {} SET attempt = 2",

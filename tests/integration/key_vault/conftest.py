@@ -1,6 +1,6 @@
 """key_vault on real parts, in a realm of its own, with gates before Vault and Postgres."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +13,9 @@ from infra.bootstrap import Servers
 from services.key_vault.app import Settings, serving
 from shared.kernel.names import API_EDGE, INFERENCE, KEY_VAULT
 from shared.runtime.bus import Bus
-from shared.runtime.vault import VaultClient
 from tests.gate import Gate, open_gate
 from tests.integration.key_vault.clients import Edge, RpcWorker
-from tests.realm import TestRealm, temporary_realm
-
-BusFor = Callable[..., Bus]
-VaultFor = Callable[[str], Awaitable[VaultClient]]
+from tests.realm import BusFor, TestRealm, VaultFor, temporary_realm
 
 
 @pytest_asyncio.fixture(scope="package")

@@ -1,7 +1,7 @@
 """The life of a key on real parts: stored, used, revoked, and never seen."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -20,10 +20,9 @@ from shared.kernel.errors import (
 )
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeyPolicy, KeyService, KeySource
-from shared.runtime.bus import Bus
 from tests.fakes.key_vault_house import KEY, request_key
 from tests.integration.key_vault.clients import Edge, RpcWorker
-from tests.realm import TestRealm
+from tests.realm import BusFor, TestRealm
 from tests.traces import database_dump, traces
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("key_vault")]
@@ -149,7 +148,7 @@ async def test_nobody_asks_as_a_worker_who_is_none(
         await intruder.ask(worker.asks(user_id=user), user_id=f"{realm.name}_inference")
 
 
-async def test_billing_hears_nothing_of_keys(bus_for: Callable[..., Bus], worker: RpcWorker) -> None:
+async def test_billing_hears_nothing_of_keys(bus_for: BusFor, worker: RpcWorker) -> None:
     billing = bus_for(BILLING)
     await billing.start()
     with pytest.raises(ServiceUnavailableError):

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -18,11 +18,10 @@ from infra.bootstrap.vault import prepare
 from services.key_vault.app import Settings, serving
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.names import KEY_VAULT, KeyPolicy, KeySource
-from shared.runtime.bus import Bus
 from tests.fakes.key_vault_house import KEY
 from tests.gate import free_port
 from tests.integration.key_vault.clients import Edge, RpcWorker
-from tests.realm import TestRealm
+from tests.realm import BusFor, TestRealm
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +72,7 @@ async def vault(tmp_path: Path) -> AsyncIterator[OwnVault]:
 
 
 @pytest.fixture
-async def edge(realm: TestRealm, vault: OwnVault, bus_for: Callable[..., Bus]) -> AsyncIterator[Edge]:
+async def edge(realm: TestRealm, vault: OwnVault, bus_for: BusFor) -> AsyncIterator[Edge]:
     """The edge of a key_vault that works with this Vault."""
     servers = replace(realm.servers, vault_addr=vault.addr, vault_token=_ROOT)
     logins = await asyncio.to_thread(

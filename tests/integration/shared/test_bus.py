@@ -19,11 +19,9 @@ from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
 from tests.fakes.billing import usage_event
-from tests.realm import TestRealm
+from tests.realm import BusFor, TestRealm
 
 pytestmark = pytest.mark.integration
-
-BusFor = Callable[..., Bus]
 
 
 async def _answer(request: GetBalance) -> Balance:

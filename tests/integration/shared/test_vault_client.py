@@ -1,7 +1,7 @@
 """The Vault client against a real server: refused tokens are replaced, failures typed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import hvac
 import pytest
@@ -9,11 +9,9 @@ import pytest
 from shared.kernel.errors import InvalidRequestError, NotFoundError, VaultUnavailableError
 from shared.kernel.secret import SecretText
 from shared.runtime.vault import VaultClient
-from tests.realm import TestRealm
+from tests.realm import TestRealm, VaultFor
 
 pytestmark = pytest.mark.integration
-
-VaultFor = Callable[[str], Awaitable[VaultClient]]
 
 
 def _reading(path: str, realm: TestRealm) -> Callable[[hvac.Client], str]:

@@ -10,7 +10,7 @@ import pytest
 from infra.local.errors import StackError
 from infra.local.home import Home
 from infra.local.parts import Part
-from infra.local.ports import is_free, is_open, ports
+from infra.local.ports import held, is_free, is_open, ports
 from infra.local.processes import processes
 from infra.local.services import service_parts
 from infra.local.wishes import Wishes, forget, recall, remember
@@ -75,6 +75,15 @@ def test_ports_stay_but_a_taken_one_is_replaced(home: Home) -> None:
         assert ports(home, running=True) == first
         second = ports(home, running=False)
     assert {name for name in first if first[name] != second[name]} == {"amqp"}
+
+
+def test_a_held_port_is_nobody_elses_to_choose(home: Home) -> None:
+    mine = ports(home, running=False)["edge"]
+    with held(mine):
+        assert not is_free(mine)
+        with held(mine):  # taken already
+            pass
+    assert is_free(mine)
 
 
 def test_a_launcher_becomes_its_part(home: Home) -> None:
