@@ -1,6 +1,6 @@
 """A compose stack's first job: passwords, made once, and the servers' configurations, into shared volumes.
 
-    python infra/docker/prepare.py [--root /run/latchkey]
+    python -m infra.docker.prepare [--root /run/latchkey]
 
 Each folder below the root is a volume that one server and the bootstrap see, and nobody else does.
 """
@@ -10,7 +10,8 @@ import json
 import secrets
 from pathlib import Path
 
-INFRA = Path(__file__).parents[1]
+from infra.configurations import ADMINISTRATOR, rabbitmq_conf, vault_conf
+
 _READABLE = 0o444  # the servers run as users of their own; only who mounts the volume sees it
 _PRIVATE = 0o400
 # All addresses of the container; which of them to tell others is in VAULT_API_ADDR and VAULT_CLUSTER_ADDR.
@@ -24,30 +25,15 @@ def prepare(root: Path) -> None:
         made = {server: secrets.token_urlsafe(24) for server in ("rabbitmq", "postgres")}
         _write(known, json.dumps(made), _PRIVATE)
     passwords: dict[str, str] = json.loads(known.read_text())
-    _rabbitmq(root / "rabbitmq", passwords["rabbitmq"])
+    _write(root / "rabbitmq" / "10-latchkey.conf", rabbitmq_conf(passwords["rabbitmq"]), _READABLE)
     _write(root / "postgres" / "password", passwords["postgres"], _READABLE)
-    _write(root / "vault" / "server.hcl", _vault_config(), _READABLE)
+    _write(root / "vault" / "server.hcl", vault_conf(_VAULT), _READABLE)
     _write(root / "admin" / "servers.env", _addresses(passwords), _PRIVATE)
-
-
-def _rabbitmq(folder: Path, password: str) -> None:
-    _write(folder / "10-latchkey.conf", (INFRA / "rabbitmq" / "rabbitmq.conf").read_text(), _READABLE)
-    login = (
-        f"default_user = latchkey_root\ndefault_pass = {password}\ndefault_user_tags.administrator = true\n"
-    )
-    _write(folder / "20-login.conf", login, _READABLE)
-
-
-def _vault_config() -> str:
-    text = "".join((INFRA / "vault" / name).read_text() for name in ("server.hcl", "audit.hcl"))
-    for name, value in _VAULT.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
 
 
 def _addresses(passwords: dict[str, str]) -> str:
     return (
-        f"LATCHKEY_AMQP_URL=amqp://latchkey_root:{passwords['rabbitmq']}@rabbitmq:5672/\n"
+        f"LATCHKEY_AMQP_URL=amqp://{ADMINISTRATOR}:{passwords['rabbitmq']}@rabbitmq:5672/\n"
         "RABBITMQ_MANAGEMENT_URL=http://rabbitmq:15672\n"
         "VAULT_ADDR=http://vault:8200\n"
         f"LATCHKEY_POSTGRES_URL=postgresql://postgres:{passwords['postgres']}@postgres:5432/postgres\n"

