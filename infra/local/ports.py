@@ -3,6 +3,8 @@
 import json
 import random
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from infra.bootstrap.envfiles import write_private
 from infra.local.home import Home
@@ -41,6 +43,17 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+@contextmanager
+def held(port: int) -> Iterator[None]:
+    """Let no other stack find this port free meanwhile; one that is taken already is let be."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            holder.bind(("127.0.0.1", port))
+            holder.listen()
+        yield
 
 
 def is_open(port: int) -> bool:

@@ -54,11 +54,12 @@ def _check_staying_up(home: Home, supervisor: Supervisor, starts: Mapping[str, s
             raise StackError(f"{state.name} does not stay up; {last_lines(home, state.name)}")
 
 
-def answers(url: str) -> bool:
-    """Tell whether a loopback URL answers 200."""
+def answers(url: str, *, token: str = "") -> bool:
+    """Tell whether a loopback URL answers 200 (to this bearer, if one is given)."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
     try:
-        with direct.open(url, timeout=2) as answer:
+        with direct.open(request, timeout=2) as answer:
             return bool(answer.status == 200)  # noqa: PLR2004
     except OSError:
         return False

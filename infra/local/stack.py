@@ -1,6 +1,7 @@
 """The stack: start, stop, restart and tell about all parts of one home."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from infra.local.dev_env import write_dev_env
 from infra.local.errors import StackError
 from infra.local.home import Home
 from infra.local.install import rabbitmq_server
-from infra.local.ports import is_open, ports
+from infra.local.ports import held, is_open, ports
 from infra.local.processes import end_leftovers, processes
 from infra.local.readiness import Check, answers, server_checks, wait_until_ready
 from infra.local.servers import SERVER_PARTS, server_parts, servers
@@ -63,10 +64,11 @@ class Stack:
             if not running:
                 self._end_leftovers()  # they hold the stack's own ports
             chosen = ports(self.home, running=running, edge=wishes.edge_port)
-            entries = self._start_servers(chosen, running=running)
-            self._bootstrap(chosen, environ)
-            url = simulator_url(chosen) if wishes.simulator else None
-            write_dev_env(self.home, self.realm, edge_port=chosen["edge"], simulator_url=url)
+            with nullcontext() if running else held(chosen["edge"]):
+                entries = self._start_servers(chosen, running=running)
+                self._bootstrap(chosen, environ)
+                url = simulator_url(chosen) if wishes.simulator else None
+                write_dev_env(self.home, self.realm, edge_port=chosen["edge"], simulator_url=url)
             if not servers_only:
                 self._start_services(chosen, entries, wishes)
 
@@ -183,10 +185,16 @@ class Stack:
 
     def _service_checks(self, chosen: dict[str, int], names: set[str]) -> dict[str, Check]:
         checks = {name: self._is_up(name) for name in sorted(names)}
-        checks[API_EDGE] = lambda: answers(f"http://127.0.0.1:{chosen['edge']}/readyz")
+        checks[API_EDGE] = self._is_edge_ready
         if SIMULATOR in names:
             checks[SIMULATOR] = lambda: is_open(chosen["simulator"])
         return checks
+
+    def _is_edge_ready(self) -> bool:
+        """Ask with a token of this stack's: another one's edge, on a port both want, does not know it."""
+        env = self.env()
+        url, token = env["LATCHKEY_URL"], env["LATCHKEY_USER_TOKEN"]
+        return answers(f"{url}/readyz") and answers(f"{url}/v1/models", token=token)
 
     def _is_up(self, name: str) -> Check:
         return lambda: any(state.name == name and state.is_running for state in self._supervisor.states())
