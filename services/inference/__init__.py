@@ -1,0 +1,1 @@
+"""inference: claims runs, calls providers (alone of all services), relays their answers, records usage."""
