@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from services.api_edge.bounded_http import BoundedHttp
 from services.api_edge.settings import HttpSettings
 
 _KEEP_ALIVE_S = 75
@@ -26,7 +27,7 @@ async def serve(app: ASGIApp, settings: HttpSettings) -> None:
             app,
             host=settings.host,
             port=settings.port,
-            http="httptools",
+            http=BoundedHttp,
             ws="none",
             lifespan="off",
             log_config=None,
