@@ -40,7 +40,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
     bus = Bus(settings.amqp_url, service=API_EDGE, instance=settings.instance, realm=settings.realm)
     database = Database()
     sealer = VaultSealer(vault, settings.realm)
-    waiting = WaitingRuns(settings.max_runs_in_flight)
+    waiting = WaitingRuns(settings.runs_in_flight_max)
     runs = BusRuns(bus, waiting)
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient())
@@ -115,7 +115,7 @@ def _probes(bus: Bus, vault: VaultClient, database: Database) -> Mapping[str, Pr
 def _rules(settings: EdgeSettings) -> EdgeRules:
     return EdgeRules(
         times=RunTimes(settings.start_timeout_s, settings.run_timeout_s),
-        body_bytes_max=settings.max_body_bytes,
+        body_bytes_max=settings.body_bytes_max,
         settings_url=settings.settings_url,
         cors_origins=settings.http.cors_origins,
     )
