@@ -114,6 +114,9 @@ def main() -> int:
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         try:
             return run(args)
+        except ConnectionRefusedError as error:
+            print(f"latchkey: {error}; is the stack up? `make up` starts it", file=sys.stderr)
+            return 1
         except (UsageError, OSError, asyncpg.PostgresError) as error:
             print(f"latchkey: {error}", file=sys.stderr)
             return 1

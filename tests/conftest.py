@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Generator
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import asyncpg
@@ -63,7 +64,11 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 @pytest_asyncio.fixture(scope="session")
 async def servers() -> AsyncIterator[Servers]:
     """A real RabbitMQ, Vault and Postgres, with administrators' addresses."""
-    async with running_servers(choose(os.environ, has_docker)) as running:
+    async with AsyncExitStack() as stack:
+        try:
+            running = await stack.enter_async_context(running_servers(choose(os.environ, has_docker)))
+        except (RuntimeError, OSError) as error:
+            pytest.exit(f"no servers for the tests: {error}", returncode=1)  # once, not once a test
         yield running
 
 

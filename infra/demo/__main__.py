@@ -23,7 +23,7 @@ from infra.local.errors import StackError
 from infra.local.home import Home
 
 _UNHAPPY = (
-    *(StoryError, StackError, BootstrapError, OSError, TimeoutError),
+    *(StoryError, OSError, TimeoutError),
     *(httpx2.HTTPError, openai.APIError, asyncpg.PostgresError, aio_pika.exceptions.AMQPError),
 )
 
@@ -49,6 +49,9 @@ def main() -> int:
     try:
         with _env_file(arguments, narrator) as env_file:
             asyncio.run(tell(Environment.read(env_file), narrator))
+    except (StackError, BootstrapError) as error:
+        narrator.headline(f"There is no stack to tell the story on: {error}")
+        return 1
     except _UNHAPPY as error:
         narrator.headline(f"The story does not hold: {str(error) or repr(error)}")
         return 1
