@@ -6,6 +6,7 @@ from contextlib import aclosing
 from datetime import datetime
 
 import aio_pika
+import orjson
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
@@ -22,7 +23,8 @@ async def events(amqp_url: str, offset: Offset, *, follow: bool) -> AsyncGenerat
     """Yield the stream's events from `offset` (first, last, next, a number, a time) as JSON texts.
 
     Ends after a second of silence, or never when `follow`: then a lost connection is made anew, and goes on
-    after the last event seen. Raises OSError while not following and there is no broker.
+    after the last event seen. What is no JSON object was put there by no service, and is passed over.
+    Raises OSError while not following and there is no broker.
     """
     while True:
         messages = _messages(amqp_url, offset, silence_s=None if follow else _SILENCE_S)
@@ -30,13 +32,21 @@ async def events(amqp_url: str, offset: Offset, *, follow: bool) -> AsyncGenerat
             async with aclosing(messages):
                 async for message in messages:
                     offset = int(str(message.headers["x-stream-offset"])) + 1
-                    yield message.body.decode()
+                    if _is_object(message.body):
+                        yield message.body.decode()
         except (AMQPError, OSError) as error:
             if not follow:
                 raise OSError(f"the broker gives no usage events: {error!r}") from error
         if not follow:
             return
         await asyncio.sleep(_RETRY_S)
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(body), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 async def _messages(

@@ -9,8 +9,12 @@ from tests.realm import TestRealm
 
 async def record(realm: TestRealm, mark: str, *numbers: int) -> None:
     """Publish events that only the stream takes: nobody bills `credits.adjusted.v1`."""
+    await put(realm, *(json.dumps({mark: number}).encode() for number in numbers))
+
+
+async def put(realm: TestRealm, *bodies: bytes) -> None:
+    """Put anything into the stream."""
     async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
         exchange = await (await connection.channel()).get_exchange("usage", ensure=False)
-        for number in numbers:
-            message = aio_pika.Message(json.dumps({mark: number}).encode())
-            await exchange.publish(message, "credits.adjusted.v1")
+        for body in bodies:
+            await exchange.publish(aio_pika.Message(body), "credits.adjusted.v1")

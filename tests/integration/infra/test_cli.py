@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.integration.infra.conftest import record
+from tests.integration.infra.conftest import put, record
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -34,6 +34,16 @@ async def test_usage_prints_the_stream_from_an_offset(realm: TestRealm) -> None:
     assert [json.loads(line) for line in later.splitlines()] == [{"cli_test": 3}]
     _, nothing = await _latchkey(realm, "usage", "--offset", "next")
     assert nothing == ""
+
+
+async def test_what_is_no_event_does_not_end_the_reading(realm: TestRealm) -> None:
+    await put(realm, b"\xff\xfe", b"", b"[1]", b"{")
+    await record(realm, "cli_after", 1)
+    code, told = await _latchkey(realm, "usage")
+    events = [json.loads(line) for line in told.splitlines()]
+    assert code == 0
+    assert events[-1] == {"cli_after": 1}
+    assert all(isinstance(event, dict) for event in events)
 
 
 async def test_the_ledger_adds_up(realm: TestRealm) -> None:
