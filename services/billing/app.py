@@ -13,13 +13,13 @@ from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.adapters.postgres_outbox import PostgresOutbox
 from services.billing.adapters.postgres_prices import PostgresPriceBook
 from services.billing.adapters.postgres_usage import PostgresUsageStore
-from services.billing.background import Repeating, in_background
 from services.billing.domain.tariff import Tariff
 from services.billing.handlers import BATCH_SIZE, Parts, RpcHandlers, UsageHandler
 from services.billing.ports import LedgerStore, Outbox
 from services.billing.use_cases.relay_events import relay_events
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
 from shared.kernel.names import BILLING
+from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.postgres import create_pool

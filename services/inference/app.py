@@ -40,6 +40,7 @@ from shared.contracts.topology import INFERENCE_RUNS
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE
+from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.postgres import create_pool
@@ -164,31 +165,17 @@ async def _http_clients(concurrency: int) -> AsyncIterator[tuple[httpx2.AsyncCli
 async def _beating(heart: Heart) -> AsyncIterator[None]:
     """Beat once before anything is claimed, and on until the end."""
     await _first_beat(heart)
-    beats = asyncio.create_task(_beat_on(heart))
-    try:
+    async with in_background(Repeating("tell that this worker lives", heart.beat, every_s=_BEAT_S)):
         yield
-    finally:
-        beats.cancel()
 
 
 async def _first_beat(heart: Heart) -> None:
-    while not await _beat(heart):  # noqa: ASYNC110 - it is the beat that is tried again
-        await asyncio.sleep(_BEAT_S)
-
-
-async def _beat_on(heart: Heart) -> None:
     while True:
-        await asyncio.sleep(_BEAT_S)
-        await _beat(heart)
-
-
-async def _beat(heart: Heart) -> bool:
-    try:
-        await heart.beat()
-    except DatabaseUnavailableError:
-        get_logger().warning("could not tell that this worker lives: no database")
-        return False
-    return True
+        try:
+            return await heart.beat()
+        except DatabaseUnavailableError as error:
+            get_logger().warning("waiting for postgres", code=error.code)
+            await asyncio.sleep(_BEAT_S)
 
 
 async def _wind_down(service: Inference, bus: Bus, grace_s: float) -> None:

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +24,7 @@ from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
 from shared.runtime.sealing import seal
+from tests.processes import service_process
 
 _PROGRESS: Mapping[str, type[Progress]] = {
     kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
@@ -178,21 +177,14 @@ StartWorker = Callable[..., Awaitable[WorkerProcess]]
 
 @asynccontextmanager
 async def worker_process(env: Mapping[str, str]) -> AsyncIterator[WorkerProcess]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "services.inference.app"),
-        env={**environ, **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    worker = WorkerProcess(process)
-    reading = asyncio.create_task(worker.read_log())
-    try:
-        await worker.until("ready")
-        yield worker
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        await reading
+    """A worker that is ready; killed at the end when it still runs."""
+    async with service_process(INFERENCE, env) as process:
+        worker = WorkerProcess(process)
+        reading = asyncio.create_task(worker.read_log())
+        try:
+            await worker.until("ready")
+            yield worker
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await reading

@@ -4,10 +4,8 @@ import asyncio
 
 import pytest
 
-from services.billing.background import Repeating, in_background
-from services.billing.use_cases.relay_events import relay_events
 from shared.kernel.errors import BusUnavailableError
-from tests.fakes.billing import InMemoryLedgerStore, InMemoryPublisher, granted
+from shared.runtime.background import Repeating, in_background
 
 pytestmark = pytest.mark.unit
 
@@ -52,16 +50,3 @@ async def test_a_failure_does_not_end_it(error: Exception) -> None:
     rounds = _Rounds(error)
     async with in_background(Repeating("test", rounds, every_s=0.001)):
         await rounds.reach(3)
-
-
-async def test_events_wait_for_the_bus_and_keep_their_ids() -> None:
-    store, publisher = InMemoryLedgerStore(), InMemoryPublisher()
-    await store.grant(granted("ada", 5), "key")
-    event_id, event = store.events[0]
-    publisher.error = BusUnavailableError()
-    with pytest.raises(BusUnavailableError):
-        await relay_events(outbox=store, publisher=publisher)
-    publisher.error = None
-    await relay_events(outbox=store, publisher=publisher)
-    assert publisher.published == [(str(event_id), event)]
-    assert store.events == []
