@@ -23,26 +23,28 @@ async def native_servers() -> AsyncIterator[Servers]:
 
 
 @asynccontextmanager
-async def native_home() -> AsyncIterator[Home]:
-    """A running stack of servers only, with its process ids in `run/`."""
+async def native_home(*options: str) -> AsyncIterator[Home]:
+    """A running stack, of servers only unless `options` (of `infra.local up`) say otherwise."""
     folder = Path(tempfile.mkdtemp(prefix="latchkey-test-"))
     try:
-        await _stack(folder, "up", "--servers-only")
+        await run_at(folder, "infra.local", "up", *(options or ("--servers-only",)))
         yield Home(folder)
     finally:
-        await _stack(folder, "down")
+        await run_at(folder, "infra.local", "down")
         shutil.rmtree(folder)
 
 
-async def _stack(folder: Path, *command: str) -> None:
+async def run_at(folder: Path, module: str, *arguments: str) -> str:
+    """Run one of the project's commands for this home; return what it told. Raises RuntimeError."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "infra.local", *command),
+        *("-m", module, *arguments),
         env={**env, "LATCHKEY_HOME": str(folder)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     told, _ = await process.communicate()
     if process.returncode:
-        raise RuntimeError(f"the native stack did not go {command[0]}:\n{told.decode()}")
+        raise RuntimeError(f"{module} {' '.join(arguments)} failed:\n{told.decode()}")
+    return told.decode()

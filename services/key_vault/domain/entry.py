@@ -26,7 +26,7 @@ def check_base_url(service: KeyService, base_url: str | None) -> None:
             raise InvalidRequestError("a gateway needs a base URL")
     elif not _is_plain_https(base_url) or holds_secret(base_url):
         raise InvalidRequestError(
-            f"the base URL must be https, at most {BASE_URL_CHARS_MAX} characters, "
+            f"the base URL must be https on port 443, at most {BASE_URL_CHARS_MAX} characters, "
             "with a host and without user, query, fragment or key"
         )
 
@@ -52,10 +52,11 @@ def _is_plain_https(text: str) -> bool:
         return False
     try:
         parts = urlsplit(text)
-        return parts.scheme == "https" and bool(parts.hostname) and _has_sane_port(parts)
+        return parts.scheme == "https" and bool(parts.hostname) and _is_on_443(parts)
     except ValueError:
         return False
 
 
-def _has_sane_port(parts: SplitResult) -> bool:
-    return parts.port != 0 and not parts.netloc.endswith(":")
+def _is_on_443(parts: SplitResult) -> bool:
+    """The egress guard calls no other port: better refused here than at every run."""
+    return parts.port in {None, 443} and not parts.netloc.endswith(":")

@@ -47,7 +47,7 @@ def test_the_longest_key_is_8_kib() -> None:
     [
         "https://api.example",
         "https://api.example/",
-        "https://api.example:8443/v1",
+        "https://api.example:443/v1",
         "https://10.0.0.1/v1",  # the egress guard's business, not ours
         "https://[2001:db8::1]/v1",
     ],
@@ -71,6 +71,7 @@ def test_plain_https_may_be_a_base_url(url: str) -> None:
         "https://api.example/v1?",
         "https://api.example/v1#x",
         "https://api.example:0/v1",
+        "https://api.example:8443/v1",
         "https://api.example:99999/v1",
         "https://api.example:/v1",
         "https://api.example:port/v1",
