@@ -49,6 +49,7 @@ class Bus:
         self._control = topology.control_queue(service, instance)
         self._publisher = Publisher(service=service, user=unquote(urlsplit(url.reveal()).username or ""))
         self._watchdog: asyncio.Task[None] | None = None
+        self._stopping = False
         self._on_reply: Callable[[Delivery], None] | None = None
         self._on_control: Handler | None = None
         self._queues: list[str] = []
@@ -87,6 +88,7 @@ class Bus:
 
     async def stop(self) -> None:
         await self.drain()
+        self._stopping = True
         await self.broker.stop()
 
     @property
@@ -166,7 +168,8 @@ class Bus:
                 await asyncio.sleep(_RETRY_S)
 
     def _lost(self, *_: object) -> None:
-        get_logger().warning("rabbitmq connection lost")
+        if not self._stopping:
+            get_logger().warning("rabbitmq connection lost")
         self.rpc.fail_pending(bus_unavailable)
         for callback in self.on_lost:
             callback()
