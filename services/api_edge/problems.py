@@ -40,7 +40,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "provider_timeout": Rule(504, _SERVER),
     "worker_lost": Rule(502, _SERVER),
     "run_cancelled": Rule(499, _INVALID),
-    "system_key_exhausted": Rule(503, _SERVER, retry_after_s=30),
+    "system_key_exhausted": Rule(503, _SERVER, retry_after_s=5),
     "vault_unavailable": Rule(503, _SERVER, retry_after_s=2),
     "bus_unavailable": Rule(503, _SERVER, retry_after_s=2),
     "database_unavailable": Rule(503, _SERVER, retry_after_s=2),
