@@ -95,7 +95,10 @@ class AttemptStore(Protocol):
         ...
 
     async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
-        """End an attempt, once and for all; False when it had ended before. `error` ended the run."""
+        """End an attempt, once and for all; False when it had ended otherwise before. `error` ended the run.
+
+        One of unknown fate may be made again.
+        """
         ...
 
     async def attempts(self, run_id: UUID, *, stale_after_s: float) -> tuple[StoredAttempt, ...]:

@@ -92,6 +92,16 @@ class StoreContract:
         [stored] = await store.attempts(request.run_id, stale_after_s=10)
         assert (stored.usage, stored.error) == (usage, error)
 
+    async def test_an_ending_of_unknown_fate_can_be_made_again(
+        self, store: AttemptStore, worker: str
+    ) -> None:
+        request = a_request()
+        attempt = an_attempt(request, worker)
+        await store.claim(attempt, request)
+        usage = usage_of(request, attempt)
+
+        assert [await store.finish(usage, None) for _ in range(2)] == [True, True]
+
     async def test_what_was_never_claimed_does_not_end(self, store: AttemptStore, worker: str) -> None:
         request = a_request()
 

@@ -28,14 +28,14 @@ QUICK = Limits(poll_s=0.01, stale_after_s=0.1, retry_pause_s=0.01, rpc_timeout_s
 
 
 class InMemoryAttemptStore:
-    """`away` makes every call raise, as when Postgres is; `refusal` the next `finish`.
-
-    Workers that never beat are stale.
+    """`away` makes every call raise, as when Postgres is; `refusal` the next `finish`; `lost_answer` too,
+    but only once it is written. Workers that never beat are stale.
     """
 
     def __init__(self) -> None:
         self.away: PlatformError | None = None
         self.refusal: Exception | None = None
+        self.lost_answer: PlatformError | None = None
         self.rows: dict[tuple[UUID, int], StoredAttempt] = {}
         self._seen: dict[str, datetime] = {}
 
@@ -62,8 +62,11 @@ class InMemoryAttemptStore:
             raise refusal
         row = self.rows.get((usage.run_id, usage.attempt))
         if row is None or row.usage is not None:
-            return False
+            return row is not None and row.usage == usage
         self.rows[usage.run_id, usage.attempt] = replace(row, usage=usage, error=error)
+        if (lost := self.lost_answer) is not None:
+            self.lost_answer = None
+            raise lost
         return True
 
     async def attempts(self, run_id: UUID, *, stale_after_s: float) -> tuple[StoredAttempt, ...]:

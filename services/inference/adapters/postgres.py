@@ -30,6 +30,7 @@ _FINISH: Final = """
     update attempts set outcome = $3, usage = $4, error = $5, ended_at = $6
     where run_id = $1 and attempt = $2 and outcome is null
 """
+_ENDED_SO: Final = "select usage = $3 from attempts where run_id = $1 and attempt = $2"
 _OF_RUN: Final = """
     select a.run_id, a.attempt, a.usage_id, a.worker, a.claimed_at, a.key_source, a.credential_id,
            a.consent_id, a.service, a.usage, a.error,
@@ -70,15 +71,22 @@ class PostgresAttemptStore:
         return await self._changed(_NOTE_KEY, attempt.run_id, attempt.number, *_key_columns(attempt.key))
 
     async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
-        return await self._changed(
+        event = usage.model_dump_json()
+        ended = await self._changed(
             _FINISH,
             usage.run_id,
             usage.attempt,
             usage.outcome,
-            usage.model_dump_json(),
+            event,
             error.model_dump_json() if error else None,
             usage.finished_at,
         )
+        return ended or await self._ended_so(usage, event)
+
+    async def _ended_so(self, usage: UsageRecorded, event: str) -> bool:
+        """An ending whose answer was lost is found as written, by a statement that sees what came in between."""
+        with database_errors():
+            return bool(await self._pool.fetchval(_ENDED_SO, usage.run_id, usage.attempt, event))
 
     async def attempts(self, run_id: UUID, *, stale_after_s: float) -> tuple[StoredAttempt, ...]:
         with database_errors():

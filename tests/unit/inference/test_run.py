@@ -102,6 +102,19 @@ async def test_without_the_providers_count_tokens_are_estimated() -> None:
     assert tokens.completion == 5
 
 
+@pytest.mark.parametrize("key", [a_key(), a_key("platform:openai", PLATFORM)])
+async def test_an_ending_whose_answer_was_lost_is_told_to_billing(key: ResolvedKey) -> None:
+    """A statement that timed out may have been carried out all the same."""
+    worker = Worker([key])
+    worker.provider.scripts[key.used.credential_id] = [an_answer()]
+    worker.store.lost_answer = DatabaseUnavailableError()
+
+    await worker.run(a_request())
+
+    assert only_usage(worker).outcome is Outcome.COMPLETED
+    assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
+
+
 # -- the platform's key -----------------------------------------------------------------------------------
 
 
