@@ -84,7 +84,7 @@ class PostgresAttemptStore:
         return ended or await self._ended_so(usage, event)
 
     async def _ended_so(self, usage: UsageRecorded, event: str) -> bool:
-        """An ending whose answer was lost is found as written, by a statement that sees what came in between."""
+        """Find an ending that was written and not answered. A statement of its own sees what came between."""
         with database_errors():
             return bool(await self._pool.fetchval(_ENDED_SO, usage.run_id, usage.attempt, event))
 
