@@ -7,6 +7,8 @@ no second answer of the DNS can lead elsewhere. Name and TLS server name stay wh
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
@@ -19,6 +21,7 @@ Address = IPv4Address | IPv6Address
 Resolver = Callable[[str], Awaitable[list[Address]]]
 
 _HTTPS_PORT: Final = 443
+_THREADS: Final = 16
 _BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 _PUBLIC_V6: Final = IPv6Network("2000::/3")
 # What `is_global` (Python 3.11) takes for public, or what leads elsewhere by its inside.
@@ -57,18 +60,28 @@ def check_base_url(base_url: str) -> str:
     return str(url).rstrip("/")
 
 
-async def resolve(host: str) -> list[Address]:
-    """Return every address of a host. Raises OSError when it has none."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, _HTTPS_PORT, type=socket.SOCK_STREAM)
-    return [ip_address(entry[4][0]) for entry in found]
+class ThreadedResolver:
+    """Looks up callers' hosts in threads of its own: the event loop has four for all names that this process
+    calls, and a caller's name server may take its time.
+    """
+
+    def __init__(self, look_up: Callable[..., list[Any]] = socket.getaddrinfo) -> None:
+        self._look_up = look_up
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="callers-hosts")
+
+    async def __call__(self, host: str) -> list[Address]:
+        """Return all addresses of a host. Raises OSError without any, UnicodeError for what is no name."""
+        look_up = partial(self._look_up, host, _HTTPS_PORT, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        return [ip_address(entry[4][0]) for entry in found]
 
 
 class PinningBackend(httpcore2.AsyncNetworkBackend):
     """Connects to a checked address of the host, or not at all."""
 
-    def __init__(self, inner: httpcore2.AsyncNetworkBackend, resolver: Resolver = resolve) -> None:
+    def __init__(self, inner: httpcore2.AsyncNetworkBackend, resolver: Resolver | None = None) -> None:
         self._inner = inner
-        self._resolve = resolver
+        self._resolve = resolver or ThreadedResolver()
 
     async def connect_tcp(
         self,
@@ -90,6 +103,8 @@ class PinningBackend(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectTimeout from None
         except OSError:
             raise httpcore2.ConnectError from None
+        except UnicodeError:  # an empty label, or one that is too long
+            raise InvalidRequestError("the base URL names no host") from None
         if not addresses or port != _HTTPS_PORT or not all(is_public(address) for address in addresses):
             raise InvalidRequestError("this base URL may not be called")
         return addresses

@@ -2,6 +2,8 @@
 
 # ruff: noqa: ARG002 - httpcore's signature
 
+import asyncio
+import threading
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import httpcore2
 import pytest
 
-from services.inference.adapters.egress import PinningBackend, check_base_url, is_public
+from services.inference.adapters.egress import PinningBackend, ThreadedResolver, check_base_url, is_public
 from shared.kernel.errors import InvalidRequestError
 
 pytestmark = pytest.mark.unit
@@ -174,3 +176,35 @@ async def test_a_name_without_an_address_is_a_failed_connection() -> None:
 
     with pytest.raises(httpcore2.ConnectError):
         await PinningBackend(_Connections(), nowhere).connect_tcp("example.com", 443)
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".com", "a..com", ".com"])
+async def test_what_is_no_name_is_the_callers_mistake(host: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        await PinningBackend(_Connections()).connect_tcp(host, 443)
+
+
+async def test_slow_name_servers_of_callers_hold_up_nobody_else() -> None:
+    answered = threading.Event()
+
+    def slow(*_: object, **__: object) -> list[Any]:
+        answered.wait(5)
+        return []
+
+    resolver = ThreadedResolver(slow)
+    looking = [asyncio.create_task(resolver("slow.example")) for _ in range(8)]
+    try:
+        async with asyncio.timeout(1):
+            await asyncio.gather(*(asyncio.to_thread(int) for _ in range(4)))
+            assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 443)
+    finally:
+        answered.set()
+        await asyncio.gather(*looking)
+
+
+async def test_all_addresses_of_a_name_are_found() -> None:
+    found = [(2, 1, 6, "", ("8.8.8.8", 443)), (10, 1, 6, "", ("2606:4700::1", 443, 0, 0))]
+
+    resolver = ThreadedResolver(lambda *_, **__: found)
+
+    assert await resolver("example.com") == [ip_address("8.8.8.8"), ip_address("2606:4700::1")]
