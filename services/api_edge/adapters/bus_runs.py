@@ -17,6 +17,9 @@ _KINDS: Final[dict[str, type[Progress]]] = {
     kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
 }
 
+_CANCEL_S: Final = 60.0
+_PAUSE_S: Final = 0.25
+
 
 class BusRuns:
     """Make it before the bus starts: it registers itself there."""
@@ -26,6 +29,7 @@ class BusRuns:
         self._bus = bus
         self._waiting = waiting
         self._cancelling: set[asyncio.Task[None]] = set()
+        self._settling = False
         bus.on_reply(self._on_progress)
         bus.on_lost.append(self._on_lost)
 
@@ -38,15 +42,25 @@ class BusRuns:
         task.add_done_callback(self._cancelling.discard)
 
     async def settle(self) -> None:
-        """Wait for the cancels that are on their way."""
+        """Wait for the cancels that are on their way; try no more."""
+        self._settling = True
         await asyncio.gather(*self._cancelling)
 
     async def _cancel(self, run_id: UUID) -> None:
+        """Tell the workers, who may still begin it when the bus is back: nobody waits for the answer."""
+        give_up_at = asyncio.get_running_loop().time() + _CANCEL_S
+        while not await self._is_told(CancelRun(run_id=run_id)):
+            if self._settling or asyncio.get_running_loop().time() > give_up_at:
+                get_logger().warning("could not cancel a run", run_id=str(run_id))
+                return
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _is_told(self, cancel: CancelRun) -> bool:
         try:
-            await self._bus.publish(CancelRun(run_id=run_id), subject=str(run_id))
-        except PlatformError as error:
-            # The run's own deadline ends it.
-            get_logger().warning("could not cancel a run", run_id=str(run_id), code=error.code)
+            await self._bus.publish(cancel, subject=str(cancel.run_id))
+        except PlatformError:
+            return False
+        return True
 
     def _on_progress(self, delivery: Delivery) -> None:
         try:

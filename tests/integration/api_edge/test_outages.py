@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -48,6 +49,8 @@ async def test_rabbitmq_goes_away_in_the_middle_of_runs(house: House, mint: Mint
         await gates.rabbitmq.open()
         house.worker.serve = house.worker.answer
         await until(lambda: is_ready(house))
+        # Nobody waits for them since the bus was lost: the workers are told when it is back.
+        assert await _next_cancelled(house, 2) == {run.run_id for run in house.worker.requested}
         again = await client.post(CHAT, json=ASK)
         known = await client.get("/api/credits")
     for answer in (plain, refused, money):
@@ -58,6 +61,11 @@ async def test_rabbitmq_goes_away_in_the_middle_of_runs(house: House, mint: Mint
     assert '"code":"bus_unavailable"' in streamed.text
     assert "[DONE]" not in streamed.text
     assert (again.status_code, known.status_code) == (200, 200)
+
+
+async def _next_cancelled(house: House, count: int) -> set[UUID]:
+    async with asyncio.timeout(10):
+        return {await house.worker.cancelled.get() for _ in range(count)}
 
 
 async def _has_requested(house: House, count: int) -> bool:
