@@ -15,7 +15,9 @@ from shared.kernel.names import API_EDGE
 
 Progress = RunStarted | RunChunk | RunCompleted | RunFailed
 
-_UNREAD_MAX = 20_000
+_UNREAD_BYTES_MAX = 4 * 1024 * 1024
+_MESSAGE_BYTES = 250
+"""What a message takes in memory beside its text, about."""
 _RETRY_S = 1.0
 
 
@@ -25,6 +27,7 @@ class Inbox:
     def __init__(self) -> None:
         self._items: asyncio.Queue[Progress | PlatformError] = asyncio.Queue()
         self._seq = 0
+        self._unread_bytes = 0
         self._ended = False
 
     def put(self, progress: Progress) -> None:
@@ -36,7 +39,8 @@ class Inbox:
                 BusUnavailableError("progress of the run was lost", service="rabbitmq", retry_after_s=2)
             )
             return
-        if self._items.qsize() >= _UNREAD_MAX:
+        self._unread_bytes += _bytes(progress)
+        if self._unread_bytes > _UNREAD_BYTES_MAX:
             self.fail(RunCancelledError("the client does not read"))
             return
         self._seq = progress.seq + 1
@@ -52,6 +56,7 @@ class Inbox:
         item = await self._items.get()
         if isinstance(item, PlatformError):
             raise item
+        self._unread_bytes -= _bytes(item)
         return item
 
 
@@ -86,6 +91,11 @@ class WaitingRuns:
     def fail_all(self, error: Callable[[], PlatformError]) -> None:
         for inbox in self._inboxes.values():
             inbox.fail(error())
+
+
+def _bytes(progress: Progress) -> int:
+    """Return about what a message takes in memory. An answer that comes whole is bounded by its sender."""
+    return _MESSAGE_BYTES + (sum(map(len, progress.chunks)) if isinstance(progress, RunChunk) else 0)
 
 
 def _stands_alone(progress: Progress) -> bool:

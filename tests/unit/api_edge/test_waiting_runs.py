@@ -1,6 +1,7 @@
 """Progress in order: gaps, repeats, ends, and who waits how long."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -107,13 +108,28 @@ async def test_nothing_comes_after_the_end() -> None:
             await inbox.get()
 
 
-async def test_a_client_that_never_reads_does_not_fill_the_memory() -> None:
+async def _read_until_it_fails(inbox: Inbox) -> int:
+    for read in itertools.count():
+        try:
+            await inbox.get()
+        except RunCancelledError:
+            return read
+    raise AssertionError("it never fails")
+
+
+@pytest.mark.parametrize(("text", "most"), [("x", 20_000), ("x" * 100_000, 42)])
+async def test_a_client_that_never_reads_does_not_fill_the_memory(text: str, most: int) -> None:
     inbox = Inbox()
     for seq in range(20_001):
-        inbox.put(_chunk(seq))
-    for _ in range(20_000):
-        await inbox.get()
-    with pytest.raises(RunCancelledError):
+        inbox.put(RunChunk(run_id=RUN, seq=seq, chunks=(text,)))
+
+    assert most / 2 < await _read_until_it_fails(inbox) <= most
+
+
+async def test_a_client_that_reads_gets_any_amount() -> None:
+    inbox = Inbox()
+    for seq in range(200):
+        inbox.put(RunChunk(run_id=RUN, seq=seq, chunks=("x" * 100_000,)))
         await inbox.get()
 
 
