@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Final
 
 from services.key_vault.adapters.guard import guarding
 from services.key_vault.adapters.hpke import load_sealer
@@ -25,6 +26,11 @@ from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
 from shared.runtime.settings import ServiceSettings, VaultSettings
 from shared.runtime.vault import VaultClient
+
+_VAULT_S: Final = 3
+_STATEMENT_S: Final = 2.0
+"""Who asks waits five seconds: it is to hear which part is stuck, and not only that key_vault is silent. A
+stuck Postgres takes twice this: asyncpg waits as long again for the statement's cancellation."""
 
 
 class Settings(VaultSettings, ServiceSettings):
@@ -54,12 +60,15 @@ def build(
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Bus]:
     """Serve requests while in the context; it begins once Vault, Postgres and RabbitMQ are all there."""
-    vault = VaultClient(settings.vault_addr, settings.vault_role_id, settings.vault_secret_id)
+    vault = VaultClient(
+        settings.vault_addr, settings.vault_role_id, settings.vault_secret_id, timeout_s=_VAULT_S
+    )
     bus = Bus(settings.amqp_url, service=KEY_VAULT, instance=settings.instance, realm=settings.realm)
     await vault.start()
     try:
         sealer, pool = await asyncio.gather(
-            load_sealer(vault, settings.realm), create_pool(settings.postgres_url)
+            load_sealer(vault, settings.realm),
+            create_pool(settings.postgres_url, command_timeout_s=_STATEMENT_S),
         )
         async with pool:
             handlers = build(

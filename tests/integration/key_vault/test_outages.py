@@ -18,6 +18,8 @@ from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
 
+ASKERS_PATIENCE_S = 5
+"""How long the edge and the workers wait for an answer."""
 Start = Callable[[], AbstractAsyncContextManager[Bus]]
 
 
@@ -58,8 +60,18 @@ async def test_a_stuck_vault_is_given_up_in_time(worker: RpcWorker, gates: Gates
     began = asyncio.get_running_loop().time()
     with pytest.raises(VaultUnavailableError):
         await worker.resolve(user_id=kept)
-    assert asyncio.get_running_loop().time() - began < 7
+    assert asyncio.get_running_loop().time() - began < ASKERS_PATIENCE_S
     await gates.vault.open()
+    await _resolves_again(worker, kept)
+
+
+async def test_a_stuck_postgres_is_given_up_in_time(worker: RpcWorker, gates: Gates, kept: str) -> None:
+    gates.postgres.freeze()
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(DatabaseUnavailableError):
+        await worker.resolve(user_id=kept)
+    assert asyncio.get_running_loop().time() - began < ASKERS_PATIENCE_S
+    await gates.postgres.open()
     await _resolves_again(worker, kept)
 
 
