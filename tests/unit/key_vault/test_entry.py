@@ -62,6 +62,7 @@ def test_plain_https_may_be_a_base_url(url: str) -> None:
         "",
         "http://api.example/v1",
         "ftp://api.example",
+        "HTTPS://api.example/v1",
         "//api.example/v1",
         "https://",
         "https:///v1",
