@@ -52,7 +52,7 @@ def _is_plain_https(text: str) -> bool:
         return False
     try:
         parts = urlsplit(text)
-        return parts.scheme == "https" and bool(parts.hostname) and _is_on_443(parts)
+        return text.startswith("https://") and bool(parts.hostname) and _is_on_443(parts)
     except ValueError:
         return False
 
