@@ -129,16 +129,21 @@ async def test_a_client_that_goes_away_in_the_middle_cancels_its_run() -> None:
     assert edge.bus.cancelled == [edge.bus.requested[0].run_id]
 
 
-async def test_a_server_that_shuts_down_cancels_its_runs() -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_server_that_shuts_down_cancels_its_runs_and_says_so(*, stream: bool) -> None:
+    """Otherwise it is uvicorn that answers whoever still waits, with a bare 500."""
     edge = Edge()
     edge.bus.worker = is_silent
-    exchange = Exchange(edge, {**ASK, "stream": True})
+    exchange = Exchange(edge, {**ASK, "stream": stream})
     while not edge.bus.requested:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     exchange.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await exchange.task
+    await exchange.task
+    start, body = exchange.sent.get_nowait(), exchange.sent.get_nowait()
+    assert start["status"] == 503
+    assert (b"retry-after", b"2") in start["headers"]
+    assert orjson.loads(body["body"])["error"]["code"] == "service_unavailable"
     assert edge.bus.cancelled == [edge.bus.requested[0].run_id]
     assert len(edge.waiting) == 0
 

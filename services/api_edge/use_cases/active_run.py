@@ -13,7 +13,7 @@ from shared.kernel.errors import (
     RunCancelledError,
     ServiceUnavailableError,
 )
-from shared.kernel.names import INFERENCE, KeySource
+from shared.kernel.names import API_EDGE, INFERENCE, KeySource
 
 START_GRACE_S: Final = 1.0
 """How much later than `start_by` the edge hears of the start."""
@@ -43,7 +43,8 @@ class ActiveRun:
         """Return the next chunk, or the end.
 
         Raises the run's own error, ServiceUnavailableError when no worker started it in time,
-        ProviderTimeoutError at the deadline, BusUnavailableError when its progress is lost.
+        ProviderTimeoutError at the deadline, BusUnavailableError when its progress is lost; and
+        ServiceUnavailableError when its task is cancelled.
         """
         while True:
             match await self._progress():
@@ -65,6 +66,11 @@ class ActiveRun:
                 return await self._inbox.get()
         except TimeoutError:
             raise self._too_late() from None
+        except asyncio.CancelledError:
+            # The server ends what is open when its grace is over, and would answer 500 for us.
+            raise ServiceUnavailableError(
+                "the edge is closing", service=API_EDGE, retry_after_s=_RETRY_S
+            ) from None
 
     def _too_late(self) -> PlatformError:
         if self._started:

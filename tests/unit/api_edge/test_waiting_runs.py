@@ -133,6 +133,16 @@ async def test_a_client_that_reads_gets_any_amount() -> None:
         await inbox.get()
 
 
+async def test_an_edge_that_closes_says_so() -> None:
+    run = _run(Inbox())
+    waiting = asyncio.create_task(run.next())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(ServiceUnavailableError) as told:
+        await waiting
+    assert (told.value.service, told.value.retry_after_s) == ("api_edge", 2)
+
+
 async def test_progress_reaches_its_own_run_only() -> None:
     waiting = WaitingRuns(10)
     mine, other = waiting.open(RUN), waiting.open(new_id())
