@@ -115,7 +115,8 @@ class UsageHandler:
     async def _record(self, batch: Sequence[Usage]) -> list[Verdict]:
         began = time.perf_counter()
         verdicts = await self._persist(batch)
-        self._parts.wake()
+        if any(isinstance(verdict, Entry) and verdict.charged for verdict in verdicts):
+            self._parts.wake()
         _log(verdicts, began)
         return verdicts
 
