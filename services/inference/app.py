@@ -36,7 +36,7 @@ from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.recover_run import RecoverRun
 from services.inference.use_cases.run_inference import RunInference
 from services.inference.use_cases.try_attempt import TryAttempt
-from shared.contracts.topology import INFERENCE_RUNS
+from shared.contracts.topology import CONTROL, INFERENCE_RUNS
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE
@@ -124,7 +124,7 @@ async def serving(settings: InferenceSettings) -> AsyncIterator[Inference]:
         )
         service = Inference(_parts(settings, bus, pool, provider))
         bus.subscribe(INFERENCE_RUNS, service.handlers.on_run_requested, prefetch=settings.concurrency)
-        bus.on_control(service.handlers.on_control)
+        bus.on_broadcast(CONTROL, service.handlers.on_control)
         async with _beating(service.heart):
             await bus.start()
             try:

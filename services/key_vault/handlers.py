@@ -8,7 +8,7 @@ from shared.contracts.keys import (
     Credential,
     Credentials,
     KeyResolved,
-    KeyRevoked,
+    KeysRevoked,
     ListKeys,
     ResolveKey,
     RevokeKey,
@@ -26,7 +26,7 @@ class Handlers:
     resolve: Callable[[ResolveKey], Awaitable[KeyResolved]]
     store: Callable[[StoreKey], Awaitable[Credential]]
     all_keys: Callable[[ListKeys], Awaitable[Credentials]]
-    revoke: Callable[[RevokeKey], Awaitable[KeyRevoked]]
+    revoke: Callable[[RevokeKey], Awaitable[KeysRevoked]]
 
     def routes(self) -> list[Route]:
         return [
@@ -61,9 +61,9 @@ class Handlers:
         with bound(user_id=query.user_id):
             return await self.all_keys(query)
 
-    async def on_revoke_key(self, command: RevokeKey) -> KeyRevoked:
+    async def on_revoke_key(self, command: RevokeKey) -> KeysRevoked:
         check_user_id(command.user_id)
         with bound(user_id=command.user_id):
             revoked = await self.revoke(command)
-            get_logger().info("key revoked", credential_id=str(revoked.credential_id))
+            get_logger().info("key revoked", credential_ids=[str(gone) for gone in revoked.credential_ids])
             return revoked

@@ -1,12 +1,24 @@
 """What key_vault needs of the world."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from services.key_vault.domain.credentials import Ciphertext, NewCredential, OwnKeys, Place, StoredCredential
+from services.key_vault.domain.credentials import (
+    Ciphertext,
+    Consent,
+    CredentialChange,
+    CredentialUse,
+    NewCredential,
+    OwnKeys,
+    Place,
+    StoredCredential,
+)
+from services.key_vault.domain.platform import PlatformMark, PlatformPool
+from services.key_vault.domain.session import SessionClaims
+from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.keys import SealBinding, SealedKey
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
@@ -17,7 +29,7 @@ Guarding = Callable[[SecretText], AbstractContextManager[None]]
 
 
 class CredentialStore(Protocol):
-    """Credentials and consent. Raises `database_unavailable`."""
+    """Credentials. Raises `database_unavailable`. Within a service: lower position first, then the newer."""
 
     async def add(self, new: NewCredential) -> StoredCredential:
         """Keep a credential; a user's equal key for the same service is the credential already there.
@@ -27,16 +39,80 @@ class CredentialStore(Protocol):
         ...
 
     async def own_keys(self, user_id: str, services: Collection[KeyService]) -> OwnKeys:
-        """Return the user's credentials for these services, newest first, and consent: one query."""
+        """Return the user's credentials for these services that are not inactive, and consent: one query."""
         ...
 
     async def all_of(self, user_id: str) -> tuple[StoredCredential, ...]:
-        """Return the user's credentials, newest first."""
+        """Return the user's credentials, by service."""
         ...
+
+    async def find(self, user_id: str, credential_id: UUID) -> StoredCredential | None: ...
+
+    async def replace(self, new: NewCredential) -> StoredCredential | None:
+        """Put another key in a credential's place, `new.place.version` being the next version.
+
+        None when there is none of that id, service and version before. Raises `conflict` when the user has
+        an equal key as another credential.
+        """
+        ...
+
+    async def update(
+        self, user_id: str, credential_id: UUID, change: CredentialChange
+    ) -> StoredCredential | None: ...
 
     async def remove(self, user_id: str, credential_id: UUID) -> bool:
         """Destroy a credential; False when this user has none of that id."""
         ...
+
+    async def remove_all(self, user_id: str, service: KeyService | None) -> tuple[UUID, ...]:
+        """Destroy a user's credentials, for one service or all; return their ids."""
+        ...
+
+    async def note_uses(self, uses: Sequence[CredentialUse]) -> None:
+        """Write down what runs found, in one statement; a late word does not undo a later one."""
+        ...
+
+    async def encrypted_before(self, key_version: int, limit: int) -> tuple[StoredCredential, ...]:
+        """Return some credentials that an older master key encrypted."""
+        ...
+
+    async def count_before(self, key_version: int) -> int: ...
+
+    async def rewrap(self, rewrapped: Sequence[tuple[StoredCredential, Ciphertext]]) -> int:
+        """Put new ciphertexts in the place of those read; what changed meanwhile stays. Return how many."""
+        ...
+
+
+class ConsentStore(Protocol):
+    """Raises `database_unavailable`."""
+
+    async def consent(self, user_id: str) -> Consent: ...
+
+    async def decide(
+        self, user_id: str, *, allow_platform: bool | None, allow_gateway: bool | None
+    ) -> Consent:
+        """Record a new decision, None leaving that part as it was; return it."""
+        ...
+
+
+class PlatformMarks(Protocol):
+    """Which platform keys cool down or are out, for all replicas. Raises `database_unavailable`."""
+
+    async def marks(self) -> tuple[PlatformMark, ...]: ...
+
+    async def mark(self, marks: Sequence[PlatformMark]) -> None:
+        """Keep marks; `out` stays over a later `cooling`, and the longer cooling over the shorter."""
+        ...
+
+    async def clear(self, credential_id: str) -> bool:
+        """Return False when it had no mark."""
+        ...
+
+
+class KeyNews(Protocol):
+    """Tells what changed. What has changed stays so, told or not: it raises nothing."""
+
+    async def tell(self, event: KeyStored | KeyRevoked | ConsentChanged) -> None: ...
 
 
 class Cipher(Protocol):
@@ -52,10 +128,26 @@ class Cipher(Protocol):
         """Return a keyed digest: equal for one user's equal key, service and base URL, else different."""
         ...
 
+    async def latest_version(self) -> int:
+        """Return the version of the master key that encrypts now."""
+        ...
+
+    async def rewrap(self, stored: Sequence[StoredCredential]) -> list[Ciphertext]:
+        """Encrypt anew, for the same places, with the latest master key."""
+        ...
+
+    async def encrypt_session(self, key: SecretText, claims: SessionClaims) -> str:
+        """Encrypt a key that nobody stores, bound to the claims of its token."""
+        ...
+
+    async def decrypt_session(self, ciphertext: str, claims: SessionClaims) -> SecretText:
+        """Raise `user_api_key_invalid` (detail `session_key_tampered`) when it is not of these claims."""
+        ...
+
 
 class PlatformKeys(Protocol):
-    async def keys(self, service: KeyService) -> tuple[SecretText, ...]:
-        """Return the platform's pool for a service, empty when it has none. Raises `vault_unavailable`."""
+    async def pool(self, service: KeyService) -> PlatformPool:
+        """Return the platform's keys for a service, none when it has none. Raises `vault_unavailable`."""
         ...
 
 

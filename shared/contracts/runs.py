@@ -3,12 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from shared.contracts.keys import RequestKey
 from shared.contracts.message import Message
 from shared.contracts.rpc import ErrorBody
-from shared.kernel.names import KeyPolicy, KeyService, KeySource
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
 
 
 class RunRequested(Message):
@@ -28,6 +28,9 @@ class RunRequested(Message):
     body: dict[str, Any]
     """OpenAI chat parameters as the client sent them, without `model`, `stream` and `stream_options`."""
     request_key: RequestKey | None = None
+    session_key: RequestKey | None = None
+    report_only: bool = False
+    """The flow's policy is only reported on, not enforced."""
     reply_to: str
     """Routing key on the exchange `replies`."""
     requested_at: AwareDatetime
@@ -61,6 +64,21 @@ class RunChunk(_Progress):
     chunks: tuple[str, ...]
 
 
+class KeyUse(BaseModel):
+    """Which key one attempt used, and what came of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    attempt: int
+    provider: KeyService
+    model: str
+    key_source: KeySource
+    credential_id: str
+    outcome: Outcome
+    error_code: str | None = None
+    timestamp: AwareDatetime
+
+
 class RunCompleted(_Progress):
     """The end. `response` is OpenAI's `chat.completion` as JSON text; None when it was streamed."""
 
@@ -68,6 +86,8 @@ class RunCompleted(_Progress):
 
     key_source: KeySource
     response: str | None = None
+    key_uses: tuple[KeyUse, ...] = ()
+    """Of every attempt that had a key, in order."""
 
 
 class RunFailed(_Progress):

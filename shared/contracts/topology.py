@@ -1,22 +1,29 @@
 """The broker's topology: the one place in code. A test holds `infra/rabbitmq/definitions.json` equal to it.
 
-Services never declare it: the bootstrap imports the file. Only reply and control queues are declared by
-their owners, exclusive and named `reply.<service>.<instance>` and `control.<service>.<instance>`.
+Services never declare it: the bootstrap imports the file. Only the queues of single instances are declared by
+their owners, exclusive and named `<what>.<service>.<instance>`: `reply`, `control`, `keys`.
 """
 
 from typing import Any, Final
 
 INFERENCE_RUNS: Final = "inference.runs"
+INFERENCE_RPC: Final = "inference.rpc"
 KEY_VAULT_RPC: Final = "key_vault.rpc"
+KEY_VAULT_USAGE: Final = "key_vault.usage"
 BILLING_RPC: Final = "billing.rpc"
 BILLING_USAGE: Final = "billing.usage"
 USAGE_EVENTS: Final = "usage.events"
+KEYS_AUDIT: Final = "keys.audit"
+
+CONTROL: Final = "control"
+KEYS: Final = "keys"
 
 EXCHANGES: Final = {
     "inference": "topic",
     "rpc": "topic",
     "replies": "topic",
-    "control": "fanout",
+    CONTROL: "fanout",
+    KEYS: "topic",
     "usage": "topic",
     "dlx": "topic",
 }
@@ -34,8 +41,9 @@ def reply_key(service: str, instance: str) -> str:
     return f"reply.{service}.{instance}"
 
 
-def control_queue(service: str, instance: str) -> str:
-    return f"control.{service}.{instance}"
+def instance_queue(exchange: str, service: str, instance: str) -> str:
+    """Return the name of an instance's own queue on an exchange that tells every instance."""
+    return f"{exchange}.{service}.{instance}"
 
 
 def dead_letters(queue: str) -> str:
@@ -58,13 +66,15 @@ def queues() -> dict[str, dict[str, Any]]:
 
     RPC queues are classic and drop what has expired: its caller has had its answer, a timeout.
     """
-    work = (INFERENCE_RUNS, BILLING_USAGE)
+    work = (INFERENCE_RUNS, BILLING_USAGE, KEY_VAULT_USAGE)
     return {
         **{dead_letters(queue): {"x-queue-type": "quorum"} for queue in work},
         **{queue: _work(queue) for queue in work},
+        INFERENCE_RPC: {"x-queue-type": "classic"},
         KEY_VAULT_RPC: {"x-queue-type": "classic"},
         BILLING_RPC: {"x-queue-type": "classic"},
         USAGE_EVENTS: _STREAM,
+        KEYS_AUDIT: _STREAM,
     }
 
 
@@ -73,11 +83,15 @@ def bindings() -> list[tuple[str, str, str]]:
     return [
         ("dlx", dead_letters(INFERENCE_RUNS), dead_letters(INFERENCE_RUNS)),
         ("dlx", dead_letters(BILLING_USAGE), dead_letters(BILLING_USAGE)),
+        ("dlx", dead_letters(KEY_VAULT_USAGE), dead_letters(KEY_VAULT_USAGE)),
         ("inference", "run.requested.v1", INFERENCE_RUNS),
+        ("rpc", "inference.#", INFERENCE_RPC),
         ("rpc", "key_vault.#", KEY_VAULT_RPC),
         ("rpc", "billing.#", BILLING_RPC),
         ("usage", "usage.recorded.v1", BILLING_USAGE),
+        ("usage", "usage.recorded.v1", KEY_VAULT_USAGE),
         ("usage", "#", USAGE_EVENTS),
+        (KEYS, "#", KEYS_AUDIT),
     ]
 
 

@@ -34,7 +34,11 @@ class UsageRecorded(Message):
     key_source: KeySource | None
     """None when no key was resolved (outcome `refused`, `expired`, or lost before)."""
     credential_id: str | None = None
+    credential_version: int | None = None
     consent_id: str | None = None
+    """The decision that a fallback rests on; None when the key is the user's or the flow the platform's."""
+    would_refuse_policy: KeyPolicy | None = None
+    """The policy that would have refused this key, were it not only reported on."""
     service: KeyService | None = None
     """Whose API was called: the provider's, or `openrouter`/`gateway` on its behalf."""
     provider: KeyService
@@ -42,6 +46,8 @@ class UsageRecorded(Message):
     stream: bool
     outcome: Outcome
     error_code: str | None = None
+    retry_after_s: float | None = None
+    """How long the provider asked to wait, with `provider_rate_limited`."""
     tokens: TokenCounts = TokenCounts()
     provider_cost_usd: str | None = None
     """Decimal string, when the provider reports its own figure."""

@@ -37,6 +37,39 @@ class KeySource(StrEnum):
         return self not in {KeySource.PLATFORM, KeySource.TEAM_GATEWAY}
 
 
+class CredentialStatus(StrEnum):
+    """How a stored key stands: `inactive` by its owner's wish, the rest by what its provider last said."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+    NO_QUOTA = "no_quota"
+    UNREACHABLE = "unreachable"
+
+
+class KeyVerdict(StrEnum):
+    """What a provider says of a key when it is asked."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+    NO_QUOTA = "no_quota"
+    UNREACHABLE = "unreachable"
+
+    @property
+    def status(self) -> CredentialStatus:
+        return CredentialStatus.ACTIVE if self is KeyVerdict.VALID else CredentialStatus(self.value)
+
+
+class PlatformKeyState(StrEnum):
+    """`cooling`: rate limited, back at a time; `out`: refused, until ops replace or mend it."""
+
+    READY = "ready"
+    COOLING = "cooling"
+    OUT = "out"
+
+
 class KeyPolicy(StrEnum):
     """Which keys a flow may use."""
 

@@ -46,12 +46,12 @@ class Bus:
         self.reply_to = topology.reply_key(service, instance)
         self.on_lost: list[Callable[[], None]] = []
         self.rpc = RpcClient(self)
-        self._control = topology.control_queue(service, instance)
+        self._instance = instance
         self._publisher = Publisher(service=service, user=unquote(urlsplit(url.reveal()).username or ""))
         self._watchdog: asyncio.Task[None] | None = None
         self._stopping = False
         self._on_reply: Callable[[Delivery], None] | None = None
-        self._on_control: Handler | None = None
+        self._broadcasts: dict[str, Handler] = {}
         self._queues: list[str] = []
         self._connection: AbstractRobustConnection | None = None
         self.broker = RabbitBroker(
@@ -72,8 +72,8 @@ class Bus:
         connection.close_callbacks.add(self._lost)
         await self._publisher.open(connection)
         await self._consume_replies(await connection.channel())
-        if self._on_control is not None:
-            await self._consume_control(await connection.channel(), self._on_control)
+        for exchange, handler in self._broadcasts.items():
+            await self._consume_broadcast(await connection.channel(), exchange, handler)
         await self.broker.start()
         self._watchdog = asyncio.create_task(watch_consumers(self.consumers, self._queues))
 
@@ -138,9 +138,12 @@ class Bus:
             no_reply=True,
         )(on_message)
 
-    def on_control(self, handler: Handler) -> None:
-        """Receive what is said to every instance of the service (exchange `control`)."""
-        self._on_control = handler
+    def on_broadcast(self, exchange: str, handler: Handler) -> None:
+        """Receive all that is told to every instance on an exchange (`control`, `keys`) from now on.
+
+        What is told while this instance is not connected, it never hears. Call before `start()`.
+        """
+        self._broadcasts[exchange] = handler
 
     def on_reply(self, handler: Callable[[Delivery], None]) -> None:
         """Receive, in order, everything sent to `reply_to` that is not the answer to an RPC."""
@@ -201,15 +204,16 @@ class Bus:
         elif self._on_reply is not None:
             self._on_reply(delivery)
 
-    async def _consume_control(self, channel: AbstractChannel, handler: Handler) -> None:
+    async def _consume_broadcast(self, channel: AbstractChannel, exchange: str, handler: Handler) -> None:
         async def on_message(message: AbstractIncomingMessage) -> None:
             try:
                 await handler(Delivery.of(message, self.realm))
             except (InvalidRequestError, ForbiddenError) as error:
-                get_logger().error("control message refused", code=error.code)
+                get_logger().error("broadcast refused", exchange=exchange, code=error.code)
 
-        queue = await channel.declare_queue(self._control, exclusive=True, auto_delete=True)
-        await queue.bind("control")
+        name = topology.instance_queue(exchange, self.service, self._instance)
+        queue = await channel.declare_queue(name, exclusive=True, auto_delete=True)
+        await queue.bind(exchange, routing_key="#")
         await queue.consume(on_message, no_ack=True)
 
 

@@ -10,7 +10,7 @@ from shared.contracts.keys import (
     Credential,
     Credentials,
     KeyResolved,
-    KeyRevoked,
+    KeysRevoked,
     ListKeys,
     ResolveKey,
     RevokeKey,
@@ -74,8 +74,8 @@ async def test_the_life_of_a_key(desk: Desk) -> None:
     assert desk.house.worker.opens(resolved, query) == KEY
 
     revoke = RevokeKey(user_id="ada", credential_id=kept.id)
-    revoked = KeyRevoked.model_validate((await desk.hand_in(revoke, API_EDGE)).result)
-    assert revoked.credential_id == kept.id
+    revoked = KeysRevoked.model_validate((await desk.hand_in(revoke, API_EDGE)).result)
+    assert revoked.credential_ids == (kept.id,)
     assert await desk.code(revoke, API_EDGE) == "not_found"
 
 

@@ -79,7 +79,7 @@ async def _on_rabbitmq(bus_for: BusFor) -> Way:
         way.cancelled.put_nowait(delivery.read(CancelRun, senders=(API_EDGE,)).run_id)
 
     worker.subscribe(INFERENCE_RUNS, on_run, prefetch=10)
-    worker.on_control(on_control)
+    worker.on_broadcast(topology.CONTROL, on_control)
     await worker.start()
     await mine.start()
     return way

@@ -12,7 +12,7 @@ from shared.contracts.billing import (
     Receipt,
     UsagePage,
 )
-from shared.contracts.keys import Credential, Credentials, KeyRevoked, ListKeys, RevokeKey, StoreKey
+from shared.contracts.keys import Credential, Credentials, KeysRevoked, ListKeys, RevokeKey, StoreKey
 from shared.runtime.rpc import RpcClient
 
 
@@ -29,7 +29,7 @@ class RpcKeyVault:
 
     async def revoke(self, user_id: str, credential_id: UUID) -> None:
         command = RevokeKey(user_id=user_id, credential_id=credential_id)
-        await self._rpc.call(command, KeyRevoked, timeout_s=self._timeout_s)
+        await self._rpc.call(command, KeysRevoked, timeout_s=self._timeout_s)
 
 
 class RpcBilling:

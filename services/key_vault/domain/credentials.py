@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from shared.kernel.names import KeyService
+from shared.kernel.names import CredentialStatus, KeyService
 
 CREDENTIALS_PER_USER_MAX: Final = 100
 """Keeps what one resolve reads bounded, whatever a user stores."""
@@ -19,6 +19,8 @@ class Place:
     credential_id: UUID
     service: KeyService
     base_url: str | None
+    version: int = 1
+    """Of the credential: replaced, it goes up by one."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class NewCredential:
     fingerprint: str
     hint: str
     label: str | None
+    status: CredentialStatus = CredentialStatus.ACTIVE
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class StoredCredential:
     hint: str
     label: str | None
     created_at: datetime
+    position: int = 0
+    status: CredentialStatus = CredentialStatus.ACTIVE
+    status_changed_at: datetime | None = None
+    last_used_at: datetime | None = None
+    updated_at: datetime | None = None
 
     @property
     def credential_id(self) -> str:
@@ -54,20 +62,46 @@ class StoredCredential:
 
 
 @dataclass(frozen=True)
+class CredentialChange:
+    """What its owner (or a new look at its provider) changes; None stays. `label` "" removes it."""
+
+    label: str | None = None
+    position: int | None = None
+    status: CredentialStatus | None = None
+
+
+@dataclass(frozen=True)
+class CredentialUse:
+    """What a run found of a stored key at `at`: it worked (`status` ACTIVE), or its provider refused it.
+
+    Of a version that has been replaced since, it says nothing.
+    """
+
+    credential_id: UUID
+    version: int
+    status: CredentialStatus
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Consent:
-    """The user's leave to fall back to the platform; the id says which decision it was."""
+    """The user's leave to fall back to the platform, and to the team's gateway. The id names the decision."""
 
-    allowed: bool
+    allow_platform: bool
+    allow_gateway: bool
     consent_id: str
+    decided_at: datetime | None = None
 
 
-DEFAULT_CONSENT: Final = Consent(allowed=True, consent_id="default")
+DEFAULT_CONSENT: Final = Consent(allow_platform=True, allow_gateway=False, consent_id="default")
 """Of a user who never decided."""
 
 
 @dataclass(frozen=True)
 class OwnKeys:
-    """What a user has for one request: credentials newest first, and the consent to do without them."""
+    """What a user has for one request: credentials in the order they are tried, and the consent to do
+    without them.
+    """
 
     credentials: tuple[StoredCredential, ...]
     consent: Consent

@@ -2,14 +2,38 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
-from shared.kernel.names import KeyService
+from shared.kernel.names import KeyService, PlatformKeyState
 from shared.kernel.secret import SecretText
 
 PLATFORM_PREFIX: Final = "platform:"
 _DIGEST_CHARS: Final = 12
+
+
+@dataclass(frozen=True)
+class PlatformPool:
+    """`written_at`: when ops last wrote it; marks from before say nothing any more. `base_url`: a team
+    gateway's.
+    """
+
+    keys: tuple[SecretText, ...] = ()
+    base_url: str | None = None
+    written_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PlatformMark:
+    """`until` with `cooling` only. `reason`: the error code that a run ended with."""
+
+    credential_id: str
+    service: KeyService
+    state: PlatformKeyState
+    until: datetime | None
+    reason: str
+    marked_at: datetime
 
 
 @dataclass(frozen=True)

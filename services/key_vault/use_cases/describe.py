@@ -2,6 +2,7 @@
 
 from services.key_vault.domain.credentials import StoredCredential
 from shared.contracts.keys import Credential
+from shared.kernel.names import CredentialStatus
 
 
 def describe(stored: StoredCredential) -> Credential:
@@ -11,6 +12,6 @@ def describe(stored: StoredCredential) -> Credential:
         hint=stored.hint,
         label=stored.label,
         base_url=stored.place.base_url,
-        status="active",
+        status=CredentialStatus.ACTIVE,
         created_at=stored.created_at,
     )

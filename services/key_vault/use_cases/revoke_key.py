@@ -1,7 +1,7 @@
 """Revoke a credential: its row is destroyed."""
 
 from services.key_vault.ports import CredentialStore
-from shared.contracts.keys import KeyRevoked, RevokeKey
+from shared.contracts.keys import KeysRevoked, RevokeKey
 from shared.kernel.errors import NotFoundError
 
 
@@ -9,7 +9,7 @@ class RevokeKeyUseCase:
     def __init__(self, *, store: CredentialStore) -> None:
         self._store = store
 
-    async def __call__(self, command: RevokeKey) -> KeyRevoked:
+    async def __call__(self, command: RevokeKey) -> KeysRevoked:
         if not await self._store.remove(command.user_id, command.credential_id):
             raise NotFoundError("no such key")
-        return KeyRevoked(credential_id=command.credential_id)
+        return KeysRevoked(credential_ids=(command.credential_id,))

@@ -16,7 +16,7 @@ from services.api_edge.serving import serve
 from services.api_edge.settings import EdgeSettings
 from shared.contracts import topology
 from shared.contracts.billing import GetBalance, GetReceipt, GrantCredits, ListUsage
-from shared.contracts.keys import KeyRevoked, ListKeys, RevokeKey, SealBinding, StoreKey
+from shared.contracts.keys import KeysRevoked, ListKeys, RevokeKey, SealBinding, StoreKey
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunRequested, RunStarted
 from shared.kernel.names import API_EDGE, KeySource
 from shared.kernel.secret import SecretText
@@ -37,7 +37,7 @@ class Worker:
         self.cancelled: asyncio.Queue[UUID] = asyncio.Queue()
         self.serve: Callable[[RunRequested], Awaitable[None]] = self.answer
         bus.subscribe(topology.INFERENCE_RUNS, self._on_run, prefetch=50)
-        bus.on_control(self._on_control)
+        bus.on_broadcast(topology.CONTROL, self._on_control)
 
     async def answer(self, run: RunRequested) -> None:
         """All goes well."""
@@ -115,7 +115,7 @@ class KeyVault:
 
     async def _revoke(self, command: RevokeKey) -> BaseModel:
         await self.store.revoke(command.user_id, command.credential_id)
-        return KeyRevoked(credential_id=command.credential_id)
+        return KeysRevoked(credential_ids=(command.credential_id,))
 
 
 class Billing:

@@ -8,7 +8,7 @@ from shared.contracts.keys import (
     Credential,
     Credentials,
     KeyResolved,
-    KeyRevoked,
+    KeysRevoked,
     ListKeys,
     RevokeKey,
 )
@@ -32,9 +32,9 @@ class Edge:
         query = ListKeys(user_id=user_id)
         return (await self.bus.rpc.call(query, Credentials, timeout_s=TIMEOUT_S)).items
 
-    async def revoke(self, user_id: str, credential_id: UUID) -> KeyRevoked:
+    async def revoke(self, user_id: str, credential_id: UUID) -> KeysRevoked:
         command = RevokeKey(user_id=user_id, credential_id=credential_id)
-        return await self.bus.rpc.call(command, KeyRevoked, timeout_s=TIMEOUT_S)
+        return await self.bus.rpc.call(command, KeysRevoked, timeout_s=TIMEOUT_S)
 
 
 class RpcWorker(Worker):

@@ -96,7 +96,7 @@ async def test_control_reaches_every_worker(bus_for: BusFor) -> None:
         seen.append(delivery.read(CancelRun, senders=("api_edge",)))
 
     for worker in workers:
-        worker.on_control(on_cancel)
+        worker.on_broadcast(topology.CONTROL, on_cancel)
         await worker.start()
     await edge.start()
     cancel = CancelRun(run_id=uuid4())

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts import billing, keys, rpc, runs, usage
+from shared.contracts import billing, consent, key_events, keys, rpc, runs, usage, validation
 from shared.contracts.message import Message
 
 pytestmark = pytest.mark.unit
 
 GOLDEN = Path(__file__).parent / "golden"
-_MODULES = (billing, keys, rpc, runs, usage)
+_MODULES = (billing, consent, key_events, keys, rpc, runs, usage, validation)
 
 
 def _contracts() -> dict[str, type[Message]]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts import billing, keys, runs, topology, usage
+from shared.contracts import billing, key_events, keys, runs, topology, usage, validation
 from shared.contracts.message import Message
 
 pytestmark = pytest.mark.unit
@@ -18,7 +18,7 @@ def test_the_definitions_file_equals_the_topology_in_code() -> None:
 def test_every_work_queue_dead_letters_at_least_once_into_a_bound_queue() -> None:
     bound = {queue: key for _, key, queue in topology.bindings()}
     for name, arguments in topology.queues().items():
-        if name not in {topology.INFERENCE_RUNS, topology.BILLING_USAGE}:
+        if name not in {topology.INFERENCE_RUNS, topology.BILLING_USAGE, topology.KEY_VAULT_USAGE}:
             continue
         assert arguments["x-queue-type"] == "quorum"
         assert arguments["x-delivery-limit"] >= 10
@@ -29,7 +29,15 @@ def test_every_work_queue_dead_letters_at_least_once_into_a_bound_queue() -> Non
 
 @pytest.mark.parametrize(
     "message",
-    [keys.ResolveKey, keys.StoreKey, billing.AuthorizeRun, runs.RunRequested, usage.UsageRecorded],
+    [
+        keys.ResolveKey,
+        keys.StoreKey,
+        key_events.KeyRevoked,
+        validation.ValidateKey,
+        billing.AuthorizeRun,
+        runs.RunRequested,
+        usage.UsageRecorded,
+    ],
 )
 def test_every_command_and_event_has_somewhere_to_go(message: type[Message]) -> None:
     routes = [(exchange, key.rstrip("#")) for exchange, key, _ in topology.bindings()]

@@ -14,20 +14,61 @@ from shared.contracts.billing import (
     GrantCredits,
     ListUsage,
 )
-from shared.contracts.keys import ListKeys, ResolveKey, RevokeKey, StoreKey
+from shared.contracts.consent import ChangeUserSettings, GetUserSettings
+from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
+from shared.contracts.keys import (
+    GetKeyStatus,
+    IssueSessionKey,
+    ListKeys,
+    ListPlatformKeys,
+    MendPlatformKey,
+    OpenKey,
+    ReplaceKey,
+    ResolveKey,
+    RevokeKey,
+    RevokeKeys,
+    RewrapKeys,
+    StoreKey,
+    UpdateKey,
+)
 from shared.contracts.message import Message
 from shared.contracts.runs import RunRequested
 from shared.contracts.topology import EXCHANGES, queues
 from shared.contracts.usage import UsageRecorded
+from shared.contracts.validation import ValidateKey
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, SERVICES
 
 pytestmark = pytest.mark.unit
 
 _PUBLISHERS: dict[type[Message], str] = {
     RunRequested: API_EDGE,
-    StoreKey: API_EDGE,
-    ListKeys: API_EDGE,
-    RevokeKey: API_EDGE,
+    **dict.fromkeys(
+        (
+            *(
+                StoreKey,
+                ReplaceKey,
+                UpdateKey,
+                ListKeys,
+                RevokeKey,
+                RevokeKeys,
+                IssueSessionKey,
+                GetKeyStatus,
+            ),
+            *(
+                GetUserSettings,
+                ChangeUserSettings,
+                ListPlatformKeys,
+                MendPlatformKey,
+                RewrapKeys,
+                ValidateKey,
+            ),
+        ),
+        API_EDGE,
+    ),
+    KeyStored: KEY_VAULT,
+    KeyRevoked: KEY_VAULT,
+    ConsentChanged: KEY_VAULT,
+    OpenKey: INFERENCE,
     GrantCredits: API_EDGE,
     GetBalance: API_EDGE,
     GetReceipt: API_EDGE,
@@ -46,11 +87,15 @@ _REPLIES_FROM = {
 }
 _READS = {
     API_EDGE: {"replies"},
-    KEY_VAULT: {"replies", "key_vault.rpc"},
-    INFERENCE: {"replies", "control", "inference.runs"},
+    KEY_VAULT: {"replies", "keys", "key_vault.rpc", "key_vault.usage"},
+    INFERENCE: {"replies", "control", "keys", "inference.runs", "inference.rpc"},
     BILLING: {"replies", "billing.rpc", "billing.usage"},
     "analyst": {"usage.events"},
 }
+
+
+_OWN_QUEUES = ("reply", "control", "keys")
+_HEEDS_KEYS = (KEY_VAULT, INFERENCE)
 
 
 def _may_publish(who: str, exchange: str, key: str) -> bool:
@@ -78,9 +123,10 @@ def test_it_reads_its_own_queues_only(who: str) -> None:
     everything = {
         *queues(),
         *EXCHANGES,
-        *(f"{kind}.{service}.1" for kind in ("reply", "control") for service in SERVICES),
+        *(f"{kind}.{service}.1" for kind in _OWN_QUEUES for service in SERVICES),
     }
-    own = {f"{kind}.{who}.1" for kind in ("reply", "control")} if who in SERVICES else set()
+    own = {f"{kind}.{who}.1" for kind in _OWN_QUEUES if kind != "keys" or who in _HEEDS_KEYS}
+    own = own if who in SERVICES else set()
     readable = {name for name in everything if re.search(permissions()[who].get("read", "^$"), name)}
     assert readable == _READS[who] | own
 

@@ -1,0 +1,39 @@
+"""Events of key_vault: what changed about keys and consent. Caches heed them, auditors read them."""
+
+from uuid import UUID
+
+from shared.contracts.message import Message
+from shared.kernel.names import CredentialStatus, KeyService
+
+
+class _KeyEvent(Message):
+    EXCHANGE = "keys"
+
+    user_id: str
+
+
+class KeyStored(_KeyEvent):
+    """A credential was added, replaced (`version` > 1) or changed."""
+
+    ROUTING_KEY = "key.stored.v1"
+
+    credential_id: UUID
+    service: KeyService
+    version: int
+    status: CredentialStatus
+
+
+class KeyRevoked(_KeyEvent):
+    """A credential was destroyed: whoever holds its key stops using it, at once."""
+
+    ROUTING_KEY = "key.revoked.v1"
+
+    credential_id: UUID
+
+
+class ConsentChanged(_KeyEvent):
+    ROUTING_KEY = "consent.changed.v1"
+
+    consent_id: str
+    allow_platform_fallback: bool
+    allow_gateway_fallback: bool
