@@ -105,8 +105,13 @@ class Inference:
 
 
 @asynccontextmanager
-async def serving(settings: InferenceSettings) -> AsyncIterator[Inference]:
-    """Serve runs while in the context; at its end, those in flight get `shutdown_grace_s` to finish."""
+async def serving(
+    settings: InferenceSettings, outside: PinningBackend | None = None
+) -> AsyncIterator[Inference]:
+    """Serve runs while in the context; at its end, those in flight get `shutdown_grace_s` to finish.
+
+    `outside`: the way to callers' addresses, the internet unless told otherwise.
+    """
     pool = await create_pool(settings.postgres_url, command_timeout_s=5)
     bus = Bus(
         settings.amqp_url,
@@ -115,7 +120,8 @@ async def serving(settings: InferenceSettings) -> AsyncIterator[Inference]:
         realm=settings.realm,
         graceful_s=settings.shutdown_grace_s + _INTERRUPTED_S,
     )
-    async with pool, _http_clients(settings.concurrency) as (configured, guarded):
+    outside = outside or PinningBackend(httpcore2.AnyIOBackend())
+    async with pool, _http_clients(settings.concurrency, outside) as (configured, guarded):
         provider = OpenAIProvider(
             load_providers(settings.base_urls),
             configured=configured,
@@ -148,12 +154,14 @@ def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", pro
 
 
 @asynccontextmanager
-async def _http_clients(concurrency: int) -> AsyncIterator[tuple[httpx2.AsyncClient, httpx2.AsyncClient]]:
+async def _http_clients(
+    concurrency: int, outside: PinningBackend
+) -> AsyncIterator[tuple[httpx2.AsyncClient, httpx2.AsyncClient]]:
     """Two clients that follow nothing and heed no proxy: one for our addresses, one for callers'."""
     limits = httpx2.Limits(
         max_connections=2 * concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEPT_OPEN_S
     )
-    transport = GuardedTransport(PinningBackend(httpcore2.AnyIOBackend()), limits)
+    transport = GuardedTransport(outside, limits)
     async with (
         httpx2.AsyncClient(trust_env=False, follow_redirects=False, limits=limits) as configured,
         httpx2.AsyncClient(trust_env=False, follow_redirects=False, transport=transport) as guarded,
@@ -196,12 +204,12 @@ def _clear_sdk_environment() -> None:
         del os.environ[name]
 
 
-async def main() -> None:
+async def main(outside: PinningBackend | None = None) -> None:
     harden()
     _clear_sdk_environment()
     settings = InferenceSettings.load()
     configure_logging(INFERENCE, settings.log_level)
-    async with serving(settings):
+    async with serving(settings, outside):
         get_logger().info("ready", instance=settings.instance)
         await asyncio.Event().wait()
 
