@@ -16,6 +16,7 @@ from infra.bootstrap import Realm
 from infra.bootstrap.tokens import mint_jwt
 from infra.simulator.control import Calls, read_calls
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyService
+from tests.acceptance import worker
 from tests.acceptance.callers import Caller, calling, credits_of
 from tests.acceptance.parts import Part
 from tests.gate import Gate, free_port, open_gate
@@ -144,7 +145,7 @@ async def running_house(
 
     Without gates its services reach the servers directly, as fast as they can.
     """
-    await _put_platform_key(realm)
+    await put_platform_key(realm, KeyService.OPENAI, PLATFORM_KEY)
     async with AsyncExitStack() as stack:
         edge = realm.env(API_EDGE)
         gates = {
@@ -172,7 +173,7 @@ async def running_house(
 def _parts(
     realm: TestRealm, gates: Mapping[str, Gate], folder: Path, ports: Mapping[str, int], workers: int
 ) -> dict[str, Part]:
-    def service(name: str, **more: str) -> Part:
+    def service(name: str, module: str | None = None, **more: str) -> Part:
         kind = name.partition("-")[0]
         env_file = realm.env_dir / f"{kind}.env"
         told = realm.env(kind)
@@ -182,7 +183,7 @@ def _parts(
             if server in gates and variable in told
         }
         env = {"LATCHKEY_ENV_FILE": str(env_file), **gated, **more}
-        return Part(name, f"services.{kind}.app", env=env, log=folder / f"{name}.log")
+        return Part(name, module or f"services.{kind}.app", env=env, log=folder / f"{name}.log")
 
     http = {
         "LATCHKEY_HTTP__HOST": "127.0.0.1",
@@ -190,13 +191,14 @@ def _parts(
         "LATCHKEY_START_TIMEOUT_S": str(START_S),
     }
     provider = f"http://127.0.0.1:{ports[_SIMULATOR]}/v1"
-    providers = {f"LATCHKEY_PROVIDERS__{name.upper()}__BASE_URL": provider for name in KeyService}
+    outside = {f"LATCHKEY_PROVIDERS__{name.upper()}__BASE_URL": provider for name in KeyService}
+    outside[worker.PORT_VARIABLE] = str(ports[_SIMULATOR])
     simulator = ("infra.simulator", "--port", str(ports[_SIMULATOR]))
     parts = [
         Part(_SIMULATOR, *simulator, env={}, log=folder / "simulator.log"),
         service(KEY_VAULT),
         service(BILLING),
-        *(service(f"{INFERENCE}-{number}", **providers) for number in range(1, workers + 1)),
+        *(service(f"{INFERENCE}-{number}", worker.__name__, **outside) for number in range(1, workers + 1)),
         service(API_EDGE, **http),
     ]
     return {part.name: part for part in parts}
@@ -206,8 +208,14 @@ async def _stop_all(parts: Iterable[Part]) -> None:
     await asyncio.gather(*(part.stop() for part in parts))
 
 
-async def _put_platform_key(realm: TestRealm) -> None:
-    url = f"{realm.servers.vault_addr}/v1/{realm.name}/data/platform/openai"
+async def put_platform_key(realm: TestRealm, service: str, *keys: str) -> None:
+    """What ops do with Vault's CLI: put keys for a service in place of those there; none takes them away."""
+    path = f"{realm.servers.vault_addr}/v1/{realm.name}"
     headers = {"X-Vault-Token": realm.servers.vault_token}
     async with httpx2.AsyncClient(headers=headers, trust_env=False) as vault:
-        (await vault.post(url, json={"data": {"api_key": PLATFORM_KEY}})).raise_for_status()
+        if keys:
+            secret = {"data": {"api_keys": list(keys)}}
+            answer = await vault.post(f"{path}/data/platform/{service}", json=secret)
+        else:
+            answer = await vault.delete(f"{path}/metadata/platform/{service}")
+        answer.raise_for_status()
