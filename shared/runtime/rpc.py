@@ -14,6 +14,7 @@ from shared.contracts.rpc import ErrorBody, Request, RpcReply
 from shared.kernel.errors import InternalError, InvalidRequestError, PlatformError, ServiceUnavailableError
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
+from shared.runtime.replays import Replays
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -100,10 +101,22 @@ class Route:
 
 
 class RpcServer:
-    """Answers every request on a queue: a result, or a typed error. One log line each, never a body."""
+    """Answers every request on a queue: a result, or a typed error. One log line each, never a body.
 
-    def __init__(self, bus: RequestBus, queue: str, routes: Sequence[Route], *, prefetch: int = 64) -> None:
+    A copy of a request answered before, and one whose time is more than a minute off, is refused.
+    """
+
+    def __init__(
+        self,
+        bus: RequestBus,
+        queue: str,
+        routes: Sequence[Route],
+        *,
+        prefetch: int = 64,
+        replays: Replays | None = None,
+    ) -> None:
         self._bus = bus
+        self._replays = replays or Replays()
         self._routes = {route.request.event_type(): route for route in routes}
         bus.subscribe(queue, self.on_request, prefetch=prefetch)
 
@@ -124,7 +137,9 @@ class RpcServer:
         route = self._routes.get(delivery.envelope.type)
         if route is None:
             raise InvalidRequestError("no such request")
-        return await route.handle(delivery.read(route.request, senders=route.callers))
+        request = delivery.read(route.request, senders=route.callers)
+        self._replays.check(delivery)
+        return await route.handle(request)
 
     def _log(self, delivery: Delivery, answer: RpcReply, began: float) -> None:
         kind, run_id, user_id = self._known(delivery)
