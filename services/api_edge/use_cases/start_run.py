@@ -13,8 +13,9 @@ from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import request_key
 from services.api_edge.ports import RunBus, RunRecord, RunStore, Sealer
 from services.api_edge.use_cases.active_run import ActiveRun
+from services.api_edge.use_cases.seal_key import seal_key
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
-from shared.contracts.keys import SEALED_FOR, RequestKey, SealBinding
+from shared.contracts.keys import RequestKey
 from shared.contracts.runs import RunRequested
 
 
@@ -110,14 +111,16 @@ class StartRunUseCase:
         if sent is None:
             return None
         service, key = sent
-        binding = SealBinding(
-            purpose="request",
+        sealed = seal_key(
+            self._sealer,
+            key,
+            "request",
             user_id=command.caller.user_id,
             service=service,
             run_id=command.run_id,
-            expires_at=now + SEALED_FOR,
+            now=now,
         )
-        return RequestKey(service=service, sealed=self._sealer.seal(key, binding))
+        return RequestKey(service=service, sealed=sealed)
 
 
 def _record(command: StartRun, flow: Flow, model: Model) -> RunRecord:

@@ -1,11 +1,11 @@
 """Store a key of the caller's: sealed here at once, kept by key_vault."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import KeyVault, Sealer
-from shared.contracts.keys import SEALED_FOR, Credential, SealBinding, StoreKey
+from services.api_edge.use_cases.seal_key import seal_key
+from shared.contracts.keys import Credential, StoreKey
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
@@ -27,19 +27,20 @@ class StoreKeyUseCase:
     async def __call__(self, caller: Caller, new: NewKey) -> Credential:
         """Raise VaultUnavailableError, or what key_vault answers."""
         credential_id = new_id()
-        binding = SealBinding(
-            purpose="store",
+        sealed = seal_key(
+            self._sealer,
+            new.key,
+            "store",
             user_id=caller.user_id,
             service=new.service,
-            expires_at=datetime.now(UTC) + SEALED_FOR,
-            credential_id=str(credential_id),
             base_url=new.base_url,
+            credential_id=credential_id,
         )
         command = StoreKey(
             credential_id=credential_id,
             user_id=caller.user_id,
             service=new.service,
-            sealed=self._sealer.seal(new.key, binding),
+            sealed=sealed,
             label=new.label,
             base_url=new.base_url,
         )
