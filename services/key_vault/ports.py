@@ -136,11 +136,13 @@ class Cipher(Protocol):
         """Encrypt anew, for the same places, with the latest master key."""
         ...
 
-    async def encrypt_session(self, key: SecretText, claims: SessionClaims) -> str:
-        """Encrypt a key that nobody stores, bound to the claims of its token."""
-        ...
 
-    async def decrypt_session(self, ciphertext: str, claims: SessionClaims) -> SecretText:
+class SessionCipher(Protocol):
+    """Encryption of keys that nobody stores, bound to the claims of their tokens. Raises `vault_unavailable`."""
+
+    async def encrypt(self, key: SecretText, claims: SessionClaims) -> str: ...
+
+    async def decrypt(self, ciphertext: str, claims: SessionClaims) -> SecretText:
         """Raise `user_api_key_invalid` (detail `session_key_tampered`) when it is not of these claims."""
         ...
 
