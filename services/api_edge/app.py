@@ -118,6 +118,7 @@ def _rules(settings: EdgeSettings) -> EdgeRules:
         body_bytes_max=settings.body_bytes_max,
         settings_url=settings.settings_url,
         cors_origins=settings.http.cors_origins,
+        is_open=settings.auth_mode == "open",
     )
 
 

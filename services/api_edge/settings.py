@@ -1,6 +1,6 @@
 """The edge's settings."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -55,6 +55,8 @@ class EdgeSettings(VaultSettings, ServiceSettings):
 
     http: HttpSettings = HttpSettings()
     auth: AuthSettings = AuthSettings()
+    auth_mode: Literal["users", "open"] = "users"
+    """`open`: a deployment without users. Only request keys and the platform's are used then."""
     start_timeout_s: float = Field(default=10, gt=0)
     run_timeout_s: float = Field(default=300, gt=0)
     rpc_timeout_s: float = Field(default=5, gt=0)

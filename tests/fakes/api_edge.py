@@ -329,6 +329,7 @@ class Edge:
     times: RunTimes = field(default_factory=lambda: RunTimes(start_s=5, run_s=5))
     body_bytes_max: int = 64 * 1024
     cors_origins: tuple[str, ...] = ()
+    is_open: bool = False
 
     def __post_init__(self) -> None:
         self.waiting = WaitingRuns(self.runs_max)
@@ -362,6 +363,7 @@ class Edge:
                 body_bytes_max=self.body_bytes_max,
                 settings_url="https://app.example/settings",
                 cors_origins=self.cors_origins,
+                is_open=self.is_open,
                 receipt_pauses_s=(0.01, 0.01),
             ),
         )

@@ -1,16 +1,24 @@
 """Who calls."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from shared.kernel.errors import UnauthenticatedError
 from shared.kernel.ids import is_user_id
 from shared.kernel.names import Role
+
+ANONYMOUS: Final = "anonymous"
+"""Everybody without a token, where none is needed. No token may name it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     user_id: str
     role: Role
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self.user_id == ANONYMOUS
 
 
 def caller_from_claims(claims: dict[str, object]) -> Caller:

@@ -51,7 +51,7 @@ def chat_router(gate: Gate, start_run: StartRunUseCase, problems: Problems) -> A
     async def create_chat_completion(request: Request) -> Response:
         """OpenAI's chat completions. Everything but `model` and `stream` goes to the provider as it is."""
         run_id = request.state.run_id = new_id()
-        await gate.signed_in(request)
+        await gate.caller(request)
         call = parse_chat(await request.body())
         flow, headers = request.headers.get(FLOW_HEADER), request.headers
         run = await start_run(StartRun(run_id, caller_of(request), call, flow, headers))

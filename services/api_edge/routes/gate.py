@@ -3,7 +3,7 @@
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
-from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.identity import ANONYMOUS, Caller
 from services.api_edge.use_cases.authenticate import Authenticate
 from shared.kernel.errors import ForbiddenError
 from shared.kernel.names import Role
@@ -14,18 +14,35 @@ BEARER_DOCS: dict[str, list[dict[str, list[str]]]] = {"security": [{"HTTPBearer"
 
 
 class Gate:
-    def __init__(self, authenticate: Authenticate) -> None:
+    """`is_open`: no token is needed for what needs no user."""
+
+    def __init__(self, authenticate: Authenticate, *, is_open: bool = False) -> None:
         self._authenticate = authenticate
+        self._is_open = is_open
+
+    async def caller(self, request: Request) -> None:
+        """Let callers with a good token pass; with none at all, too, where it is open.
+
+        Raises UnauthenticatedError.
+        """
+        request.state.caller = await self._caller(request.headers.get("authorization"))
 
     async def signed_in(self, request: Request) -> None:
-        """Let callers with a good token pass. Raises UnauthenticatedError."""
-        request.state.caller = await self._authenticate(request.headers.get("authorization"))
+        """Let users pass: callers with a good token. Raises UnauthenticatedError, ForbiddenError."""
+        await self.caller(request)
+        if caller_of(request).is_anonymous:
+            raise ForbiddenError("this is for users, and nobody is signed in")
 
     async def admin(self, request: Request) -> None:
         """Let administrators pass. Raises UnauthenticatedError, ForbiddenError."""
         await self.signed_in(request)
         if caller_of(request).role is not Role.ADMIN:
             raise ForbiddenError("only administrators may do this")
+
+    async def _caller(self, authorization: str | None) -> Caller:
+        if authorization is None and self._is_open:
+            return Caller(ANONYMOUS, Role.USER)
+        return await self._authenticate(authorization)
 
 
 def caller_of(request: Request) -> Caller:

@@ -11,7 +11,7 @@ from shared.kernel.errors import NotFoundError
 
 
 def models_router(gate: Gate, catalogue: Catalogue) -> APIRouter:
-    router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[BEARER, Depends(gate.signed_in)])
+    router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[BEARER, Depends(gate.caller)])
 
     def describe(model: Model) -> dict[str, Any]:
         return {

@@ -27,7 +27,12 @@ class Authenticate:
 
     async def __call__(self, authorization: str | None) -> Caller:
         """Raise UnauthenticatedError unless an `Authorization` header names a caller."""
-        token = bearer_token(authorization)
+        caller = await self._caller(bearer_token(authorization))
+        if caller.is_anonymous:
+            raise UnauthenticatedError("the token names nobody")
+        return caller
+
+    async def _caller(self, token: str) -> Caller:
         if len(token) > _TOKEN_CHARS_MAX or not token.isascii():
             raise UnauthenticatedError("not a token")
         if token.startswith(_API_TOKEN):
