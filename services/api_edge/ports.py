@@ -7,8 +7,26 @@ from uuid import UUID
 
 from services.api_edge.domain.identity import Caller
 from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, UsagePage
-from shared.contracts.keys import Credential, Credentials, SealBinding, SealedKey, StoreKey
+from shared.contracts.consent import ChangeUserSettings, UserSettings
+from shared.contracts.keys import (
+    Credential,
+    Credentials,
+    IssueSessionKey,
+    KeysRewrapped,
+    KeyStatus,
+    PlatformKeyInfo,
+    PlatformKeys,
+    ReplaceKey,
+    RevokeKeys,
+    SealBinding,
+    SealedKey,
+    SessionKeyIssued,
+    StoreKey,
+    UpdateKey,
+)
 from shared.contracts.runs import RunRequested
+from shared.contracts.validation import ValidateKey
+from shared.kernel.names import KeyVerdict
 from shared.kernel.secret import SecretText
 
 Probe = Callable[[], Awaitable[bool]]
@@ -73,9 +91,41 @@ class KeyVault(Protocol):
 
     async def store(self, command: StoreKey) -> Credential: ...
 
+    async def replace(self, command: ReplaceKey) -> Credential: ...
+
+    async def update(self, command: UpdateKey) -> Credential: ...
+
     async def list(self, user_id: str) -> Credentials: ...
 
     async def revoke(self, user_id: str, credential_id: UUID) -> None: ...
+
+    async def issue_session(self, command: IssueSessionKey) -> SessionKeyIssued: ...
+
+    async def settings(self, user_id: str) -> UserSettings: ...
+
+    async def change_settings(self, command: ChangeUserSettings) -> UserSettings: ...
+
+    async def status(self, user_id: str) -> KeyStatus: ...
+
+
+class KeyAdministration(Protocol):
+    """What administrators may do at key_vault. Raises as `KeyVault` does."""
+
+    async def platform_keys(self) -> PlatformKeys: ...
+
+    async def mend_platform_key(self, credential_id: str) -> PlatformKeyInfo: ...
+
+    async def revoke_all(self, command: RevokeKeys) -> tuple[UUID, ...]: ...
+
+    async def rewrap(self, limit: int) -> KeysRewrapped: ...
+
+
+class KeyValidator(Protocol):
+    """Raises inference's typed errors, `service_unavailable` (no answer in time) or `bus_unavailable`."""
+
+    async def validate(self, command: ValidateKey) -> KeyVerdict:
+        """Ask the provider about a key."""
+        ...
 
 
 class Billing(Protocol):

@@ -9,7 +9,12 @@ from uuid import UUID
 import orjson
 from starlette.responses import Response
 
-from services.api_edge.domain.errors import BadInputError, TooLargeError, WrongMethodError
+from services.api_edge.domain.errors import (
+    BadInputError,
+    KeyRefusedError,
+    TooLargeError,
+    WrongMethodError,
+)
 from services.api_edge.domain.messages import Messages
 from shared.kernel.errors import InternalError, PlatformError
 
@@ -52,7 +57,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "conflict": Rule(409, _INVALID),
     "internal_error": Rule(500, _SERVER),
 }
-_EXCEPTIONS: Final[Mapping[type[PlatformError], int]] = {TooLargeError: 413, WrongMethodError: 405}
+_EXCEPTIONS: Final[Mapping[type[PlatformError], int]] = {
+    TooLargeError: 413,
+    WrongMethodError: 405,
+    KeyRefusedError: 401,
+}
 _AWAY: Final = {
     "vault_unavailable": "vault",
     "bus_unavailable": "rabbitmq",
@@ -111,6 +120,9 @@ class Problems:
         }
         if detail := _detail(error):
             members["detail"] = detail
+        if isinstance(error, KeyRefusedError):
+            # The key's, in the place of RFC 9457's number (§3.1: who wants a number ignores another type).
+            members["status"] = error.status
         if _rule(error).mendable:
             members["settings_url"] = self._settings_url
         return members

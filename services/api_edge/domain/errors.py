@@ -1,6 +1,7 @@
 """What the edge itself refuses, with a reason that it can say in every language it speaks."""
 
-from shared.kernel.errors import InvalidRequestError
+from shared.kernel.errors import InvalidRequestError, UserApiKeyInvalidError
+from shared.kernel.names import KeyService, KeyVerdict
 
 
 class BadInputError(InvalidRequestError):
@@ -26,3 +27,11 @@ class WrongMethodError(BadInputError):
 
     def __init__(self) -> None:
         super().__init__("wrong_method")
+
+
+class KeyRefusedError(UserApiKeyInvalidError):
+    """Asked at entry, the provider says that a key is `invalid` or `expired`."""
+
+    def __init__(self, verdict: KeyVerdict, service: KeyService) -> None:
+        super().__init__(service=service.value, detail=f"key_{verdict.value}")
+        self.status = verdict.value

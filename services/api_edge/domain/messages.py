@@ -12,23 +12,28 @@ _Texts = Mapping[str, Mapping[str, str]]
 
 
 class Messages:
-    def __init__(self, codes: _Texts, reasons: _Texts) -> None:
+    """`details` say more than their code does; `reasons` are the edge's own."""
+
+    def __init__(self, codes: _Texts, reasons: _Texts, details: _Texts) -> None:
         self.codes = codes
         self.reasons = reasons
+        self.details = details
 
     @classmethod
     def read(cls, text: bytes) -> "Messages":
         data = orjson.loads(text)
-        return cls(data["codes"], data["reasons"])
+        return cls(data["codes"], data["reasons"], data["details"])
 
     def title(self, code: str, language: str) -> str:
         """What a code means."""
         return _in(self.codes.get(code) or self.codes["internal_error"], language)
 
     def message(self, error: PlatformError, language: str) -> str:
-        """What happened: the edge's own reason when there is one, else what the code means."""
+        """What happened: the edge's own reason, or what the error's detail means, else what the code does."""
         if isinstance(error, BadInputError):
             return _in(self.reasons[error.reason], language).format(param=error.param)
+        if text := self.details.get(error.detail or ""):
+            return _in(text, language)
         return self.title(error.code, language)
 
 
