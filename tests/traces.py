@@ -2,7 +2,9 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 import asyncpg
 
@@ -13,14 +15,24 @@ WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
 
 
 def shapes(secret: str) -> set[bytes]:
-    """The secret plain, in hex, and in base64 at each of the three places it may begin."""
+    """The secret plain, in hex, URL-encoded, and in base64 at each of the three places it may begin."""
     raw = secret.encode()
-    found = {raw, raw.hex().encode(), raw.hex().upper().encode()}
+    found = {raw, raw.hex().encode(), raw.hex().upper().encode(), *_url_encoded(secret)}
     for shift in range(3):
         text = base64.b64encode(b"\0" * shift + raw)
         inner = text[4 if shift else 0 : len(text) - 4]  # the ends depend on the neighbours
         found |= {inner, inner.replace(b"+", b"-").replace(b"/", b"_")}
     return found
+
+
+def _url_encoded(secret: str) -> set[bytes]:
+    texts = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
+    every = "".join(f"%{byte:02X}" for byte in secret.encode())
+    return {text.encode() for whole in (*texts, every) for text in (whole, _lower_escapes(whole))}
+
+
+def _lower_escapes(text: str) -> str:
+    return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), text)
 
 
 def traces(secret: str, places: Iterable[bytes | str]) -> list[str]:

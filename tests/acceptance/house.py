@@ -26,6 +26,8 @@ PLATFORM_KEY: Final = "sk-sim-platform-4fd1c07a9be64a2c"
 RABBITMQ, VAULT, POSTGRES = "rabbitmq", "vault", "postgres"
 START_S: Final = 6
 """How long a run may wait for its beginning, in this house."""
+IDLE_S: Final = 4
+"""How long a provider's stream may pause, in this house."""
 _READY_S: Final = 45.0
 _POLL_S: Final = 0.1
 _SIMULATOR: Final = "simulator"
@@ -182,7 +184,7 @@ def _parts(
             for server, variable in _GATED.items()
             if server in gates and variable in told
         }
-        env = {"LATCHKEY_ENV_FILE": str(env_file), **gated, **more}
+        env = {"LATCHKEY_ENV_FILE": str(env_file), "LATCHKEY_LOG_LEVEL": "DEBUG", **gated, **more}
         return Part(name, module or f"services.{kind}.app", env=env, log=folder / f"{name}.log")
 
     http = {
@@ -193,6 +195,7 @@ def _parts(
     provider = f"http://127.0.0.1:{ports[_SIMULATOR]}/v1"
     outside = {f"LATCHKEY_PROVIDERS__{name.upper()}__BASE_URL": provider for name in KeyService}
     outside[worker.PORT_VARIABLE] = str(ports[_SIMULATOR])
+    outside["LATCHKEY_PROVIDER_IDLE_TIMEOUT_S"] = str(IDLE_S)
     simulator = ("infra.simulator", "--port", str(ports[_SIMULATOR]))
     parts = [
         Part(_SIMULATOR, *simulator, env={}, log=folder / "simulator.log"),

@@ -1,34 +1,37 @@
-"""A canary key, used in every way, is found nowhere but where its owner put it."""
+"""Canary keys of every service, brought in every way, are found nowhere but where their owner put them."""
 
 import asyncio
+import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
 
 import aio_pika
 import httpx2
 import pytest
+import pytest_asyncio
 
 from shared.contracts import topology
+from shared.kernel.names import KeyService
 from tests.acceptance.bus_spy import lying_in_queues, spying
-from tests.acceptance.callers import MODEL, Caller
+from tests.acceptance.canaries import Canary, Way
 from tests.acceptance.house import House, eventually
 from tests.traces import database_dump, traces
 
 pytestmark = pytest.mark.acceptance
 
+_DEAD = (topology.INFERENCE_RUNS, topology.BILLING_USAGE, topology.KEY_VAULT_USAGE)
+_RPC = (topology.KEY_VAULT_RPC, topology.BILLING_RPC, topology.INFERENCE_RPC)
 
-def canary(kind: str = "canary") -> str:
-    return f"sk-{kind}-{secrets.token_hex(20)}"
 
-
-def told(answers: list[httpx2.Response]) -> Iterator[str]:
+def told(answers: Iterable[httpx2.Response]) -> Iterator[str]:
     for answer in answers:
         yield answer.text
         yield repr(answer.headers)
 
 
 async def everything_kept(house: House) -> list[bytes | str]:
-    """Queues, the stream from its beginning, logs and the database."""
+    """Queues, the streams from their beginnings, logs (of level debug) and the database."""
     return [
         *await lying_in_queues(house.realm.admin["LATCHKEY_AMQP_URL"]),
         *house.logs().values(),
@@ -36,52 +39,93 @@ async def everything_kept(house: House) -> list[bytes | str]:
     ]
 
 
-async def use(caller: Caller, key: str) -> list[httpx2.Response]:
-    """Store a key, use it plain and streamed, with every misfortune of a provider's, and look at it again."""
-    stored = await caller.http.post("/api/keys", json={"service": "openai", "api_key": key, "label": "mine"})
-    runs = [
-        await caller.ask(f"{simulate} say it", stream=stream)
-        for simulate in ("", "[simulate status=401]", "[simulate status=500]", "[simulate cut_after=1]")
-        for stream in (False, True)
-    ]
-    listed = [await caller.http.get(path) for path in ("/api/keys", "/api/usage", "/api/credits")]
-    return [stored, *runs, *listed]
+async def flock(house: House, mark: str = "") -> list[Canary]:
+    """A canary for each service and way, each with an owner of its own, brought in."""
+    kinds = itertools.product(KeyService, Way)
+    canaries = [Canary(await house.caller("canary"), service, way, mark) for service, way in kinds]
+    await asyncio.gather(*(canary.come_in() for canary in canaries))
+    return canaries
 
 
-@pytest.mark.parametrize("kind", ["canary", "canary-bad-", "canary-broke-"])
-async def test_a_stored_key_is_found_nowhere(house: House, kind: str) -> None:
-    caller, key = await house.caller("canary"), canary(kind)
+async def ask_all(canaries: list[Canary], prompt: str, *, stream: bool = False) -> list[int]:
+    answers = await asyncio.gather(*(canary.ask(prompt, stream=stream) for canary in canaries))
+    return sorted({answer.status_code for answer in answers})
 
+
+def assert_hidden(canaries: list[Canary], places: list[bytes | str]) -> None:
+    for canary in canaries:
+        assert traces(canary.key, [*told(canary.answers), *places]) == [], str(canary)
+
+
+async def test_a_key_is_found_nowhere_whatever_the_provider_does(house: House) -> None:
     async with spying(house.realm.admin["LATCHKEY_AMQP_URL"]) as passing:
-        answers = await use(caller, key)
+        canaries = await flock(house)
+        for stream in (False, True):
+            assert await ask_all(canaries, "sing", stream=stream) == [200]
+            assert await ask_all(canaries, "[simulate status=401]", stream=stream) == [403]
+            assert await ask_all(canaries, "[simulate status=402]", stream=stream) == [402]
+            assert await ask_all(canaries, "[simulate status=429 retry_after=1]", stream=stream) == [429]
+            assert await ask_all(canaries, "[simulate garbage]", stream=stream) == [502]
+        assert await ask_all(canaries, "[simulate stall_after=1]", stream=True) == [
+            200
+        ]  # then an error event
+        await asyncio.gather(*(canary.look() for canary in canaries))
 
-    assert house.calls().with_key(key) >= 8, "the provider did get the key"
-    assert len(passing) > 20
-    assert traces(key, [*told(answers), *passing, *await everything_kept(house)]) == []
+    called = house.calls()
+    for canary in canaries:
+        assert called.with_key(canary.key) == 11, f"the provider did get the {canary}"
+    assert len(passing) > 28 * 11
+    assert_hidden(canaries, [*passing, *await everything_kept(house)])
 
 
-async def test_a_key_in_a_header_is_found_nowhere_not_even_while_it_waits_in_the_queue(house: House) -> None:
-    caller, key = await house.caller("canary"), canary()
+async def test_a_key_that_its_provider_quotes_in_its_refusal_is_found_nowhere(house: House) -> None:
+    """At entry, and later: the simulator's 401 says the whole key, as OpenAI's says parts of it."""
+    canaries = await flock(house, "revoked-")
+    assert await ask_all(canaries, "sing") == [403]
+    assert await ask_all(canaries, "sing", stream=True) == [403]
+    for kind in ("bad-", "expired-", "broke-"):
+        refused = [Canary(await house.caller("canary"), service, Way.STORED, kind) for service in KeyService]
+        for canary in refused:
+            body = {
+                "service": canary.key_service,
+                "api_key": canary.key,
+                "baseUrl": "https://a.public.example",
+            }
+            canary.answers.append(await canary.caller.http.post("/api/keys", json=body))
+            canary.answers.append(await canary.caller.http.post("/api/keys/validate", json=body))
+        canaries += refused
+    assert_hidden(canaries, await everything_kept(house))
+
+
+async def test_a_key_is_found_nowhere_when_workers_crash_with_it_in_hand(house: House) -> None:
+    canaries = await flock(house)
+    singing = asyncio.create_task(ask_all(canaries, "[simulate chunks=30 chunk_ms=200]", stream=True))
+
+    async def are_under_way() -> bool:
+        return house.calls().in_flight >= len(canaries)
+
+    await eventually(are_under_way, "all sing")
+    await asyncio.gather(*(house.parts[worker].kill() for worker in house.workers))
+    await house.restore()
+    await singing
+    assert_hidden(canaries, await everything_kept(house))
+
+
+async def test_a_key_is_found_nowhere_while_its_run_waits_in_the_queue(house: House) -> None:
+    canaries = await flock(house)
     await asyncio.gather(*(house.parts[worker].stop() for worker in house.workers))
-    headers = {"X-OpenAI-Key": key}
-    body = {"model": MODEL, "messages": [{"role": "user", "content": "wait for me"}]}
 
-    waiting = await caller.http.post("/v1/chat/completions", json=body, headers=headers)
-    assert waiting.status_code == 503
+    assert await ask_all(canaries, "wait for me") == [503]
     queued = await lying_in_queues(house.realm.admin["LATCHKEY_AMQP_URL"])
     assert any(b"wait for me" in message for message in queued)
-    assert traces(key, [*told([waiting]), *queued]) == []
+    assert_hidden(canaries, list(queued))
     await house.restore()
-
-    answer = await caller.http.post("/v1/chat/completions", json=body, headers=headers)
-    assert answer.headers["latchkey-key-source"] == "request"
-    assert house.calls().with_key(key) == 1
-    assert traces(key, [*told([answer]), *await everything_kept(house)]) == []
+    assert await ask_all(canaries, "sing") == [200]
+    assert_hidden(canaries, await everything_kept(house))
 
 
 async def test_a_malformed_message_is_dead_lettered_and_its_body_told_nowhere(house: House) -> None:
-    key = canary()
-    queues = (topology.INFERENCE_RUNS, topology.BILLING_USAGE, topology.KEY_VAULT_RPC, topology.BILLING_RPC)
+    key = f"sk-canary-{secrets.token_hex(20)}"
     bodies = [
         f'{{"api_key": "{key}"'.encode(),
         f'{{"specversion": "1.0", "id": "1", "source": "x", "type": "{key}", "data": "{key}"}}'.encode(),
@@ -89,12 +133,12 @@ async def test_a_malformed_message_is_dead_lettered_and_its_body_told_nowhere(ho
     connection = await aio_pika.connect(house.realm.admin["LATCHKEY_AMQP_URL"])
     async with connection:
         channel = await connection.channel()
-        for queue in queues:
+        for queue in (*_DEAD, *_RPC):
             for body in bodies:
                 await channel.default_exchange.publish(aio_pika.Message(body), queue)
 
         async def are_dead() -> bool:
-            dead = [await channel.get_queue(topology.dead_letters(queue)) for queue in queues[:2]]
+            dead = [await channel.get_queue(topology.dead_letters(queue)) for queue in _DEAD]
             return all((queue.declaration_result.message_count or 0) >= len(bodies) for queue in dead)
 
         await eventually(are_dead, "the malformed messages are dead letters")
@@ -106,9 +150,46 @@ async def test_a_malformed_message_is_dead_lettered_and_its_body_told_nowhere(ho
     await _purge(house)
 
 
+@pytest_asyncio.fixture
+async def leak(house: House) -> AsyncIterator[str]:
+    """A key planted in a queue, in a table and in a log; taken out again."""
+    key = f"sk-planted-{secrets.token_hex(20)}"
+    connection = await aio_pika.connect(house.realm.admin["LATCHKEY_AMQP_URL"])
+    async with connection:
+        channel = await connection.channel()
+        dead = topology.dead_letters(topology.INFERENCE_RUNS)
+        await channel.default_exchange.publish(aio_pika.Message(key.encode()), dead)
+    plant = (
+        "INSERT INTO edge.runs (run_id, user_id, flow, model, stream) VALUES ($1::uuid, 'u', 'f', $2, true)"
+    )
+    run_id = "01939a2f-0000-7000-8000-00000000dead"
+    await house.rows(plant, run_id, key.encode().hex())
+    log = house.parts[house.workers[0]].log
+    _write(log, f"a traceback with {key} in it\n")
+    yield key
+    await house.rows("DELETE FROM edge.runs WHERE run_id = $1::uuid", run_id)
+    _take_out(log, key)
+    await _purge(house)
+
+
+def _write(log: Path, line: str) -> None:
+    with log.open("a") as lines:
+        lines.write(line)
+
+
+def _take_out(log: Path, key: str) -> None:
+    """Put as many other characters in its place: the log's offsets hold for the lives to come."""
+    log.write_text(log.read_text().replace(key, "x" * len(key)))
+
+
+async def test_a_planted_leak_is_found_in_every_place(house: House, leak: str) -> None:
+    places = await everything_kept(house)
+    assert len(traces(leak, places)) >= 4  # the queue, the log, and the table as text and as binary
+
+
 async def _purge(house: House) -> None:
     connection = await aio_pika.connect(house.realm.admin["LATCHKEY_AMQP_URL"])
     async with connection:
         channel = await connection.channel()
-        for queue in (topology.INFERENCE_RUNS, topology.BILLING_USAGE):
+        for queue in _DEAD:
             await (await channel.get_queue(topology.dead_letters(queue))).purge()

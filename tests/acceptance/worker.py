@@ -1,7 +1,7 @@
 """An inference worker behind whose egress guard lies the simulator, in place of the internet.
 
-Names under `PUBLIC` resolve to a public address, all others to loopback. Beyond the guard every connection leads
-to the simulator, in plain text. `python -m tests.acceptance.worker`
+Names under `PUBLIC` resolve to a public address, all others to loopback. Beyond the guard every connection
+leads to the simulator, in plain text. `python -m tests.acceptance.worker`
 """
 
 import os
