@@ -19,7 +19,9 @@ Progress = RunStarted | RunChunk | RunCompleted | RunFailed
 
 @dataclass(frozen=True, slots=True)
 class ResolvedKey:
-    """A key, opened. `base_url` is the caller's own, None for the service's configured address."""
+    """A key, opened. `base_url` is the caller's own (or the team gateway's, which is trusted), None for the
+    service's configured address.
+    """
 
     secret: SecretText
     used: KeyUsed

@@ -16,13 +16,20 @@ from shared.contracts.runs import RunRequested
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import DatabaseUnavailableError, ProviderRateLimitedError
 from shared.kernel.ids import new_id
-from shared.kernel.names import INFERENCE, KeyService, KeySource, Outcome, TokensSource
+from shared.kernel.names import INFERENCE, KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 from tests.fakes.inference import InMemoryAttemptStore, a_request
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance
 
-KEY = KeyUsed(KeySource.PLATFORM, "platform:openai:1", KeyService.OPENAI, consent_id="c-1")
+KEY = KeyUsed(
+    KeySource.PLATFORM,
+    "platform:openai:1",
+    KeyService.OPENAI,
+    consent_id="c-1",
+    would_refuse_policy=KeyPolicy.USER_KEY_REQUIRED,
+)
+OWN_KEY = KeyUsed(KeySource.USER, "5f1e", KeyService.OPENAI, credential_version=2)
 
 
 @pytest.fixture
@@ -68,15 +75,16 @@ class StoreContract:
 
         assert sorted(await asyncio.gather(*claims)) == [False] * 19 + [True]
 
-    async def test_the_key_is_noted(self, store: AttemptStore, worker: str) -> None:
+    @pytest.mark.parametrize("key", [KEY, OWN_KEY])
+    async def test_the_key_is_noted(self, store: AttemptStore, worker: str, key: KeyUsed) -> None:
         request = a_request()
         attempt = an_attempt(request, worker)
         await store.claim(attempt, request)
 
-        assert await store.note_key(replace(attempt, key=KEY)) is True
+        assert await store.note_key(replace(attempt, key=key)) is True
 
         [stored] = await store.attempts(request.run_id, stale_after_s=10)
-        assert stored.attempt.key == KEY
+        assert stored.attempt.key == key
 
     async def test_an_attempt_ends_once(self, store: AttemptStore, worker: str) -> None:
         request = a_request()
@@ -111,7 +119,9 @@ class StoreContract:
 
     async def test_attempts_come_in_order_with_their_keys(self, store: AttemptStore, worker: str) -> None:
         request = a_request()
-        attempts = [an_attempt(request, worker, number, KEY) for number in (2, 1, 3)]
+        attempts = [
+            an_attempt(request, worker, number, key) for number, key in ((2, KEY), (1, OWN_KEY), (3, KEY))
+        ]
         for attempt in attempts:
             await store.claim(attempt, request)
         await store.claim(an_attempt(a_request(), worker), a_request())

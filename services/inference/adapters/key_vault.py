@@ -8,7 +8,7 @@ from services.inference.ports import ResolvedKey
 from shared.contracts.keys import KeyResolved, ResolveKey, SealBinding
 from shared.contracts.runs import RunRequested
 from shared.kernel.errors import InternalError, InvalidRequestError
-from shared.kernel.names import KeyPolicy
+from shared.kernel.names import KeyPolicy, KeySource
 from shared.runtime.rpc import RpcClient
 from shared.runtime.sealing import KeyPair
 
@@ -35,8 +35,10 @@ class RpcKeyResolver:
             policy=request.policy,
             provider=request.provider,
             request_key=request.request_key,
+            session_key=request.session_key,
             worker_public_key=pair.public_key,
             excluding=excluding,
+            report_only=request.report_only,
         )
         answer = await self._rpc.call(query, KeyResolved, timeout_s=timeout_s)
         _check_policy(query, answer)
@@ -50,10 +52,16 @@ class RpcKeyResolver:
 
 def _check_policy(query: ResolveKey, answer: KeyResolved) -> None:
     """What key_vault guarantees, held here once more. Raises InternalError."""
-    if query.policy is KeyPolicy.USER_KEY_REQUIRED and not answer.source.is_byok:
-        raise InternalError("a platform key was offered where only the user's may be used")
-    if answer.base_url is not None and not answer.source.is_byok:
+    if answer.source.is_byok:
+        return
+    if answer.source is KeySource.PLATFORM and answer.base_url is not None:
         raise InternalError("a platform key was offered for a caller's address")
+    if query.policy is not KeyPolicy.USER_KEY_REQUIRED:
+        return
+    if not query.report_only:
+        raise InternalError("a platform key was offered where only the user's may be used")
+    if answer.would_refuse_policy is not query.policy:
+        raise InternalError("a key was offered without a word of the policy that would refuse it")
 
 
 def _open(pair: KeyPair, query: ResolveKey, answer: KeyResolved) -> ResolvedKey:
@@ -71,5 +79,12 @@ def _open(pair: KeyPair, query: ResolveKey, answer: KeyResolved) -> ResolvedKey:
         secret = pair.open(answer.sealed, binding)
     except InvalidRequestError as error:
         raise InternalError(error.message) from None
-    used = KeyUsed(answer.source, answer.credential_id, answer.service, answer.consent_id)
+    used = KeyUsed(
+        source=answer.source,
+        credential_id=answer.credential_id,
+        service=answer.service,
+        consent_id=answer.consent_id,
+        credential_version=answer.credential_version,
+        would_refuse_policy=answer.would_refuse_policy,
+    )
     return ResolvedKey(secret, used, answer.base_url)

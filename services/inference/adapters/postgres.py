@@ -10,20 +10,22 @@ from services.inference.ports import StoredAttempt
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunRequested
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.names import KeyService, KeySource
+from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.runtime.postgres import database_errors
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 _CLAIM: Final = """
     insert into attempts (run_id, attempt, usage_id, worker, user_id, flow, policy, provider, model, stream,
-                          claimed_at, key_source, credential_id, consent_id, service)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                          claimed_at, key_source, credential_id, consent_id, service, credential_version,
+                          would_refuse_policy)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
     on conflict (run_id, attempt) do update set usage_id = excluded.usage_id
         where attempts.usage_id = excluded.usage_id and attempts.outcome is null
 """
 _NOTE_KEY: Final = """
-    update attempts set key_source = $3, credential_id = $4, consent_id = $5, service = $6
+    update attempts set key_source = $3, credential_id = $4, consent_id = $5, service = $6,
+                        credential_version = $7, would_refuse_policy = $8
     where run_id = $1 and attempt = $2 and outcome is null
 """
 _FINISH: Final = """
@@ -33,7 +35,7 @@ _FINISH: Final = """
 _ENDED_SO: Final = "select usage = $3 from attempts where run_id = $1 and attempt = $2"
 _OF_RUN: Final = """
     select a.run_id, a.attempt, a.usage_id, a.worker, a.claimed_at, a.key_source, a.credential_id,
-           a.consent_id, a.service, a.usage, a.error,
+           a.consent_id, a.service, a.credential_version, a.would_refuse_policy, a.usage, a.error,
            coalesce(clock_timestamp() - w.seen_at > make_interval(secs => $2), true) as stale
     from attempts a left join workers w using (worker)
     where a.run_id = $1
@@ -104,20 +106,30 @@ class PostgresAttemptStore:
         return not tag.endswith(" 0")
 
 
-def _key_columns(key: KeyUsed | None) -> tuple[str | None, ...]:
+def _key_columns(key: KeyUsed | None) -> tuple[str | int | None, ...]:
     if key is None:
-        return None, None, None, None
-    return key.source, key.credential_id, key.consent_id, key.service
+        return (None,) * 6
+    return (
+        key.source,
+        key.credential_id,
+        key.consent_id,
+        key.service,
+        key.credential_version,
+        key.would_refuse_policy,
+    )
 
 
 def _key(row: "asyncpg.Record") -> KeyUsed | None:
     if row["key_source"] is None:
         return None
+    refuses: str | None = row["would_refuse_policy"]
     return KeyUsed(
         source=KeySource(row["key_source"]),
         credential_id=row["credential_id"],
         service=KeyService(row["service"]),
         consent_id=row["consent_id"],
+        credential_version=row["credential_version"],
+        would_refuse_policy=KeyPolicy(refuses) if refuses else None,
     )
 
 

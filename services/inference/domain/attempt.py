@@ -5,20 +5,25 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared.contracts.runs import RunRequested
+from shared.contracts.runs import KeyUse, RunRequested
 from shared.contracts.usage import TokenCounts, UsageRecorded
-from shared.kernel.errors import PlatformError
-from shared.kernel.names import KeyService, KeySource, Outcome
+from shared.kernel.errors import PlatformError, ProviderRateLimitedError
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class KeyUsed:
-    """Which credential an attempt uses. `service`: whose API is called."""
+    """Which credential an attempt uses. `service`: whose API is called.
+
+    `would_refuse_policy`: the policy that is only reported on, and would have refused it.
+    """
 
     source: KeySource
     credential_id: str
     service: KeyService
     consent_id: str | None = None
+    credential_version: int | None = None
+    would_refuse_policy: KeyPolicy | None = None
 
 
 @dataclass(slots=True)
@@ -49,7 +54,7 @@ class Ending:
 
 def usage_event(request: RunRequested, attempt: Attempt, ending: Ending, at: datetime) -> UsageRecorded:
     """Return the one usage event of an attempt; its id was born with the claim."""
-    key = attempt.key
+    key, error = attempt.key, ending.error
     return UsageRecorded(
         usage_id=attempt.usage_id,
         run_id=attempt.run_id,
@@ -59,13 +64,16 @@ def usage_event(request: RunRequested, attempt: Attempt, ending: Ending, at: dat
         policy=request.policy,
         key_source=key.source if key else None,
         credential_id=key.credential_id if key else None,
+        credential_version=key.credential_version if key else None,
         consent_id=key.consent_id if key else None,
+        would_refuse_policy=key.would_refuse_policy if key else None,
         service=key.service if key else None,
         provider=request.provider,
         model=request.model,
         stream=request.stream,
         outcome=ending.outcome,
-        error_code=ending.error.code if ending.error else None,
+        error_code=error.code if error else None,
+        retry_after_s=error.retry_after_s if isinstance(error, ProviderRateLimitedError) else None,
         tokens=ending.tokens,
         provider_cost_usd=ending.provider_cost_usd,
         usage_raw=ending.usage_raw,
@@ -73,4 +81,20 @@ def usage_event(request: RunRequested, attempt: Attempt, ending: Ending, at: dat
         started_at=attempt.claimed_at,
         finished_at=at,
         first_token_ms=ending.first_token_ms,
+    )
+
+
+def key_use(usage: UsageRecorded) -> KeyUse | None:
+    """Return what the client is told of an attempt's key; None when it had none."""
+    if usage.key_source is None or usage.credential_id is None:
+        return None
+    return KeyUse(
+        attempt=usage.attempt,
+        provider=usage.provider,
+        model=usage.model,
+        key_source=usage.key_source,
+        credential_id=usage.credential_id,
+        outcome=usage.outcome,
+        error_code=usage.error_code,
+        timestamp=usage.started_at,
     )
