@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.bootstrap import BootstrapError, Realm, Servers, bootstrap
-from infra.bootstrap.platform_keys import platform_keys_from
+from infra.bootstrap.platform_keys import gateway_url_from, platform_keys_from
 from infra.bootstrap.unseal import root_token
 
 _NAMES = ("LATCHKEY_AMQP_URL", "RABBITMQ_MANAGEMENT_URL", "VAULT_ADDR", "LATCHKEY_POSTGRES_URL")
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=90, help="seconds to wait for each server")
     args = parser.parse_args()
     try:
-        realm = Realm(args.realm, platform_keys_from(os.environ))
+        realm = Realm(args.realm, platform_keys_from(os.environ), gateway_url_from(os.environ))
         bootstrap(servers_from(os.environ), realm, args.out, timeout_s=args.timeout, progress=print)
     except (BootstrapError, ValueError) as error:
         print(f"bootstrap: {error}", file=sys.stderr)

@@ -31,11 +31,12 @@ class Realm:
     """One installation inside the servers; everything global in a server carries its name.
 
     `platform_keys` maps a service (`openai`, …) to its key or pool of keys; they go to Vault, where keys that
-    ops put there for other services stay as they are.
+    ops put there for other services stay as they are. `gateway_url` is the team gateway's address.
     """
 
     name: str = "latchkey"
     platform_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    gateway_url: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from infra.bootstrap.http import Api, client, wait_for
 from infra.bootstrap.realm import BootstrapError, Realm, Servers
-from shared.kernel.names import SERVICES
+from shared.kernel.names import SERVICES, KeyService
 
 POLICIES = Path(__file__).parents[1] / "vault" / "policies"
 _ROLE = {
@@ -21,6 +21,7 @@ _ROLE = {
     "secret_id_num_uses": 0,
 }
 _CREDENTIALS_KEY = {"type": "aes256-gcm96", "derived": True}
+_KEY_NAMES = ("api_key", "api_keys")
 _FINGERPRINTS_KEY = {"type": "hmac", "key_size": 32}
 
 Logins = dict[str, tuple[str, str]]
@@ -46,7 +47,9 @@ def prepare(
         # A new KV v2 mount answers 400 for a moment while it upgrades itself.
         wait_for("vault", lambda: _sealing_pair(api, realm), timeout_s=timeout_s)
         for service, keys in realm.platform_keys.items():
-            _platform_key(api, f"/v1/{realm.name}/data/platform/{service}", keys)
+            _platform_key(api, realm, service, **_named(keys))
+        if realm.gateway_url:
+            _gateway_url(api, realm, realm.gateway_url, progress)
         return {service: _role(api, realm, service, known.get(service)) for service in SERVICES}
 
 
@@ -129,15 +132,36 @@ def _sealing_pair(api: Api, realm: Realm) -> None:
     return _put(api, f"/v1/{realm.name}/data/sealing/public", public)
 
 
-def _platform_key(api: Api, path: str, keys: tuple[str, ...]) -> None:
-    _put(api, path, {"api_key": keys[0]} if len(keys) == 1 else {"api_keys": list(keys)})
+def _platform_key(api: Api, realm: Realm, service: str, **told: object) -> None:
+    """Write what is told of a service's keys; the rest stays as ops put it (a gateway's address)."""
+    path = f"/v1/{realm.name}/data/platform/{service}"
+    known = _secret(api, path)
+    if any(name in told for name in _KEY_NAMES):
+        known = {name: value for name, value in known.items() if name not in _KEY_NAMES}
+    _put(api, path, {**known, **told})
+
+
+def _gateway_url(api: Api, realm: Realm, url: str, progress: Callable[[str], None]) -> None:
+    known = _secret(api, f"/v1/{realm.name}/data/platform/{KeyService.GATEWAY}")
+    if any(name in known for name in _KEY_NAMES):
+        _platform_key(api, realm, KeyService.GATEWAY, base_url=url)
+    else:
+        progress("AI_GATEWAY_URL is left out: there is no AI_GATEWAY_API_KEY")
+
+
+def _named(keys: tuple[str, ...]) -> dict[str, object]:
+    return {"api_key": keys[0]} if len(keys) == 1 else {"api_keys": list(keys)}
 
 
 def _put(api: Api, path: str, data: Mapping[str, Any]) -> None:
     """Write a secret unless it already says so: no version without a change."""
-    stored = api.call("GET", path, absent_ok=True)
-    if stored is None or stored["data"]["data"] != data:
+    if _secret(api, path) != data:
         api.call("POST", path, {"data": data})
+
+
+def _secret(api: Api, path: str) -> dict[str, Any]:
+    stored = api.call("GET", path, absent_ok=True)
+    return stored["data"]["data"] if stored else {}
 
 
 def _b64(raw: bytes) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.bootstrap import BootstrapError, Realm, Servers, bootstrap
 from infra.bootstrap.envfiles import read_env
-from infra.bootstrap.platform_keys import platform_keys_from
+from infra.bootstrap.platform_keys import gateway_url_from, platform_keys_from
 from infra.local import wishes as wish
 from infra.local.console import Progress, stopwatch
 from infra.local.dev_env import write_dev_env
@@ -168,7 +168,7 @@ class Stack:
 
     def _bootstrap(self, chosen: dict[str, int], environ: Mapping[str, str]) -> None:
         try:
-            realm = Realm(self.realm.name, platform_keys_from(environ))
+            realm = Realm(self.realm.name, platform_keys_from(environ), gateway_url_from(environ))
             bootstrap(servers(self.home, chosen), realm, self.home.env_files, progress=self._tell)
         except BootstrapError as error:
             raise StackError(f"bootstrap: {error}") from error

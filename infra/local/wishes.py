@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from infra.bootstrap.envfiles import write_private
 from infra.local.home import Home
-from shared.kernel.names import API_EDGE, BILLING, INFERENCE, SERVICES, KeyService
+from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, SERVICES, KeyService
 
 # What dev.env and the stack itself say is no wish: sourcing dev.env before `make up` must change nothing.
 _NOT_WISHES = {
@@ -21,7 +21,8 @@ _READERS = {
     "CONCURRENCY": INFERENCE,
     "MAX_TOKENS_": INFERENCE,
     "HTTP__": API_EDGE,
-    "AUTH__": API_EDGE,
+    "AUTH_": API_EDGE,
+    "SESSION_KEY_": KEY_VAULT,
     "CREDIT_": BILLING,
     "MARKUP": BILLING,
 }

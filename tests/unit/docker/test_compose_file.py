@@ -28,5 +28,16 @@ def test_every_provider_passes_through(service: KeyService) -> None:
         assert re.search(rf"^ +- {variable}$", COMPOSE, re.MULTILINE), variable
 
 
+@pytest.mark.parametrize("variable", ["AI_GATEWAY_API_KEY", "AI_GATEWAY_API_KEYS", "AI_GATEWAY_URL"])
+def test_the_team_gateway_passes_through(variable: str) -> None:
+    assert re.search(rf"^ +- {variable}$", COMPOSE, re.MULTILINE)
+
+
+def test_operators_commands_reach_the_edge() -> None:
+    ops = COMPOSE.partition("\n  ops:\n")[2].partition("\nnetworks:")[0]
+    assert 'LATCHKEY_URL: "http://api_edge:8080"' in ops
+    assert "networks: [inside]" in ops
+
+
 def test_it_holds_no_secret() -> None:
     assert not re.search(r"(?i)(password|secret|token|key)s?[ :=]+[\"']?[A-Za-z0-9_-]{16,}", COMPOSE)

@@ -8,7 +8,7 @@ import pytest
 from infra.bootstrap import BootstrapError, Realm
 from infra.bootstrap.envfiles import read_env, write_env
 from infra.bootstrap.migrations import SERVICES_FOLDER, Migration, migrations_in
-from infra.bootstrap.platform_keys import platform_keys_from
+from infra.bootstrap.platform_keys import gateway_url_from, platform_keys_from
 from infra.bootstrap.realm import password_in, url_for
 from infra.bootstrap.vault import policy
 from shared.kernel.names import SERVICES
@@ -48,6 +48,46 @@ def test_platform_keys_come_single_and_in_pools() -> None:
         {"OPENAI_API_KEY": "a", "GROQ_API_KEYS": '["b", "c"]', "GROQ_API_KEY": "b", "XAI_API_KEY": " "}
     )
     assert found == {"openai": ("a",), "groq": ("b", "c")}
+
+
+def test_openrouters_keys_are_a_pool_with_the_single_one_last() -> None:
+    environ = {"OPENROUTER_API_KEY": "sk-or-3", "OPENROUTER_API_KEYS": '["sk-or-1", "sk-or-2"]'}
+    assert platform_keys_from(environ) == {"openrouter": ("sk-or-1", "sk-or-2", "sk-or-3")}
+
+
+@pytest.mark.parametrize(
+    ("environ", "keys"),
+    [
+        ({"AI_GATEWAY_API_KEY": "team"}, ("team",)),
+        ({"GATEWAY_API_KEY": "team"}, ("team",)),
+        ({"AI_GATEWAY_API_KEYS": '["a", "b"]', "GATEWAY_API_KEY": "c"}, ("a", "b", "c")),
+        ({"AI_GATEWAY_API_KEY": "a", "GATEWAY_API_KEY": "a"}, ("a",)),
+    ],
+)
+def test_the_team_gateway_has_two_names(environ: dict[str, str], keys: tuple[str, ...]) -> None:
+    assert platform_keys_from(environ) == {"gateway": keys}
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://gateway.example.com/v1 ", "https://gateway.example.com/v1"),
+        ("http://127.0.0.1:9400/v1", "http://127.0.0.1:9400/v1"),
+        ("", None),
+    ],
+)
+def test_the_team_gateways_address(text: str, url: str | None) -> None:
+    assert gateway_url_from({"AI_GATEWAY_URL": text}) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["gateway.example.com", "ftp://x/v1", "https://u:secret@x/v1", "https://x/v1?key=secret", "https://["],
+)
+def test_what_is_no_address_is_refused_without_telling_it(text: str) -> None:
+    with pytest.raises(BootstrapError, match="AI_GATEWAY_URL") as refused:
+        gateway_url_from({"AI_GATEWAY_URL": text})
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["sk-plain", '{"a": 1}', "[1]"])

@@ -14,6 +14,7 @@ from infra.local.ports import held, is_free, is_open, ports
 from infra.local.processes import processes
 from infra.local.services import service_parts
 from infra.local.wishes import Wishes, forget, recall, remember
+from shared.kernel.names import SERVICES
 
 pytestmark = pytest.mark.unit
 
@@ -48,6 +49,19 @@ def test_an_override_reaches_the_service_that_reads_it() -> None:
     wishes = Wishes(overrides={_BASE_URL: "http://x/v1", "LATCHKEY_LOG_LEVEL": "DEBUG"})
     assert wishes.settings_for("inference", simulator_url="") == wishes.overrides
     assert wishes.settings_for("billing", simulator_url="") == {"LATCHKEY_LOG_LEVEL": "DEBUG"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [
+        ("LATCHKEY_AUTH_MODE", "api_edge"),
+        ("LATCHKEY_AUTH__ISSUER", "api_edge"),
+        ("LATCHKEY_SESSION_KEY_TTL_S", "key_vault"),
+    ],
+)
+def test_a_setting_of_one_service_reaches_no_other(name: str, reader: str) -> None:
+    wishes = Wishes(overrides={name: "x"})
+    assert [who for who in SERVICES if wishes.settings_for(who, simulator_url="")] == [reader]
 
 
 def test_the_simulator_stands_for_every_provider_but_an_overridden_one() -> None:
