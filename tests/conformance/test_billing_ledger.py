@@ -27,7 +27,7 @@ from shared.kernel.errors import (
     InvalidRequestError,
 )
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeySource
+from shared.kernel.names import KeyPolicy, KeySource
 from tests.fakes.billing import TARIFF, InMemoryLedgerStore, InMemoryPriceBook, granted, hold_for, usage
 from tests.realm import PoolFor
 
@@ -132,8 +132,11 @@ class LedgerContract:
             await stores.authorize(one, 5_000)
         assert await stores.balance() == (8_000, 0, 0)
 
-    async def test_authorizing_what_is_over_before_is_a_conflict(self, stores: Stores) -> None:
-        one = stores.used(tokens=TokenCounts())
+    @pytest.mark.parametrize("source", [KeySource.PLATFORM, KeySource.TEAM_GATEWAY])
+    async def test_authorizing_what_is_over_before_is_a_conflict(
+        self, stores: Stores, source: KeySource
+    ) -> None:
+        one = stores.used(tokens=TokenCounts(), key_source=source)
         await stores.grant(10_000)
         await stores.record(one)
         with pytest.raises(ConflictError):
@@ -163,6 +166,19 @@ class LedgerContract:
         await stores.record(one)
         assert await stores.balance() == (10_000, 0, 0)
         assert [type(event) for event in await stores.told()] == [CreditsGranted]
+
+    async def test_the_teams_gateway_is_paid_with_credits_as_well(self, stores: Stores) -> None:
+        held, unheld = (stores.used(key_source=KeySource.TEAM_GATEWAY) for _ in range(2))
+        await stores.grant(10_000)
+        await stores.authorize(held, 5_000)
+        await stores.record(held, unheld)
+        assert await stores.balance() == (8_000, 0, _WORTH)
+        assert await stores.faults() == []
+
+    @pytest.mark.parametrize("source", [KeySource.PLATFORM, KeySource.TEAM_GATEWAY])
+    async def test_the_systems_own_runs_move_no_money(self, stores: Stores, source: KeySource) -> None:
+        await stores.record(stores.used(policy=KeyPolicy.SYSTEM, key_source=source))
+        assert await stores.balance() == (0, 0, 0)
 
     async def test_a_byok_attempt_moves_no_money(self, stores: Stores) -> None:
         (entry,) = await stores.record(stores.used(key_source=KeySource.USER))
@@ -279,7 +295,17 @@ class LedgerContract:
 
     async def test_a_receipt_has_the_attempts_in_order_and_the_event_whole(self, stores: Stores) -> None:
         second = stores.used(attempt=2, usage_raw={"prompt_tokens": 10, "x": [1, {"y": None}]})
-        first = stores.used(run_id=second.event.run_id, key_source=KeySource.USER, provider_cost_usd="0.1")
+        first = stores.used(
+            run_id=second.event.run_id,
+            key_source=KeySource.USER,
+            provider_cost_usd="0.1",
+            credential_id="5f1e",
+            credential_version=3,
+            consent_id="yes-1",
+            would_refuse_policy=KeyPolicy.USER_KEY_REQUIRED,
+            error_code="provider_rate_limited",
+            retry_after_s=2.5,
+        )
         await stores.record(second, first)
         found = await stores.usage.of_run(stores.user_id, second.event.run_id)
         assert [attempt.usage for attempt in found] == [first.event, second.event]

@@ -115,7 +115,7 @@ class InMemoryLedgerStore:
         key, event = entry.usage.run_attempt, entry.usage.event
         if entry.settlement.hold_state is not None:
             self.holds[key] = replace(self.holds[key], state=entry.settlement.hold_state)
-        elif event.key_source is KeySource.PLATFORM:
+        elif event.key_source in {KeySource.PLATFORM, KeySource.TEAM_GATEWAY}:
             self.holds.setdefault(key, Hold(*key, event.user_id, 0, NOON, None, HoldState.RELEASED))
 
     def _post(self, entry: Entry) -> None:

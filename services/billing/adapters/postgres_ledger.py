@@ -11,11 +11,11 @@ from services.billing.adapters import rows, sql
 from services.billing.adapters.failures import store_errors
 from services.billing.domain.admission import Admission, admit
 from services.billing.domain.hold import Hold
+from services.billing.domain.settlement import is_platforms
 from services.billing.ports import Entry, Settle, Usage
 from shared.contracts.billing import Balance, CreditsGranted, Grant
 from shared.kernel.errors import ConflictError
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeySource
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 
@@ -98,7 +98,7 @@ class PostgresLedgerStore:
 
 async def _lock(connection: Connection, batch: Sequence[Usage]) -> None:
     """Lock the accounts that the batch may move, in id order; open those that it may charge."""
-    paying = {usage.event.user_id for usage in batch if usage.event.key_source is KeySource.PLATFORM}
+    paying = {usage.event.user_id for usage in batch if is_platforms(usage.event.key_source)}
     if paying:
         await connection.execute(sql.OPEN_ACCOUNTS, sorted(paying))
     users = {usage.event.user_id for usage in batch}

@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 
 from services.billing.domain.hold import Hold, HoldState
 from services.billing.domain.price import Price
+from services.billing.domain.settlement import is_platforms
 from services.billing.ports import Entry, Usage
 from shared.contracts.billing import ReceiptAttempt
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeySource
 
 
 @cache
@@ -96,7 +96,7 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         entry.price_version,
         settlement.released_micros,
         settlement.hold_state,
-        event.key_source is KeySource.PLATFORM and settlement.hold_state is None,
+        is_platforms(event.key_source) and settlement.hold_state is None,
         new_id() if charged else None,
         charged.event_type() if charged else None,
         charged.model_dump_json() if charged else None,

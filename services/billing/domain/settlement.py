@@ -10,6 +10,11 @@ from shared.kernel.names import KeyPolicy, KeySource, Outcome, TokensSource
 _NEVER_CALLED = frozenset({Outcome.REFUSED, Outcome.EXPIRED})
 
 
+def is_platforms(source: KeySource | None) -> bool:
+    """Return whether the key was the platform's own: of its pools, or of the team's gateway."""
+    return source is not None and not source.is_byok
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """What the rules need to know of an attempt that ended."""
@@ -21,14 +26,10 @@ class Attempt:
     tokens_source: TokensSource
 
     @property
-    def is_platform(self) -> bool:
-        return self.key_source is KeySource.PLATFORM
-
-    @property
     def is_charged(self) -> bool:
         """Whether the user pays: by the attempt's own key source, never by what else the user has."""
         return (
-            self.is_platform
+            is_platforms(self.key_source)
             and self.policy is not KeyPolicy.SYSTEM
             and self.outcome not in _NEVER_CALLED
             and self.tokens_source is not TokensSource.UNKNOWN

@@ -30,11 +30,12 @@ def _hold(amount_micros: int, state: HoldState = HoldState.HELD) -> Hold:
     return hold_for(usage_event(), amount_micros, state=state)
 
 
+@pytest.mark.parametrize("source", [KeySource.PLATFORM, KeySource.TEAM_GATEWAY])
 @pytest.mark.parametrize(
     "outcome", [Outcome.COMPLETED, Outcome.CANCELLED, Outcome.FAILED, Outcome.INTERRUPTED]
 )
-def test_a_platform_attempt_pays_for_the_tokens_it_used(outcome: Outcome) -> None:
-    attempt = replace(_PAID, outcome=outcome)
+def test_a_platform_attempt_pays_for_the_tokens_it_used(outcome: Outcome, source: KeySource) -> None:
+    attempt = replace(_PAID, outcome=outcome, key_source=source)
     assert attempt.is_charged
     assert attempt.cost_micros(PRICE, TARIFF) == 2_000
 
@@ -42,8 +43,10 @@ def test_a_platform_attempt_pays_for_the_tokens_it_used(outcome: Outcome) -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"key_source": source} for source in (*KeySource, None) if source is not KeySource.PLATFORM),
+        *({"key_source": source} for source in KeySource if source.is_byok),
+        {"key_source": None},
         {"policy": KeyPolicy.SYSTEM},
+        {"policy": KeyPolicy.SYSTEM, "key_source": KeySource.TEAM_GATEWAY},
         {"outcome": Outcome.REFUSED},
         {"outcome": Outcome.EXPIRED},
         {"tokens_source": TokensSource.UNKNOWN},
