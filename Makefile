@@ -20,7 +20,7 @@ venv: $(READY) ## Make .venv (with uv, fetched when missing)
 
 # --- the native stack -------------------------------------------------------------------------------------
 
-.PHONY: up down status logs restart stop token
+.PHONY: up down status logs restart stop token revoke-key
 up: $(READY) ## Start the whole stack natively [INFERENCE=2] [SIMULATOR=1] [SERVERS_ONLY=1]
 	@$(STACK) up $(if $(INFERENCE),--inference $(INFERENCE)) $(if $(SERVERS_ONLY),--servers-only) \
 	  $(if $(SIMULATOR),$(if $(filter 0 no,$(SIMULATOR)),--no-simulator,--simulator))
@@ -43,6 +43,10 @@ stop: $(READY) ## Stop one part until it is restarted: SERVICE=vault
 token: $(READY) ## Mint an API token: USER=carol [ROLE=admin]
 	@.venv/bin/latchkey token --user $(if $(filter command%,$(origin USER)),$(USER),$(error say whose: make token USER=carol)) \
 	  $(if $(ROLE),--role $(ROLE))
+
+revoke-key: $(READY) ## Destroy a user's stored keys: USER=carol [SERVICE=openai]
+	@.venv/bin/latchkey revoke-key --user $(if $(filter command%,$(origin USER)),$(USER),$(error say whose: make revoke-key USER=carol)) \
+	  $(if $(SERVICE),--service $(SERVICE))
 
 # --- the demo ---------------------------------------------------------------------------------------------
 

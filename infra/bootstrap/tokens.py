@@ -13,6 +13,7 @@ from infra.bootstrap.realm import Realm
 _PREFIX = "lk_"
 _JWT_LIFE_S = 3600
 _INSERT = "INSERT INTO edge.api_tokens (token_sha256, user_id, role, label) VALUES ($1, $2, $3, $4)"
+_REVOKE = "UPDATE edge.api_tokens SET revoked_at = now() WHERE token_sha256 = $1"
 _KNOWN = """
 SELECT 1 FROM edge.api_tokens
 WHERE token_sha256 = $1 AND user_id = $2 AND role = $3 AND revoked_at IS NULL
@@ -28,6 +29,11 @@ def mint_token(postgres_url: str, realm: Realm, user_id: str, role: str, *, labe
     label = f"{label} ({realm.name})"
     asyncio.run(_execute(postgres_url, _INSERT, _digest(token), user_id, role, label))
     return token
+
+
+def revoke_token(postgres_url: str, token: str) -> None:
+    """End an API token, at once."""
+    asyncio.run(_execute(postgres_url, _REVOKE, _digest(token)))
 
 
 def is_token_of(postgres_url: str, token: str, user_id: str, role: str) -> bool:

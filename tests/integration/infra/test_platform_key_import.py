@@ -1,4 +1,4 @@
-"""Platform keys of the environment in Vault: the team gateway with its address, and no version without a change."""
+"""Platform keys of the environment in Vault: the team gateway with its address; no change, no version."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,0 +1,69 @@
+"""The edge's REST API as its administrator."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+
+from infra.bootstrap import Realm, mint_token
+from infra.bootstrap.tokens import revoke_token
+from infra.commands.settings import UsageError, optional, setting
+
+_TIMEOUT_S = 60.0
+_USER = "latchkey-cli"
+
+
+class Edge:
+    """Calls of one command."""
+
+    def __init__(self, http: httpx2.Client) -> None:
+        self._http = http
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """Return the decoded answer. Raises UsageError saying what the edge said instead."""
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx2.HTTPError as error:
+            at = self._http.base_url
+            raise UsageError(f"the edge at {at} does not answer ({error}); `make up` starts it") from error
+        if answer.is_error:
+            raise UsageError(f"{method} {path} answered {answer.status_code}: {_told(answer)}")
+        return answer.json() if answer.content else {}
+
+
+@contextmanager
+def edge(realm: str) -> Iterator[Edge]:
+    """The edge at `LATCHKEY_URL`, with `LATCHKEY_ADMIN_TOKEN`.
+
+    Without such a token one is minted in the database (`LATCHKEY_POSTGRES_URL`) for as long as the command
+    takes: whoever may write there could have made one anyway.
+    """
+    url = setting("LATCHKEY_URL")
+    with _token(realm) as token:
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx2.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False) as http:
+            yield Edge(http)
+
+
+@contextmanager
+def _token(realm: str) -> Iterator[str]:
+    if known := optional("LATCHKEY_ADMIN_TOKEN"):
+        yield known
+        return
+    database = setting("LATCHKEY_POSTGRES_URL")
+    made = mint_token(database, Realm(realm), _USER, "admin", label="one command's")
+    try:
+        yield made
+    finally:
+        revoke_token(database, made)
+
+
+def _told(answer: httpx2.Response) -> str:
+    """Return code and message of a problem (RFC 9457)."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return answer.reason_phrase
+    words = [body.get(name) for name in ("code", "detail", "title")] if isinstance(body, dict) else []
+    return ": ".join(str(word) for word in words if word) or answer.reason_phrase

@@ -1,0 +1,31 @@
+"""`latchkey token`: API tokens and development JWTs."""
+
+import argparse
+from typing import Any
+
+from infra.bootstrap import Realm, mint_token
+from infra.bootstrap.envfiles import read_env
+from infra.bootstrap.tokens import mint_jwt
+from infra.commands.settings import UsageError, home, setting
+from shared.kernel.names import Role
+
+
+def add_to(commands: Any) -> None:
+    token = commands.add_parser("token", help="mint an API token (or a JWT) for the edge")
+    token.add_argument("--user", required=True)
+    token.add_argument("--role", choices=[str(role) for role in Role], default=str(Role.USER))
+    token.add_argument("--jwt", action="store_true", help="a development JWT, valid for an hour")
+    token.set_defaults(run=_token)
+
+
+def _token(args: argparse.Namespace) -> int:
+    realm = Realm(args.realm)
+    if args.jwt:
+        secret = read_env(home().env_files / "api_edge.env").get("LATCHKEY_AUTH__JWT_SECRET")
+        if not secret:
+            raise UsageError("there is no development JWT secret here; `make up` makes one")
+        print(mint_jwt(secret, realm, args.user, args.role))
+    else:
+        url = setting("LATCHKEY_POSTGRES_URL")
+        print(mint_token(url, realm, args.user, args.role, label="latchkey token"))
+    return 0
