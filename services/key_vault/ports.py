@@ -115,6 +115,18 @@ class KeyNews(Protocol):
     async def tell(self, event: KeyStored | KeyRevoked | ConsentChanged) -> None: ...
 
 
+class Remembered(Protocol):
+    """What this process holds in memory of users' keys."""
+
+    def age_s(self, user_id: str) -> float | None:
+        """Return how long ago this user's keys were read; None when they are not remembered."""
+        ...
+
+    def __len__(self) -> int:
+        """Return how many users are remembered."""
+        ...
+
+
 class Cipher(Protocol):
     """Encryption at rest. Raises `vault_unavailable`."""
 
@@ -132,8 +144,8 @@ class Cipher(Protocol):
         """Return the version of the master key that encrypts now."""
         ...
 
-    async def rewrap(self, stored: Sequence[StoredCredential]) -> list[Ciphertext]:
-        """Encrypt anew, for the same places, with the latest master key."""
+    async def rewrap(self, stored: Sequence[StoredCredential]) -> list[Ciphertext | None]:
+        """Encrypt anew, for the same places, with the latest master key; None for what does not decrypt."""
         ...
 
 

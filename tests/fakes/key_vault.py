@@ -3,131 +3,131 @@
 import hmac
 import os
 from base64 import b64decode, b64encode
-from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from uuid import UUID
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.key_vault.domain.credentials import (
-    CREDENTIALS_PER_USER_MAX,
-    DEFAULT_CONSENT,
-    Ciphertext,
-    Consent,
-    NewCredential,
-    OwnKeys,
-    Place,
-    StoredCredential,
-)
-from shared.kernel.errors import ConflictError, InternalError
+from services.key_vault.domain.credentials import Ciphertext, Place, StoredCredential
+from services.key_vault.domain.platform import PlatformPool
+from services.key_vault.domain.session import SessionClaims
+from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
+from shared.kernel.errors import InternalError, UserApiKeyInvalidError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
+from tests.fakes.key_vault_store import Failing, InMemoryConsentStore, InMemoryCredentialStore
+
+__all__ = [
+    "Failing",
+    "InMemoryCipher",
+    "InMemoryConsentStore",
+    "InMemoryCredentialStore",
+    "InMemoryKeyNews",
+    "InMemoryPlatformKeys",
+]
 
 
-class Failing:
+class InMemoryKeyNews:
+    """Keeps what was told."""
+
     def __init__(self) -> None:
-        self.fails: Exception | None = None
-        self.calls = 0
+        self.told: list[KeyStored | KeyRevoked | ConsentChanged] = []
 
-    def called(self) -> None:
-        self.calls += 1
-        if self.fails is not None:
-            raise self.fails
-
-
-class InMemoryCredentialStore(Failing):
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: dict[UUID, tuple[NewCredential, StoredCredential]] = {}
-        self._consents: dict[str, Consent] = defaultdict(lambda: DEFAULT_CONSENT)
-
-    async def decide(self, user_id: str, consent: Consent) -> None:
-        self._consents[user_id] = consent
-
-    async def add(self, new: NewCredential) -> StoredCredential:
-        self.called()
-        place = new.place
-        for known, stored in self._rows.values():
-            at = known.place
-            if (at.user_id, at.service, known.fingerprint) == (place.user_id, place.service, new.fingerprint):
-                return stored
-        if place.credential_id in self._rows or len(self._of(place.user_id)) >= CREDENTIALS_PER_USER_MAX:
-            raise ConflictError
-        stored = StoredCredential(place, new.ciphertext.text, new.hint, new.label, datetime.now(UTC))
-        self._rows[place.credential_id] = (new, stored)
-        return stored
-
-    async def own_keys(self, user_id: str, services: Collection[KeyService]) -> OwnKeys:
-        self.called()
-        own = tuple(stored for stored in self._of(user_id) if stored.place.service in services)
-        return OwnKeys(own, self._consents[user_id])
-
-    async def all_of(self, user_id: str) -> tuple[StoredCredential, ...]:
-        self.called()
-        return self._of(user_id)
-
-    async def remove(self, user_id: str, credential_id: UUID) -> bool:
-        self.called()
-        row = self._rows.get(credential_id)
-        if row is None or row[1].place.user_id != user_id:
-            return False
-        del self._rows[credential_id]
-        return True
-
-    def _of(self, user_id: str) -> tuple[StoredCredential, ...]:
-        own = [stored for _, stored in self._rows.values() if stored.place.user_id == user_id]
-        return tuple(reversed(own))
+    async def tell(self, event: KeyStored | KeyRevoked | ConsentChanged) -> None:
+        self.told.append(event)
 
 
 class InMemoryCipher(Failing):
-    """AES-GCM with a key per user, and its place as associated data: what Transit does."""
+    """AES-GCM with a key per user and version, and its place as associated data: what Transit does."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._secret = os.urandom(32)
+        self._secrets = [os.urandom(32)]
+        self._fingerprints = os.urandom(32)
+        self.version_min = 1
+
+    def rotate(self) -> None:
+        self._secrets.append(os.urandom(32))
 
     async def encrypt(self, key: SecretText, place: Place) -> Ciphertext:
         self.called()
-        nonce = os.urandom(12)
-        raw = self._aead(place).encrypt(nonce, key.reveal().encode(), _bound(place))
-        return Ciphertext(f"vault:v1:{b64encode(nonce + raw).decode()}", key_version=1)
+        return self._encrypt(key, place.user_id, _bound(place))
 
     async def decrypt(self, ciphertext: str, place: Place) -> SecretText:
         self.called()
         try:
-            raw = b64decode(ciphertext.removeprefix("vault:v1:"), validate=True)
-            return SecretText(self._aead(place).decrypt(raw[:12], raw[12:], _bound(place)).decode())
-        except (InvalidTag, ValueError):
+            return self._decrypt(ciphertext, place.user_id, _bound(place))
+        except (InvalidTag, ValueError, IndexError):
             raise InternalError from None
 
     async def fingerprint(self, key: SecretText, place: Place) -> str:
         self.called()
         text = orjson.dumps([place.user_id, place.service, place.base_url, key.reveal()])
-        return f"vault:v1:{b64encode(self._keyed(text)).decode()}"
+        return f"vault:v1:{b64encode(hmac.digest(self._fingerprints, text, sha256)).decode()}"
 
-    def _aead(self, place: Place) -> AESGCM:
-        return AESGCM(self._keyed(place.user_id.encode()))
+    async def latest_version(self) -> int:
+        self.called()
+        return len(self._secrets)
 
-    def _keyed(self, text: bytes) -> bytes:
-        return hmac.digest(self._secret, text, sha256)
+    async def rewrap(self, stored: Sequence[StoredCredential]) -> list[Ciphertext | None]:
+        self.called()
+        return [self._rewrapped(one) for one in stored]
+
+    async def encrypt_session(self, key: SecretText, claims: SessionClaims) -> str:
+        self.called()
+        return self._encrypt(key, claims.user_id, _session(claims)).text
+
+    async def decrypt_session(self, ciphertext: str, claims: SessionClaims) -> SecretText:
+        self.called()
+        try:
+            return self._decrypt(ciphertext, claims.user_id, _session(claims))
+        except (InvalidTag, ValueError, IndexError):
+            raise UserApiKeyInvalidError(detail="session_key_tampered") from None
+
+    def _rewrapped(self, one: StoredCredential) -> Ciphertext | None:
+        place = one.place
+        try:
+            key = self._decrypt(one.ciphertext, place.user_id, _bound(place))
+        except (InvalidTag, ValueError, IndexError):
+            return None
+        return self._encrypt(key, place.user_id, _bound(place))
+
+    def _encrypt(self, key: SecretText, user_id: str, bound: bytes) -> Ciphertext:
+        nonce, version = os.urandom(12), len(self._secrets)
+        raw = self._aead(user_id, version).encrypt(nonce, key.reveal().encode(), bound)
+        return Ciphertext(f"vault:v{version}:{b64encode(nonce + raw).decode()}", version)
+
+    def _decrypt(self, ciphertext: str, user_id: str, bound: bytes) -> SecretText:
+        head, _, text = ciphertext.rpartition(":")
+        version = int(head.removeprefix("vault:v"))
+        if version < self.version_min:
+            raise ValueError
+        raw = b64decode(text, validate=True)
+        return SecretText(self._aead(user_id, version).decrypt(raw[:12], raw[12:], bound).decode())
+
+    def _aead(self, user_id: str, version: int) -> AESGCM:
+        return AESGCM(hmac.digest(self._secrets[version - 1], user_id.encode(), sha256))
 
 
 class InMemoryPlatformKeys(Failing):
     def __init__(self) -> None:
         super().__init__()
-        self._pools: dict[KeyService, tuple[SecretText, ...]] = {}
+        self._pools: dict[KeyService, PlatformPool] = {}
 
-    async def put(self, service: KeyService, *keys: str) -> None:
-        self._pools[service] = tuple(map(SecretText, keys))
+    async def put(self, service: KeyService, *keys: str, base_url: str | None = None) -> None:
+        self._pools[service] = PlatformPool(tuple(map(SecretText, keys)), base_url, datetime.now(UTC))
 
-    async def keys(self, service: KeyService) -> tuple[SecretText, ...]:
+    async def pool(self, service: KeyService) -> PlatformPool:
         self.called()
-        return self._pools.get(service, ())
+        return self._pools.get(service, PlatformPool())
 
 
 def _bound(place: Place) -> bytes:
-    return orjson.dumps([str(place.credential_id), place.service, place.base_url])
+    return orjson.dumps([str(place.credential_id), place.service, place.base_url, place.version])
+
+
+def _session(claims: SessionClaims) -> bytes:
+    return orjson.dumps(["session", claims.service, claims.base_url, int(claims.expires_at.timestamp())])

@@ -5,6 +5,9 @@ path "{realm}_transit/encrypt/credentials" {
 path "{realm}_transit/decrypt/credentials" {
   capabilities = ["update"]
 }
+path "{realm}_transit/keys/credentials" { # which version is the latest, not the key itself
+  capabilities = ["read"]
+}
 path "{realm}_transit/hmac/fingerprints" {
   capabilities = ["update"]
 }

@@ -6,6 +6,8 @@ alter table credentials
         status in ('active', 'inactive', 'invalid', 'expired', 'no_quota', 'unreachable')
     ),
     add status_changed_at timestamptz,
+    -- When somebody last spoke of the status, changed or not: a word from before does not count any more.
+    add status_said_at timestamptz,
     add last_used_at timestamptz,
     add updated_at timestamptz not null default clock_timestamp();
 
@@ -40,7 +42,7 @@ create table platform_key_marks (
 -- Whose key and which one stays as it is: only these columns may change.
 grant update (
     ciphertext, key_version, fingerprint, hint, base_url, version, label, position, status, status_changed_at,
-    last_used_at, updated_at
+    status_said_at, last_used_at, updated_at
 ) on credentials to :service_role;
 grant select, insert on consents to :service_role;
 grant select, insert, update, delete on platform_key_marks to :service_role;
