@@ -1,0 +1,80 @@
+"""One call to Vault hangs; everybody else's keys are resolved meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from services.key_vault.app import Settings, serving
+from shared.kernel.names import KEY_VAULT
+from tests.integration.key_vault.clients import Edge, RpcWorker
+from tests.realm import TestRealm
+
+pytestmark = pytest.mark.integration
+
+RESOLVES: Final = 500
+USERS: Final = 50
+_HANGS_S: Final = 2.5
+_CHUNK: Final = 65_536
+
+
+class SlowOnce:
+    """Passes everything on to Vault; holds one decrypt back for `_HANGS_S` once it is armed."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._upstream = (host, port)
+        self.is_armed = False
+        self.holds = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection(*self._upstream)
+        await asyncio.gather(self._ask(reader, upstream_writer), self._answer(upstream_reader, writer))
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            if self.is_armed and b"/decrypt/" in data:
+                self.is_armed = False
+                self.holds.set()
+                await asyncio.sleep(_HANGS_S)
+            writer.write(data)
+        writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+        writer.close()
+
+
+@asynccontextmanager
+async def _before(vault_addr: str) -> AsyncIterator[tuple[SlowOnce, str]]:
+    address = urlsplit(vault_addr)
+    slow = SlowOnce(str(address.hostname), address.port or 8200)
+    server = await asyncio.start_server(slow.serve, "127.0.0.1", 0)
+    async with server:
+        yield slow, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_500_resolves_do_not_wait_for_a_slow_one(
+    realm: TestRealm, edge: Edge, worker: RpcWorker
+) -> None:
+    env = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(KEY_VAULT).items()}
+    users = [f"user-{uuid4().hex}" for _ in range(USERS)]
+    async with (
+        _before(env["vault_addr"]) as (slow, address),
+        serving(Settings(**{**env, "vault_addr": address})),  # type: ignore[arg-type]
+    ):
+        await asyncio.gather(*(edge.keep(f"sk-{user}", user_id=user) for user in ["slow", *users]))
+        slow.is_armed = True
+        waiting = asyncio.create_task(worker.resolve(user_id="slow"))
+        await slow.holds.wait()
+
+        many = [worker.resolve(user_id=users[number % USERS]) for number in range(RESOLVES)]
+        answers = await asyncio.gather(*many)
+
+        assert not waiting.done(), "the slow one was first: nothing is shown"
+        assert {key for _, key in answers} == {f"sk-{user}" for user in users}
+        assert (await waiting)[1] == "sk-slow"
