@@ -60,6 +60,8 @@ class EdgeSettings(VaultSettings, ServiceSettings):
     start_timeout_s: float = Field(default=10, gt=0)
     run_timeout_s: float = Field(default=300, gt=0)
     rpc_timeout_s: float = Field(default=5, gt=0)
+    validate_timeout_s: float = Field(default=8, gt=0)
+    """How long a key's provider may take, and we with it, to say what it is worth."""
     runs_in_flight_max: int = Field(default=1000, ge=1)
     body_bytes_max: int = Field(default=4 * _MIB, ge=1024)
     settings_url: str = "/settings/api-keys"

@@ -8,9 +8,8 @@ from pydantic import Field, field_validator
 
 from services.api_edge.ports import Billing
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Input, Json, body_docs, moment, money, read_body
+from services.api_edge.routes.wire import Input, Json, UserId, body_docs, moment, money, read_body
 from shared.contracts.billing import Balance, Grant, GrantCredits
-from shared.kernel.ids import is_user_id
 from shared.kernel.money import credits_to_micros
 from shared.kernel.secret import holds_secret
 
@@ -20,16 +19,9 @@ _CREDITS_MAX = 10**9
 class GrantBody(Input):
     """`credits`: a positive number, or a decimal string, of at most six decimals."""
 
-    user_id: str
+    user_id: UserId
     credits: Decimal = Field(gt=0, le=_CREDITS_MAX, decimal_places=6)
     idempotency_key: str = Field(max_length=200)
-
-    @field_validator("user_id")
-    @classmethod
-    def _is_user_id(cls, value: str) -> str:
-        if not is_user_id(value) or holds_secret(value):
-            raise ValueError("not a user id")
-        return value
 
     @field_validator("idempotency_key")
     @classmethod

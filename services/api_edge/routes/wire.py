@@ -1,17 +1,19 @@
 """Bodies in and out: strict about shapes, silent about values."""
 
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import orjson
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from starlette.responses import Response
 
 from services.api_edge.domain.errors import BadInputError
 from shared.kernel.errors import NotFoundError
+from shared.kernel.ids import is_user_id
 from shared.kernel.money import format_credits
+from shared.kernel.secret import holds_secret
 
 InputT = TypeVar("InputT", bound="Input")
 
@@ -20,6 +22,16 @@ class Input(BaseModel):
     """The base of what clients send."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+def _is_user_id(value: str) -> str:
+    if not is_user_id(value) or holds_secret(value):
+        raise ValueError("not a user id")
+    return value
+
+
+UserId = Annotated[str, AfterValidator(_is_user_id)]
+"""Another user's id, named in a body."""
 
 
 class Json(Response):
@@ -74,13 +86,25 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def moment_or_none(at: datetime | None) -> str | None:
+    return None if at is None else moment(at)
+
+
 def _schema(model: type[Input]) -> dict[str, Any]:
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
     for name, value in schema.get("properties", {}).items():
-        if reference := value.get("$ref"):
-            schema["properties"][name] = definitions[reference.rpartition("/")[2]]
+        schema["properties"][name] = _inline(value, definitions)
     return schema
+
+
+def _inline(value: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Put what a property refers to in its place: the document has no such definitions."""
+    if reference := value.get("$ref"):
+        return dict(definitions[reference.rpartition("/")[2]])
+    if choices := value.get("anyOf"):
+        return {**value, "anyOf": [_inline(choice, definitions) for choice in choices]}
+    return value
 
 
 def _refusal(error: ValidationError) -> BadInputError:

@@ -1,47 +1,73 @@
-"""Store a key of the caller's: sealed here at once, kept by key_vault."""
+"""Store a key of the caller's: asked about at its provider, sealed here, kept by key_vault."""
 
 from dataclasses import dataclass
 
 from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import KeyVault, Sealer
+from services.api_edge.use_cases.check_key import CheckKey, EnteredKey
 from services.api_edge.use_cases.seal_key import seal_key
-from shared.contracts.keys import Credential, StoreKey
+from shared.contracts.keys import Credential, StoreKey, UpdateKey
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeyService
-from shared.kernel.secret import SecretText
+from shared.kernel.names import CredentialStatus
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    service: KeyService
-    key: SecretText
-    label: str | None
-    base_url: str | None
+    entered: EnteredKey
+    label: str | None = None
+    position: int | None = None
 
 
 class StoreKeyUseCase:
-    def __init__(self, *, sealer: Sealer, key_vault: KeyVault) -> None:
+    def __init__(self, *, sealer: Sealer, key_vault: KeyVault, check_key: CheckKey) -> None:
         self._sealer = sealer
         self._key_vault = key_vault
+        self._check_key = check_key
 
     async def __call__(self, caller: Caller, new: NewKey) -> Credential:
-        """Raise VaultUnavailableError, or what key_vault answers."""
-        credential_id = new_id()
+        """Return the credential; an equal key's, when the caller has it already.
+
+        Raises KeyRefusedError, VaultUnavailableError, or what inference and key_vault answer: then nothing
+        is stored, unless only its position could not be written.
+        """
+        verdict = await self._check_key.entered(caller, new.entered)
+        command = self._command(caller, new, verdict.status)
+        stored = await self._key_vault.store(command)
+        change = _change(caller, new, stored, command)
+        return stored if change is None else await self._key_vault.update(change)
+
+    def _command(self, caller: Caller, new: NewKey, status: CredentialStatus) -> StoreKey:
+        credential_id, entered = new_id(), new.entered
         sealed = seal_key(
             self._sealer,
-            new.key,
+            entered.key,
             "store",
             user_id=caller.user_id,
-            service=new.service,
-            base_url=new.base_url,
+            service=entered.service,
+            base_url=entered.base_url,
             credential_id=credential_id,
         )
-        command = StoreKey(
+        return StoreKey(
             credential_id=credential_id,
             user_id=caller.user_id,
-            service=new.service,
+            service=entered.service,
             sealed=sealed,
             label=new.label,
-            base_url=new.base_url,
+            base_url=entered.base_url,
+            status=status,
         )
-        return await self._key_vault.store(command)
+
+
+def _change(caller: Caller, new: NewKey, stored: Credential, command: StoreKey) -> UpdateKey | None:
+    """What is still to be written: the position, and what an equal key entered before had otherwise.
+
+    A provider that could not be reached says nothing new of that one.
+    """
+    label = None if new.label in (None, stored.label) else new.label
+    position = None if new.position in (None, stored.position) else new.position
+    status = None if command.status in (stored.status, CredentialStatus.UNREACHABLE) else command.status
+    if label is position is status is None:
+        return None
+    return UpdateKey(
+        credential_id=stored.id, user_id=caller.user_id, label=label, position=position, status=status
+    )
