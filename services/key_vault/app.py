@@ -6,17 +6,33 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
+from services.key_vault.adapters.bus_news import BusKeyNews
 from services.key_vault.adapters.guard import guarding
 from services.key_vault.adapters.hpke import load_sealer
+from services.key_vault.adapters.postgres_consent import PostgresConsentStore
 from services.key_vault.adapters.postgres_store import PostgresCredentialStore
 from services.key_vault.adapters.vault_cipher import VaultCipher
 from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
 from services.key_vault.handlers import Handlers
-from services.key_vault.ports import Cipher, Clock, CredentialStore, PlatformKeys, Sealer
+from services.key_vault.ports import (
+    Cipher,
+    Clock,
+    ConsentStore,
+    CredentialStore,
+    KeyNews,
+    PlatformKeys,
+    Sealer,
+)
+from services.key_vault.use_cases.entering import Entering
 from services.key_vault.use_cases.list_keys import ListKeysUseCase
+from services.key_vault.use_cases.replace_key import ReplaceKeyUseCase
 from services.key_vault.use_cases.resolve_key import ResolveKeyUseCase
 from services.key_vault.use_cases.revoke_key import RevokeKeyUseCase
+from services.key_vault.use_cases.revoke_keys import RevokeKeysUseCase
+from services.key_vault.use_cases.rewrap_keys import RewrapKeysUseCase
+from services.key_vault.use_cases.settings import ChangeUserSettingsUseCase, GetUserSettingsUseCase
 from services.key_vault.use_cases.store_key import StoreKeyUseCase
+from services.key_vault.use_cases.update_key import UpdateKeyUseCase
 from shared.contracts.topology import KEY_VAULT_RPC
 from shared.kernel.names import KEY_VAULT
 from shared.runtime.bus import Bus
@@ -38,9 +54,17 @@ class Settings(VaultSettings, ServiceSettings):
 
 
 def build(
-    *, sealer: Sealer, cipher: Cipher, store: CredentialStore, platform_keys: PlatformKeys, now: Clock
+    *,
+    sealer: Sealer,
+    cipher: Cipher,
+    store: CredentialStore,
+    consents: ConsentStore,
+    platform_keys: PlatformKeys,
+    news: KeyNews,
+    now: Clock,
 ) -> Handlers:
     """Wire the service on any parts: the real ones, or a test's."""
+    entering = Entering(sealer=sealer, cipher=cipher, guarding=guarding)
     resolve = ResolveKeyUseCase(
         sealer=sealer,
         cipher=cipher,
@@ -51,9 +75,15 @@ def build(
     )
     return Handlers(
         resolve=resolve,
-        store=StoreKeyUseCase(sealer=sealer, cipher=cipher, store=store, guarding=guarding),
+        store=StoreKeyUseCase(entering=entering, store=store, news=news),
+        replace=ReplaceKeyUseCase(entering=entering, store=store, news=news),
+        update=UpdateKeyUseCase(store=store, news=news),
         all_keys=ListKeysUseCase(store=store),
-        revoke=RevokeKeyUseCase(store=store),
+        revoke=RevokeKeyUseCase(store=store, news=news),
+        revoke_all=RevokeKeysUseCase(store=store, news=news),
+        settings=GetUserSettingsUseCase(consents=consents),
+        change_settings=ChangeUserSettingsUseCase(consents=consents, news=news),
+        rewrap=RewrapKeysUseCase(store=store, cipher=cipher),
     )
 
 
@@ -71,11 +101,14 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
             create_pool(settings.postgres_url, command_timeout_s=_STATEMENT_S),
         )
         async with pool:
+            news = BusKeyNews(bus)
             handlers = build(
                 sealer=sealer,
                 cipher=VaultCipher(vault, mount=f"{settings.realm}_transit"),
                 store=PostgresCredentialStore(pool),
+                consents=PostgresConsentStore(pool),
                 platform_keys=VaultPlatformKeys(vault, mount=settings.realm),
+                news=news,
                 now=lambda: datetime.now(UTC),
             )
             RpcServer(bus, KEY_VAULT_RPC, handlers.routes())
@@ -83,6 +116,8 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
             try:
                 yield bus
             finally:
+                await bus.drain()
+                await news.finish()
                 await bus.stop()
     finally:
         await vault.stop()

@@ -21,7 +21,12 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService
 from shared.kernel.secret import SecretText
 from shared.runtime.sealing import KeyPair, seal
-from tests.fakes.key_vault import InMemoryCipher, InMemoryCredentialStore, InMemoryPlatformKeys
+from tests.fakes.key_vault import (
+    InMemoryCipher,
+    InMemoryCredentialStore,
+    InMemoryKeyNews,
+    InMemoryPlatformKeys,
+)
 
 KEY = "sk-test-0123456789abcdefWXYZ"
 GATEWAY_URL = "https://gateway.example/v1"
@@ -100,11 +105,14 @@ class House:
         self.store = InMemoryCredentialStore()
         self.cipher = InMemoryCipher()
         self.platform_keys = InMemoryPlatformKeys()
+        self.news = InMemoryKeyNews()
         self.handlers: Handlers = build(
             sealer=HpkeSealer(self.pair),
             cipher=self.cipher,
             store=self.store,
+            consents=self.store.consents,
             platform_keys=self.platform_keys,
+            news=self.news,
             now=lambda: datetime.now(UTC),
         )
         self.worker = Worker()
