@@ -14,6 +14,9 @@ from services.api_edge.domain.flows import Flows
 from services.api_edge.domain.messages import Messages
 from services.api_edge.ports import (
     Billing,
+    FlowStore,
+    KeyAdministration,
+    KeyValidator,
     KeyVault,
     Probe,
     RunBus,
@@ -26,18 +29,27 @@ from services.api_edge.problems import Problems
 from services.api_edge.routes.chat import chat_router
 from services.api_edge.routes.credits import credits_router
 from services.api_edge.routes.failures import install_failures
+from services.api_edge.routes.flows import flows_router
 from services.api_edge.routes.gate import Gate
 from services.api_edge.routes.health import health_router
-from services.api_edge.routes.keys import keys_router
+from services.api_edge.routes.keys import KeyUseCases, keys_router
 from services.api_edge.routes.middleware import BodyLimit, RequestLog
 from services.api_edge.routes.models import models_router
+from services.api_edge.routes.platform_keys import platform_keys_router
+from services.api_edge.routes.providers import providers_router
 from services.api_edge.routes.runs import runs_router
 from services.api_edge.routes.usage import usage_router
+from services.api_edge.routes.user_settings import user_settings_router
 from services.api_edge.use_cases.authenticate import Authenticate
+from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.check_readiness import CheckReadiness
+from services.api_edge.use_cases.issue_session import IssueSessionUseCase
+from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.read_receipt import ReadReceipt
+from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase
 from services.api_edge.use_cases.start_run import RunTimes, StartRunUseCase
 from services.api_edge.use_cases.store_key import StoreKeyUseCase
+from services.api_edge.use_cases.validate_key import ValidateStoredKey
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 
 _DATA = Path(__file__).parent / "data"
@@ -48,12 +60,15 @@ class EdgePorts:
     """The world, as the edge meets it. `bus` delivers progress to `waiting`."""
 
     runs: RunStore
+    flows: FlowStore
     tokens: TokenStore
     jwt: TokenVerifier
     sealer: Sealer
     bus: RunBus
     waiting: WaitingRuns
     key_vault: KeyVault
+    administration: KeyAdministration
+    validator: KeyValidator
     billing: Billing
     probes: Mapping[str, Probe]
 
@@ -94,10 +109,14 @@ def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
     return RequestLog(BodyLimit(app, rules.body_bytes_max))
 
 
+def shipped_flows() -> Flows:
+    return Flows.read((_DATA / "flows.json").read_bytes())
+
+
 def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Problems) -> None:
     gate = Gate(Authenticate(ports.tokens, ports.jwt), is_open=rules.is_open)
     catalogue = Catalogue.read((_DATA / "catalogue.json").read_bytes())
-    flows = Flows.read((_DATA / "flows.json").read_bytes())
+    flows = KnownFlows(ports.flows, shipped_flows())
     start_run = StartRunUseCase(
         flows=flows,
         catalogue=catalogue,
@@ -110,11 +129,26 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     read_receipt = ReadReceipt(
         runs=ports.runs, billing=ports.billing, waiting=ports.waiting, pauses_s=rules.receipt_pauses_s
     )
-    store_key = StoreKeyUseCase(sealer=ports.sealer, key_vault=ports.key_vault)
     app.include_router(chat_router(gate, start_run, problems))
     app.include_router(models_router(gate, catalogue))
-    app.include_router(keys_router(gate, store_key, ports.key_vault))
+    app.include_router(flows_router(gate, flows, catalogue))
+    app.include_router(keys_router(gate, _key_use_cases(ports), ports.key_vault))
+    app.include_router(user_settings_router(gate, ports.key_vault))
+    app.include_router(providers_router(gate, ports.key_vault))
+    app.include_router(platform_keys_router(gate, ports.administration))
     app.include_router(credits_router(gate, ports.billing))
     app.include_router(usage_router(gate, ports.billing))
     app.include_router(runs_router(gate, read_receipt))
     app.include_router(health_router(CheckReadiness(ports.probes)))
+
+
+def _key_use_cases(ports: EdgePorts) -> KeyUseCases:
+    sealer, key_vault = ports.sealer, ports.key_vault
+    check = CheckKey(sealer=sealer, validator=ports.validator)
+    return KeyUseCases(
+        store=StoreKeyUseCase(sealer=sealer, key_vault=key_vault, check_key=check),
+        issue_session=IssueSessionUseCase(sealer=sealer, key_vault=key_vault, check_key=check),
+        replace=ReplaceKeyUseCase(sealer=sealer, key_vault=key_vault, check_key=check),
+        check=check,
+        validate_stored=ValidateStoredKey(key_vault=key_vault, check_key=check),
+    )

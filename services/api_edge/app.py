@@ -11,21 +11,24 @@ from starlette.types import ASGIApp
 from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.adapters.jwt_tokens import Expected, JwksJwts, NoJwts, SharedSecretJwts
 from services.api_edge.adapters.postgres import Database, PostgresRunStore, PostgresTokenStore
-from services.api_edge.adapters.rpc import RpcBilling, RpcKeyVault
+from services.api_edge.adapters.postgres_flows import PostgresFlowStore
+from services.api_edge.adapters.rpc import RpcBilling, RpcKeyAdministration, RpcKeyValidator, RpcKeyVault
 from services.api_edge.adapters.sealer import VaultSealer
-from services.api_edge.api import EdgePorts, EdgeRules, create_api
+from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
 from services.api_edge.ports import Probe, TokenVerifier
 from services.api_edge.serving import serve
 from services.api_edge.settings import AuthSettings, EdgeSettings
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts import topology
+from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.process import run
 from shared.runtime.vault import VaultClient
 
+_RETRY_S = 0.5
 _SERVED_BY = {
     KEY_VAULT: topology.KEY_VAULT_RPC,
     INFERENCE: topology.INFERENCE_RUNS,
@@ -53,12 +56,15 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
         yield create_api(
             EdgePorts(
                 runs=PostgresRunStore(database),
+                flows=PostgresFlowStore(database),
                 tokens=PostgresTokenStore(database),
                 jwt=_verifier(settings.auth, http),
                 sealer=sealer,
                 bus=runs,
                 waiting=waiting,
                 key_vault=RpcKeyVault(bus.rpc, timeout_s=settings.rpc_timeout_s),
+                administration=RpcKeyAdministration(bus.rpc, timeout_s=settings.rpc_timeout_s),
+                validator=RpcKeyValidator(bus.rpc, timeout_s=settings.validate_timeout_s),
                 billing=RpcBilling(bus.rpc, timeout_s=settings.rpc_timeout_s),
                 probes=_probes(bus, vault, database),
             ),
@@ -74,8 +80,20 @@ async def main() -> None:
 
 
 async def _connect(settings: EdgeSettings, bus: Bus, database: Database) -> None:
-    await asyncio.gather(bus.start(), database.connect(settings.postgres_url))
+    await asyncio.gather(bus.start(), _connect_database(settings, database))
     get_logger().info("ready", instance=settings.instance)
+
+
+async def _connect_database(settings: EdgeSettings, database: Database) -> None:
+    await database.connect(settings.postgres_url)
+    while True:
+        try:
+            await PostgresFlowStore(database).seed(tuple(shipped_flows()))
+        except DatabaseUnavailableError:
+            get_logger().warning("waiting to put in the flows")
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return
 
 
 @asynccontextmanager

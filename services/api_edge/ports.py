@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
 from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, UsagePage
 from shared.contracts.consent import ChangeUserSettings, UserSettings
@@ -51,6 +52,20 @@ class RunStore(Protocol):
 
     async def owner(self, run_id: UUID) -> str | None:
         """Return the user whose run it is; None for an unknown one."""
+        ...
+
+
+class FlowStore(Protocol):
+    """Raises `database_unavailable`."""
+
+    async def seed(self, flows: tuple[Flow, ...]) -> None:
+        """Keep those whose names are not there yet."""
+        ...
+
+    async def all(self) -> tuple[Flow, ...]: ...
+
+    async def change(self, name: str, change: FlowChange, *, by: str) -> Flow | None:
+        """Return the flow as it is now; None for an unknown one."""
         ...
 
 

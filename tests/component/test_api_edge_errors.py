@@ -23,6 +23,8 @@ SIGNED_IN = [
     ("GET", "/api/usage"),
     ("POST", "/api/admin/credits/grants"),
     ("GET", "/api/runs/1/receipt"),
+    ("GET", "/system/nodes"),
+    ("PATCH", "/system/nodes/chat"),
 ]
 
 
@@ -39,16 +41,16 @@ async def test_everything_wants_a_token(method: str, path: str, authorization: s
 
 @pytest.mark.parametrize(
     ("language", "message"),
-    [("it-IT,en;q=0.5", "`model` è obbligatorio."), ("fr", "`model` is required.")],
+    [("it-IT,en;q=0.5", "`messages` è obbligatorio."), ("fr", "`messages` is required.")],
 )
 async def test_openais_shape_in_the_readers_language(language: str, message: str) -> None:
     async with Edge().client(headers={"accept-language": language}) as client:
-        answer = await client.post(CHAT, json={"messages": []})
+        answer = await client.post(CHAT, json={"model": "gpt-4o-mini"})
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["content-language"] == language[:2].replace("fr", "en")
     error = answer.json()["error"]
-    assert (error["message"], error["param"]) == (message, "model")
+    assert (error["message"], error["param"]) == (message, "messages")
     assert (error["code"], error["type"]) == ("invalid_request", "invalid_request_error")
     assert error["run_id"] == answer.headers["latchkey-run-id"]
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from uuid import UUID
@@ -13,13 +13,14 @@ import httpx2
 import orjson
 from starlette.types import ASGIApp
 
-from services.api_edge.api import EdgePorts, EdgeRules, create_api
+from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
+from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import Probe, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, ReceiptAttempt, UsagePage
-from shared.contracts.keys import Credential, Credentials, SealBinding, SealedKey, StoreKey
+from shared.contracts.keys import SealBinding, SealedKey
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
@@ -27,7 +28,6 @@ from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import (
     ConflictError,
     InvalidRequestError,
-    NotFoundError,
     PlatformError,
     UnauthenticatedError,
     VaultUnavailableError,
@@ -35,6 +35,7 @@ from shared.kernel.errors import (
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, Role, TokensSource
 from shared.kernel.secret import SecretText
+from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ALICE = Caller("alice", Role.USER)
@@ -65,6 +66,39 @@ class InMemoryRunStore:
             raise self.error
         run = self.runs.get(run_id)
         return run.user_id if run else None
+
+
+class InMemoryFlowStore:
+    """`read`: how often it was read. `now`: when the next change is made."""
+
+    def __init__(self, *flows: Flow) -> None:
+        self.flows = {flow.name: flow for flow in flows}
+        self.changed_by: dict[str, str] = {}
+        self.read = 0
+        self.now = NOON
+        self.error: PlatformError | None = None
+
+    async def seed(self, flows: tuple[Flow, ...]) -> None:
+        if self.error:
+            raise self.error
+        for flow in flows:
+            self.flows.setdefault(flow.name, replace(flow, updated_at=self.now))
+
+    async def all(self) -> tuple[Flow, ...]:
+        self.read += 1
+        if self.error:
+            raise self.error
+        return tuple(self.flows[name] for name in sorted(self.flows))
+
+    async def change(self, name: str, change: FlowChange, *, by: str) -> Flow | None:
+        if self.error:
+            raise self.error
+        if name not in self.flows:
+            return None
+        given = {field: value for field, value in asdict(change).items() if value is not None}
+        self.flows[name] = replace(self.flows[name], **given, updated_at=self.now)
+        self.changed_by[name] = by
+        return self.flows[name]
 
 
 class InMemoryTokenStore:
@@ -192,46 +226,6 @@ class InMemoryRunBus:
         self.cancelled.append(run_id)
 
 
-class InMemoryKeyVault:
-    def __init__(self) -> None:
-        self.stored: list[StoreKey] = []
-        self.error: PlatformError | None = None
-
-    async def store(self, command: StoreKey) -> Credential:
-        if self.error:
-            raise self.error
-        Envelope.wrap(command, source="api_edge").encode()
-        self.stored.append(command)
-        return _credential(command)
-
-    async def list(self, user_id: str) -> Credentials:
-        if self.error:
-            raise self.error
-        own = [_credential(command) for command in reversed(self.stored) if command.user_id == user_id]
-        return Credentials(items=tuple(own))
-
-    async def revoke(self, user_id: str, credential_id: UUID) -> None:
-        if self.error:
-            raise self.error
-        for command in self.stored:
-            if (command.user_id, command.credential_id) == (user_id, credential_id):
-                self.stored.remove(command)
-                return
-        raise NotFoundError("no such credential")
-
-
-def _credential(command: StoreKey) -> Credential:
-    return Credential(
-        id=command.credential_id,
-        service=command.service,
-        hint="sk-…1f9c",
-        label=command.label,
-        base_url=command.base_url,
-        status="active",
-        created_at=NOON,
-    )
-
-
 class InMemoryBilling:
     def __init__(self) -> None:
         self.grants: dict[str, Grant] = {}
@@ -334,10 +328,13 @@ class Edge:
     def __post_init__(self) -> None:
         self.waiting = WaitingRuns(self.runs_max)
         self.runs = InMemoryRunStore()
+        self.flows = InMemoryFlowStore(*shipped_flows())
         self.tokens = InMemoryTokenStore()
         self.sealer = InMemorySealer()
         self.bus = InMemoryRunBus(self.waiting)
         self.key_vault = InMemoryKeyVault()
+        self.administration = InMemoryKeyAdministration(self.key_vault)
+        self.validator = InMemoryKeyValidator()
         self.billing = InMemoryBilling()
         parts = ("rabbitmq", "vault", "postgres", "key_vault", "inference", "billing")
         self.probes: dict[str, Probe] = dict.fromkeys(parts, is_there)
@@ -349,12 +346,15 @@ class Edge:
         return create_api(
             EdgePorts(
                 runs=self.runs,
+                flows=self.flows,
                 tokens=self.tokens,
                 jwt=InMemoryTokenVerifier(),
                 sealer=self.sealer,
                 bus=self.bus,
                 waiting=self.waiting,
                 key_vault=self.key_vault,
+                administration=self.administration,
+                validator=self.validator,
                 billing=self.billing,
                 probes=self.probes,
             ),

@@ -41,8 +41,8 @@ class Catalogue:
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models)
 
-    def find(self, name: str) -> Model:
-        """Return the model a caller means. A known provider's model need not be listed.
+    def find(self, name: str, param: str = "model") -> Model:
+        """Return the model a caller means by a `param`. A known provider's model need not be listed.
 
         Raises BadInputError for an unknown provider or bare name, and for a key put in its place.
         """
@@ -51,5 +51,5 @@ class Catalogue:
         prefix, _, rest = name.partition("/")
         provider = _PROVIDERS.get(prefix)
         if provider is None or not _NAME.fullmatch(rest) or holds_secret(rest):
-            raise BadInputError("unknown_model", "model")
+            raise BadInputError("unknown_model", param)
         return Model(provider, name)

@@ -13,18 +13,21 @@ _OURS = ("model", "stream", "stream_options")
 
 @dataclass(frozen=True, slots=True)
 class ChatCall:
-    """`body` holds the client's parameters without `model`, `stream` and `stream_options`."""
+    """`body` holds the client's parameters without `model`, `stream` and `stream_options`.
 
-    model: str
+    `model` is None when the client leaves it to the flow.
+    """
+
+    model: str | None
     stream: bool
     include_usage: bool
     body: dict[str, Any]
 
 
 def parse_chat(raw: bytes) -> ChatCall:
-    """Raise BadInputError for what is not a JSON object with `model` and `messages` of the right types."""
+    """Raise BadInputError for what is not a JSON object with `messages`, or has them of wrong types."""
     body = _object(raw)
-    model = _required(body, "model", str)
+    model = _optional(body, "model", str)
     messages = _required(body, "messages", list)
     if not messages or not all(isinstance(message, dict) for message in messages):
         raise BadInputError("wrong_type" if messages else "wrong_value", "messages")

@@ -27,9 +27,13 @@ _DOCS: dict[str, Any] = {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["model", "messages"],
+                    "required": ["messages"],
                     "properties": {
-                        "model": {"type": "string", "examples": ["openai/gpt-4o-mini"]},
+                        "model": {
+                            "type": "string",
+                            "description": "The flow's default when absent.",
+                            "examples": ["openai/gpt-4o-mini"],
+                        },
                         "messages": {"type": "array", "items": {"type": "object"}},
                         "stream": {"type": "boolean", "default": False},
                     },

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
 from services.api_edge.domain.chat import ChatCall
-from services.api_edge.domain.flows import Flow, Flows
+from services.api_edge.domain.flows import Flow, run_terms
 from services.api_edge.domain.identity import Caller
-from services.api_edge.domain.request_keys import request_key
+from services.api_edge.domain.request_keys import SentKey, sent_keys
 from services.api_edge.ports import RunBus, RunRecord, RunStore, Sealer
 from services.api_edge.use_cases.active_run import ActiveRun
+from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.seal_key import seal_key
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.keys import RequestKey
@@ -42,7 +43,7 @@ class StartRunUseCase:
     def __init__(
         self,
         *,
-        flows: Flows,
+        flows: KnownFlows,
         catalogue: Catalogue,
         runs: RunStore,
         sealer: Sealer,
@@ -61,11 +62,13 @@ class StartRunUseCase:
     async def __call__(self, command: StartRun) -> ActiveRun:
         """Return the run once the workers have it.
 
-        Raises BadInputError, ForbiddenError, VaultUnavailableError (a key was sent and cannot be sealed),
-        DatabaseUnavailableError, BusUnavailableError or, with too many runs at once, ServiceUnavailableError.
+        Raises BadInputError, ForbiddenError, UserApiKeyRequiredError, VaultUnavailableError (a key was sent
+        and cannot be sealed), DatabaseUnavailableError, BusUnavailableError or, with too many runs at once,
+        ServiceUnavailableError.
         """
-        flow = self._flows.named(command.flow, command.caller.role)
-        model = self._catalogue.find(command.call.model)
+        flow = (await self._flows()).named(command.flow, command.caller.role)
+        asked = command.call.model
+        model = self._catalogue.find(flow.default_model if asked is None else asked)
         message = self._message(command, flow, model)
         run = self._wait(command.run_id)
         try:
@@ -90,37 +93,40 @@ class StartRunUseCase:
 
     def _message(self, command: StartRun, flow: Flow, model: Model) -> RunRequested:
         now = datetime.now(UTC)
+        sent = sent_keys(command.headers, model.provider)
+        terms = run_terms(flow, command.caller, model.provider, has_key=sent.any)
         return RunRequested(
             run_id=command.run_id,
             user_id=command.caller.user_id,
             flow=flow.name,
-            policy=flow.policy,
+            policy=terms.policy,
             provider=model.provider,
             model=model.id,
             stream=command.call.stream,
             body=command.call.body,
-            request_key=self._request_key(command, model, now),
+            request_key=self._sealed(command, sent.plain, now),
+            session_key=self._sealed(command, sent.session, now),
+            report_only=terms.report_only,
             reply_to=self._bus.reply_to,
             requested_at=now,
             start_by=now + timedelta(seconds=self._times.start_s),
             deadline=now + timedelta(seconds=self._times.run_s),
         )
 
-    def _request_key(self, command: StartRun, model: Model, now: datetime) -> RequestKey | None:
-        sent = request_key(command.headers, model.provider)
+    def _sealed(self, command: StartRun, sent: SentKey | None, now: datetime) -> RequestKey | None:
         if sent is None:
             return None
-        service, key = sent
         sealed = seal_key(
             self._sealer,
-            key,
+            sent.key,
             "request",
             user_id=command.caller.user_id,
-            service=service,
+            service=sent.service,
+            base_url=sent.base_url,
             run_id=command.run_id,
             now=now,
         )
-        return RequestKey(service=service, sealed=sealed)
+        return RequestKey(service=sent.service, sealed=sealed, base_url=sent.base_url)
 
 
 def _record(command: StartRun, flow: Flow, model: Model) -> RunRecord:

@@ -53,8 +53,8 @@ def test_streaming_is_asked_for(more: dict[str, object], *, stream: bool, includ
         (b"[]", "not_an_object", None),
         (b"null", "not_an_object", None),
         (b'"text"', "not_an_object", None),
-        (b'{"messages": []}', "required", "model"),
-        (b'{"model": null, "messages": []}', "required", "model"),
+        (b'{"messages": []}', "wrong_value", "messages"),
+        (b'{"messages": [{}], "model": ["m"]}', "wrong_type", "model"),
         (b'{"model": 5, "messages": []}', "wrong_type", "model"),
         (b'{"model": "m"}', "required", "messages"),
         (b'{"model": "m", "messages": {}}', "wrong_type", "messages"),
@@ -86,3 +86,10 @@ def test_depth_has_a_limit() -> None:
 def test_wide_is_not_deep() -> None:
     wide = [{"role": "user", "content": [{"type": "text", "text": "x"}]}] * 500
     assert len(parse_chat(_body(messages=wide)).body["messages"]) == 500
+
+
+@pytest.mark.parametrize("more", ["", '"model": null, '])
+def test_the_model_may_be_left_to_the_flow(more: str) -> None:
+    call = parse_chat(f'{{{more}"messages": [{{"role": "user"}}]}}'.encode())
+    assert call.model is None
+    assert call.body == {"messages": [{"role": "user"}]}

@@ -1,4 +1,4 @@
-"""Flows, models, languages, keys in headers, callers: the edge's small rules."""
+"""Models, languages, callers: the edge's small rules."""
 
 from pathlib import Path
 
@@ -7,56 +7,15 @@ import pytest
 import services.api_edge.api
 from services.api_edge.domain.catalogue import Catalogue
 from services.api_edge.domain.errors import BadInputError
-from services.api_edge.domain.flows import Flow, Flows
 from services.api_edge.domain.identity import Caller, bearer_token, caller_from_claims
 from services.api_edge.domain.language import preferred
-from services.api_edge.domain.request_keys import KEY_HEADERS, request_key
-from shared.kernel.errors import ForbiddenError, UnauthenticatedError
-from shared.kernel.names import KeyPolicy, KeyService, Role
-from shared.kernel.secret import SecretText
+from shared.kernel.errors import UnauthenticatedError
+from shared.kernel.names import KeyService, Role
 
 pytestmark = pytest.mark.unit
 
 DATA = Path(services.api_edge.api.__file__).parent / "data"
-FLOWS = Flows.read((DATA / "flows.json").read_bytes())
 CATALOGUE = Catalogue.read((DATA / "catalogue.json").read_bytes())
-
-
-@pytest.mark.parametrize(
-    ("name", "flow", "policy"),
-    [
-        (None, "chat", KeyPolicy.USER_KEY_PREFERRED),
-        ("chat", "chat", KeyPolicy.USER_KEY_PREFERRED),
-        (" solver ", "solver", KeyPolicy.USER_KEY_REQUIRED),
-        ("deep_analysis", "deep_analysis", KeyPolicy.PLATFORM_ONLY),
-    ],
-)
-def test_a_flow_has_its_policy(name: str | None, flow: str, policy: KeyPolicy) -> None:
-    found = FLOWS.named(name, Role.USER)
-    assert (found.name, found.policy) == (flow, policy)
-
-
-@pytest.mark.parametrize("name", ["", "Chat", "nope", "chat,solver"])
-def test_an_unknown_flow_is_refused(name: str) -> None:
-    with pytest.raises(BadInputError) as refusal:
-        FLOWS.named(name, Role.USER)
-    assert (refusal.value.reason, refusal.value.param) == ("unknown_flow", "Latchkey-Flow")
-
-
-def test_system_flows_are_for_services() -> None:
-    flows = Flows((Flow("titles", KeyPolicy.SYSTEM, "openai/gpt-4o-mini"),), "titles")
-    assert flows.named("titles", Role.SERVICE).policy is KeyPolicy.SYSTEM
-    for role in (Role.USER, Role.ADMIN):
-        with pytest.raises(ForbiddenError):
-            flows.named("titles", role)
-
-
-def test_flows_must_be_sound() -> None:
-    flow = Flow("a", KeyPolicy.SYSTEM, "openai/gpt-4o-mini")
-    with pytest.raises(ValueError, match="names of their own"):
-        Flows((flow, flow), "a")
-    with pytest.raises(ValueError, match="names of their own"):
-        Flows((flow,), "b")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +54,9 @@ def test_an_unknown_model_is_refused(name: str) -> None:
     with pytest.raises(BadInputError) as refusal:
         CATALOGUE.find(name)
     assert (refusal.value.reason, refusal.value.param) == ("unknown_model", "model")
+    with pytest.raises(BadInputError) as refusal:
+        CATALOGUE.find(name, "default_model")
+    assert refusal.value.param == "default_model"
 
 
 def test_the_whole_catalogue_can_be_asked_for_by_its_ids() -> None:
@@ -127,44 +89,6 @@ def test_a_bare_name_means_one_model() -> None:
 )
 def test_the_language_a_client_prefers(header: str | None, language: str) -> None:
     assert preferred(header) == language
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({}, None),
-        ({"x-openai-key": "sk-own"}, (KeyService.OPENAI, "sk-own")),
-        ({"x-provider-key": " sk-any "}, (KeyService.OPENAI, "sk-any")),
-        ({"x-openrouter-key": "sk-or-1"}, (KeyService.OPENROUTER, "sk-or-1")),
-        ({"x-openai-key": "sk-own", "x-openrouter-key": "sk-or-1"}, (KeyService.OPENAI, "sk-own")),
-        ({"x-provider-key": "sk-any", "x-openai-key": "sk-own"}, (KeyService.OPENAI, "sk-any")),
-        ({"x-groq-key": "gsk_other"}, None),
-    ],
-)
-def test_a_key_sent_with_the_request(
-    headers: dict[str, str], expected: tuple[KeyService, str] | None
-) -> None:
-    found = request_key(headers, KeyService.OPENAI)
-    assert found == (expected and (expected[0], SecretText(expected[1])))
-
-
-@pytest.mark.parametrize("value", ["", "  ", "two words", "tab\tbed", "kéy", "a\x00b", "k" * 8193])
-def test_what_can_be_no_key_is_refused_without_repeating_it(value: str) -> None:
-    with pytest.raises(BadInputError) as refusal:
-        request_key({"x-openai-key": value}, KeyService.OPENAI)
-    assert refusal.value.param == "x-openai-key"
-    assert not value.strip() or value not in refusal.value.message
-
-
-def test_every_service_a_user_can_name_has_its_header() -> None:
-    services = [service for service in KeyService if service is not KeyService.GATEWAY]
-    assert {name.lower() for name in KEY_HEADERS} == {"x-provider-key", *(f"x-{s}-key" for s in services)}
-
-
-def test_session_keys_are_not_offered_yet() -> None:
-    with pytest.raises(BadInputError) as refusal:
-        request_key({"x-provider-key": "lks_" + "a" * 40}, KeyService.OPENAI)
-    assert refusal.value.reason == "no_sessions_yet"
 
 
 @pytest.mark.parametrize("header", ["Bearer abc", "bearer abc", "BEARER  abc "])
