@@ -36,7 +36,7 @@ from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.recover_run import RecoverRun
 from services.inference.use_cases.run_inference import RunInference
 from services.inference.use_cases.try_attempt import TryAttempt
-from shared.contracts.topology import CONTROL, INFERENCE_RUNS
+from shared.contracts.topology import CONTROL, INFERENCE_RUNS, KEYS
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE
@@ -84,6 +84,7 @@ class Inference:
                 authorizer=parts.authorizer,
                 provider=parts.provider,
                 store=parts.store,
+                revocations=self.in_flight.revocations,
                 limits=parts.limits,
             ),
             end=end,
@@ -131,6 +132,7 @@ async def serving(
         service = Inference(_parts(settings, bus, pool, provider))
         bus.subscribe(INFERENCE_RUNS, service.handlers.on_run_requested, prefetch=settings.concurrency)
         bus.on_broadcast(CONTROL, service.handlers.on_control)
+        bus.on_broadcast(KEYS, service.handlers.on_key_event)
         async with _beating(service.heart):
             await bus.start()
             try:

@@ -5,8 +5,9 @@ import time
 
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.run_inference import Report, RunInference
+from shared.contracts.key_events import KeyRevoked
 from shared.contracts.runs import CancelRun, RunRequested
-from shared.kernel.names import API_EDGE
+from shared.kernel.names import API_EDGE, KEY_VAULT
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import bound, get_logger
 
@@ -47,6 +48,16 @@ class Handlers:
         if self._in_flight.cancel(cancel.run_id):
             get_logger().info("run cancelled", run_id=str(cancel.run_id))
 
+    async def on_key_event(self, delivery: Delivery) -> None:
+        """What was stored or consented to is asked for anew with every attempt; only a revoked key may be in
+        use, here or on its way.
+        """
+        if delivery.envelope.type != KeyRevoked.event_type():
+            return
+        revoked = delivery.read(KeyRevoked, senders=(KEY_VAULT,))
+        stopped = self._in_flight.revoke(str(revoked.credential_id))
+        get_logger().info("key revoked", credential_id=str(revoked.credential_id), runs_stopped=stopped)
+
 
 def _log(request: RunRequested, report: Report | None, elapsed_s: float) -> None:
     if report is None:
@@ -62,6 +73,7 @@ def _log(request: RunRequested, report: Report | None, elapsed_s: float) -> None
         model=request.model,
         key_source=attempt.key.source if attempt.key else None,
         called=attempt.key.service if attempt.key else None,
+        would_refuse=attempt.key.would_refuse_policy if attempt.key else None,
         first_token_ms=ending.first_token_ms,
         ms=round(elapsed_s * 1000, 1),
     )

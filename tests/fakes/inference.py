@@ -24,7 +24,7 @@ from shared.kernel.secret import SecretText
 
 CANARY = "sk-canary-0123456789abcdef"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
-QUICK = Limits(poll_s=0.01, stale_after_s=0.1, retry_pause_s=0.01, rpc_timeout_s=1)
+QUICK = Limits(poll_s=0.01, stale_after_s=0.1, retry_pause_s=0.01, rpc_timeout_s=1, hold_pauses_s=(0.01,) * 4)
 
 
 class InMemoryAttemptStore:
@@ -114,13 +114,17 @@ class InMemoryKeyResolver:
 
 @dataclass
 class InMemoryRunAuthorizer:
+    """Answers with `answers` in turn (None allows), then with `refusal`."""
+
     refusal: PlatformError | None = None
+    answers: list[PlatformError | None] = field(default_factory=list)
     asked: list[AuthorizeRun] = field(default_factory=list)
 
     async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> None:
         self.asked.append(ask)
-        if self.refusal is not None:
-            raise self.refusal
+        answer = self.answers.pop(0) if self.answers else self.refusal
+        if answer is not None:
+            raise answer
 
 
 Step = Piece | PlatformError | float

@@ -9,6 +9,7 @@ from services.inference.ports import AttemptStore, Clock, UsageLog
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.run import Run
 from shared.contracts.rpc import ErrorBody
+from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import DatabaseUnavailableError, InternalError, PlatformError
 from shared.kernel.names import Outcome
 
@@ -24,7 +25,7 @@ class EndAttempt:
 
     async def record(self, run: Run, attempt: Attempt, ending: Ending) -> None:
         """End an attempt that another one follows. Raises BusUnavailableError."""
-        usage = usage_event(run.request, attempt, ending, self._now())
+        usage = self._ended(run, attempt, ending)
         error = ErrorBody.of(ending.error) if ending.error else None
         if await self.insist(lambda: self._store.finish(usage, error)):
             await self._usage_log.record(usage)
@@ -34,7 +35,7 @@ class EndAttempt:
 
         The client waits for the row, not for the event; and when the database is away, for neither.
         """
-        usage = usage_event(run.request, attempt, ending, self._now())
+        usage = self._ended(run, attempt, ending)
         body = ErrorBody.of(error) if error else None
         try:
             ended = await self._store.finish(usage, body)
@@ -46,6 +47,11 @@ class EndAttempt:
                 await self._tell(run, attempt, ending, error)
         if ended:
             await self._usage_log.record(usage)
+
+    def _ended(self, run: Run, attempt: Attempt, ending: Ending) -> UsageRecorded:
+        usage = usage_event(run.request, attempt, ending, self._now())
+        run.note(usage)
+        return usage
 
     async def insist(self, operation: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Repeat until the database is back; whoever waits has a deadline of their own."""

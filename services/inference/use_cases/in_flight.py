@@ -1,4 +1,4 @@
-"""The runs this worker has right now, and the cancels that came before their runs."""
+"""The runs this worker has right now, and what stops them; also before it has them."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
 
+from services.inference.use_cases.revocations import Revocations
 from services.inference.use_cases.run import Run, Stop
 from shared.kernel.errors import ServiceUnavailableError
 from shared.kernel.names import INFERENCE
@@ -17,6 +18,7 @@ class InFlight:
     """A run is here at most once: a second delivery of it waits for the first."""
 
     def __init__(self) -> None:
+        self.revocations = Revocations()
         self._runs: dict[UUID, Run] = {}
         self._cancelled: OrderedDict[UUID, None] = OrderedDict()
         self._closing = False
@@ -61,6 +63,17 @@ class InFlight:
         if len(self._cancelled) > _CANCELS_KEPT:
             self._cancelled.popitem(last=False)
         return False
+
+    def revoke(self, credential_id: str) -> int:
+        """Stop the runs that use this key, and refuse it from now on; return how many were stopped.
+
+        No longer search than the worker has runs at once, and nothing for a run to keep up.
+        """
+        self.revocations.add(credential_id)
+        using = [run for run in self._runs.values() if run.credential_id == credential_id]
+        for run in using:
+            run.stop(Stop.REVOKED)
+        return len(using)
 
     def close(self) -> None:
         """Take no more runs."""

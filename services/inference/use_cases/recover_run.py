@@ -11,6 +11,7 @@ from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.run import Run
 from shared.contracts.rpc import ErrorBody
+from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import InternalError, PlatformError, WorkerLostError
 from shared.kernel.names import Outcome
 
@@ -43,11 +44,12 @@ class RecoverRun:
         Raises BusUnavailableError, or ServiceUnavailableError when this worker closes.
         """
         attempts = await self._ended_attempts(run)
-        for stored in attempts:
-            if stored.usage is not None:
-                await self._usage_log.record(stored.usage)
+        usages = [stored.usage for stored in attempts if stored.usage is not None]
+        for usage in usages:
+            await self._usage_log.record(usage)
         last = attempts[-1]
-        if self._may_try_again(run, last):
+        if self._may_try_again(run, usages):
+            self._remember(run, usages)
             return last
         await self._tell_again(run, last)
         return None
@@ -101,11 +103,19 @@ class RecoverRun:
         usage = usage_event(run.request, stored.attempt, Ending(outcome, error), self._now())
         await self._end.insist(lambda: self._store.finish(usage, ErrorBody.of(error)))
 
-    def _may_try_again(self, run: Run, last: StoredAttempt) -> bool:
+    def _may_try_again(self, run: Run, usages: Sequence[UsageRecorded]) -> bool:
+        losses = sum(usage.outcome is Outcome.INTERRUPTED for usage in usages)
         return (
             run.request.retry_on_worker_loss
-            and last.usage is not None
-            and last.usage.outcome is Outcome.INTERRUPTED
-            and last.attempt.number < self._limits.attempts_max
+            and usages[-1].outcome is Outcome.INTERRUPTED
+            and losses < self._limits.losses_max
+            and usages[-1].attempt < self._limits.attempts_max
             and not run.has_passed(run.request.deadline)
         )
+
+    def _remember(self, run: Run, usages: Sequence[UsageRecorded]) -> None:
+        """What failed before the worker was lost could be cured by another key, and was to be."""
+        for usage in usages:
+            run.note(usage)
+            if usage.outcome is Outcome.FAILED and usage.credential_id is not None:
+                run.exclude(usage.credential_id)

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import Enum, auto
 
+from services.inference.domain.attempt import key_use
 from services.inference.ports import Audience, Clock
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.runs import KeyUse, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError
 from shared.kernel.names import KeySource
 
@@ -19,6 +21,7 @@ class Stop(Enum):
     CANCELLED = auto()
     SHUTDOWN = auto()
     DEADLINE = auto()
+    REVOKED = auto()
 
 
 class StoppedError(Exception):
@@ -30,15 +33,21 @@ class StoppedError(Exception):
 
 
 class Run:
-    """`seq` counts the progress messages; the edge sees a lost one by the gap."""
+    """`credential_id`: of the key in use, None between attempts; `excluding`: those that have failed.
+
+    Every progress message has a number; the edge sees a lost one by the gap.
+    """
 
     def __init__(self, request: RunRequested, audience: Audience, now: Clock) -> None:
         self.request = request
         self.done = asyncio.Event()
         self.stopped: Stop | None = None
+        self.credential_id: str | None = None
+        self.excluding: tuple[str, ...] = ()
         self._audience = audience
         self._now = now
         self._seq = 0
+        self._ended: dict[int, UsageRecorded] = {}
         self._leash: asyncio.Timeout | None = None
         self._telling_late: asyncio.Task[None] | None = None
 
@@ -50,6 +59,21 @@ class Run:
     def has_passed(self, moment: datetime) -> bool:
         return self._now() > moment
 
+    def note(self, ended: UsageRecorded) -> None:
+        """Keep in mind an attempt that has ended, here or in another worker."""
+        self._ended[ended.attempt] = ended
+
+    @property
+    def has_used_credits(self) -> bool:
+        """Whether an attempt before may have had a hold."""
+        sources = (usage.key_source for usage in self._ended.values())
+        return any(source is not None and not source.is_byok for source in sources)
+
+    def exclude(self, credential_id: str) -> None:
+        """Use this key no more."""
+        if credential_id not in self.excluding:
+            self.excluding = (*self.excluding, credential_id)
+
     def stop(self, reason: Stop) -> None:
         """Stop the work at its next step; the first reason stands."""
         if self.stopped is None:
@@ -59,9 +83,11 @@ class Run:
 
     @asynccontextmanager
     async def on_leash(self) -> AsyncIterator[None]:
-        """Work that `stop()` and the deadline may cut short. Raises StoppedError."""
+        """Work that `stop()` and the deadline may cut short, or that never begins. Raises StoppedError."""
+        if self.stopped is not None:
+            raise StoppedError(self.stopped)
         try:
-            async with asyncio.timeout(0 if self.stopped else self.remaining_s) as self._leash:
+            async with asyncio.timeout(self.remaining_s) as self._leash:
                 yield
         except TimeoutError:
             if self._leash is None or not self._leash.expired():
@@ -100,7 +126,11 @@ class Run:
 
     async def tell_completed(self, source: KeySource, response: str | None) -> None:
         message = RunCompleted(
-            run_id=self.request.run_id, seq=self._next(), key_source=source, response=response
+            run_id=self.request.run_id,
+            seq=self._next(),
+            key_source=source,
+            response=response,
+            key_uses=self._key_uses(),
         )
         await self._audience.tell(message, self.request.reply_to)
 
@@ -108,6 +138,10 @@ class Run:
         body = error if isinstance(error, ErrorBody) else ErrorBody.of(error)
         message = RunFailed(run_id=self.request.run_id, seq=self._next(), error=body, key_source=source)
         await self._audience.tell(message, self.request.reply_to)
+
+    def _key_uses(self) -> tuple[KeyUse, ...]:
+        uses = (key_use(self._ended[attempt]) for attempt in sorted(self._ended))
+        return tuple(use for use in uses if use is not None)
 
     def _next(self) -> int:
         self._seq += 1

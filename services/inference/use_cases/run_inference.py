@@ -12,7 +12,13 @@ from services.inference.use_cases.recover_run import RecoverRun
 from services.inference.use_cases.run import Run, StoppedError
 from services.inference.use_cases.try_attempt import ClaimLostError, TryAttempt, too_late
 from shared.contracts.runs import RunRequested
-from shared.kernel.errors import DatabaseUnavailableError, PlatformError, WorkerLostError
+from shared.kernel.errors import (
+    ConsentRequiredError,
+    DatabaseUnavailableError,
+    PlatformError,
+    SystemKeyExhaustedError,
+    WorkerLostError,
+)
 from shared.kernel.ids import new_id
 from shared.kernel.names import Outcome
 
@@ -23,6 +29,14 @@ class Report:
 
     attempt: Attempt
     ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """A claimed attempt and its key."""
+
+    attempt: Attempt
+    key: ResolvedKey
 
 
 class RunInference:
@@ -86,23 +100,20 @@ class RunInference:
             raise
 
     async def _attempts(self, run: Run, attempt: Attempt) -> Report:
-        """Try until one attempt succeeds, or fails in a way no other credential can cure.
-
-        When the failing over itself ends in a refusal, the run ends by the error that began it.
-        """
-        ending = await self._first(run, attempt)
-        first_error = ending.error
-        excluding: tuple[str, ...] = ()
+        """Try until one attempt succeeds, or fails in a way no other credential can cure."""
+        began, ending = attempt, await self._first(run, attempt)
+        first_error, refusal = ending.error, None
         while ending.curable and attempt.number < self._limits.attempts_max:
-            excluding = (*excluding, attempt.key.credential_id) if attempt.key else excluding
-            following = await self._following(run, attempt, excluding)
-            if following is None:
+            following = await self._following(run, attempt)
+            if not isinstance(following, _Following):
+                refusal = following
                 break
             await self._end.record(run, attempt, ending)
-            attempt, key = following
-            ending = await self._try(run, attempt, key)
+            attempt = following.attempt
+            ending = await self._try(run, attempt, following.key)
         ran_out = ending.curable or ending.outcome is Outcome.REFUSED
-        await self._finish(run, attempt, ending, first_error if ran_out else ending.error)
+        error = _in_vain(began, first_error, refusal) if ran_out else ending.error
+        await self._finish(run, attempt, ending, error)
         return Report(attempt, ending)
 
     async def _first(self, run: Run, attempt: Attempt) -> Ending:
@@ -111,20 +122,23 @@ class RunInference:
             return Ending(Outcome.EXPIRED, too_late())
         return await self._try(run, attempt)
 
-    async def _following(
-        self, run: Run, attempt: Attempt, excluding: tuple[str, ...]
-    ) -> tuple[Attempt, ResolvedKey] | None:
+    async def _following(self, run: Run, attempt: Attempt) -> "_Following | PlatformError | None":
         """Claim the next attempt with another key before the failed one ends, so that a run in progress
-        always has an unfinished attempt. None when there is no other key, or no leave to use it.
+        always has an unfinished attempt. Else return why there is none, if anybody said so.
         """
         following = self._new_attempt(run, attempt.number + 1)
+        if attempt.key is not None:
+            run.exclude(attempt.key.credential_id)
         try:
             async with run.on_leash():
-                key = await self._try.resolve(run, following.number, excluding)
+                key = await self._try.resolve(run, following.number)
                 following.key = key.used
-                return (following, key) if await self._store.claim(following, run.request) else None
-        except (PlatformError, StoppedError):
+                claimed = await self._store.claim(following, run.request)
+        except PlatformError as error:
+            return error
+        except StoppedError:
             return None
+        return _Following(following, key) if claimed else None
 
     async def _finish(self, run: Run, attempt: Attempt, ending: Ending, error: PlatformError | None) -> None:
         if ending.outcome is Outcome.INTERRUPTED and run.request.retry_on_worker_loss:
@@ -152,3 +166,16 @@ class RunInference:
             worker=self._worker,
             claimed_at=self._now(),
         )
+
+
+def _in_vain(
+    began: Attempt, first_error: PlatformError | None, refusal: PlatformError | None
+) -> PlatformError | None:
+    """Return the error of a run that no other key could cure: the one that began it, which its user can mend.
+
+    A run begun with the platform's key ends by what is said when its pools have run dry.
+    """
+    is_users = began.key is None or began.key.source.is_byok
+    if not is_users and isinstance(refusal, (SystemKeyExhaustedError, ConsentRequiredError)):
+        return refusal
+    return first_error

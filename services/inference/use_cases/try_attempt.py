@@ -1,5 +1,6 @@
 """One attempt: resolve the key, have credits held when it is the platform's, call the provider, relay."""
 
+import asyncio
 from contextlib import aclosing
 
 from services.inference.domain.attempt import Attempt, Ending
@@ -17,9 +18,11 @@ from services.inference.ports import (
 )
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.relay import ChunkRelay
+from services.inference.use_cases.revocations import Revocations, key_revoked
 from services.inference.use_cases.run import Run, Stop, StoppedError
 from shared.contracts.billing import AuthorizeRun
 from shared.kernel.errors import (
+    InsufficientCreditsError,
     PlatformError,
     ProviderTimeoutError,
     RunCancelledError,
@@ -41,12 +44,14 @@ class TryAttempt:
         authorizer: RunAuthorizer,
         provider: Provider,
         store: AttemptStore,
+        revocations: Revocations,
         limits: Limits,
     ) -> None:
         self._resolver = resolver
         self._authorizer = authorizer
         self._provider = provider
         self._store = store
+        self._revocations = revocations
         self._limits = limits
 
     async def __call__(self, run: Run, attempt: Attempt, key: ResolvedKey | None = None) -> Ending:
@@ -64,17 +69,22 @@ class TryAttempt:
         except StoppedError as stopped:
             ending = _stopped(stopped.reason, meter)
         except PlatformError as error:
-            ending = _failed(error, meter)
+            ending = _failed(error, meter, curable=isinstance(error, CURABLE) and not meter.received)
         else:
             ending = _completed(response, meter)
+        finally:
+            run.credential_id = None
         await relay.finish()
         return ending
 
-    async def resolve(self, run: Run, number: int, excluding: tuple[str, ...] = ()) -> ResolvedKey:
-        """Raises what key_vault refuses with."""
-        return await self._resolver.resolve(
-            run.request, number, excluding=excluding, timeout_s=self._patience(run)
+    async def resolve(self, run: Run, number: int) -> ResolvedKey:
+        """Take a key that has not failed in this run. Raises what key_vault refuses with."""
+        key = await self._resolver.resolve(
+            run.request, number, excluding=run.excluding, timeout_s=self._patience(run)
         )
+        self._revocations.check(key.used.credential_id)
+        run.credential_id = key.used.credential_id
+        return key
 
     async def _take_key(self, run: Run, attempt: Attempt) -> ResolvedKey:
         key = await self.resolve(run, attempt.number)
@@ -100,8 +110,17 @@ class TryAttempt:
             completion_tokens_max=completion_tokens_max(request.body, ceiling),
             expires_at=request.deadline + self._limits.hold_slack,
         )
-        await self._authorizer.authorize(ask, timeout_s=self._patience(run))
+        await self._hold(run, ask)
         return ceiling
+
+    async def _hold(self, run: Run, ask: AuthorizeRun) -> None:
+        """The hold of an attempt that failed before is free again once billing has its usage event."""
+        for pause_s in self._limits.hold_pauses_s if run.has_used_credits else ():
+            try:
+                return await self._authorizer.authorize(ask, timeout_s=self._patience(run))
+            except InsufficientCreditsError:
+                await asyncio.sleep(pause_s)
+        return await self._authorizer.authorize(ask, timeout_s=self._patience(run))
 
     async def _call(self, call: ProviderCall, run: Run, meter: Meter, relay: ChunkRelay) -> str | None:
         if not run.request.stream:
@@ -122,9 +141,8 @@ def _completed(response: str | None, meter: Meter) -> Ending:
     return _ending(Outcome.COMPLETED, None, meter, estimate=True, response=response)
 
 
-def _failed(error: PlatformError, meter: Meter) -> Ending:
+def _failed(error: PlatformError, meter: Meter, *, curable: bool) -> Ending:
     if meter.begun:
-        curable = isinstance(error, CURABLE) and not meter.received
         return _ending(Outcome.FAILED, error, meter, estimate=meter.received, curable=curable)
     outcome = Outcome.FAILED if isinstance(error, UNAVAILABLE) else Outcome.REFUSED
     return _ending(outcome, error, meter, estimate=False)
@@ -137,6 +155,8 @@ def _stopped(reason: Stop, meter: Meter) -> Ending:
     if reason is Stop.SHUTDOWN:
         lost = WorkerLostError("the worker was stopped during the run")
         return _ending(Outcome.INTERRUPTED, lost, meter, estimate=meter.received)
+    if reason is Stop.REVOKED:
+        return _failed(key_revoked(), meter, curable=False)
     if meter.begun:
         late = ProviderTimeoutError("the provider did not finish before the run's deadline")
         return _ending(Outcome.FAILED, late, meter, estimate=meter.received)

@@ -1,0 +1,35 @@
+"""Keys that were revoked a moment ago."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from shared.kernel.errors import UserApiKeyInvalidError
+
+_REMEMBERED_S: Final = 60.0
+"""Well past the 30 s that a sealed key can be opened, or a cache may know it."""
+
+
+class Revocations:
+    """Credentials revoked lately: an answer with such a key may still be on its way. `now` in seconds."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._revoked: OrderedDict[str, float] = OrderedDict()
+
+    def add(self, credential_id: str) -> None:
+        now = self._now()
+        while self._revoked and now - next(iter(self._revoked.values())) > _REMEMBERED_S:
+            self._revoked.popitem(last=False)
+        self._revoked[credential_id] = now
+        self._revoked.move_to_end(credential_id)
+
+    def check(self, credential_id: str) -> None:
+        """Raise the error of a revoked key."""
+        if credential_id in self._revoked:
+            raise key_revoked()
+
+
+def key_revoked() -> UserApiKeyInvalidError:
+    return UserApiKeyInvalidError("your key was revoked", detail="revoked")
