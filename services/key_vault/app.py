@@ -6,14 +6,18 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
+from pydantic import Field
+
 from services.key_vault.adapters.bus_news import BusKeyNews
 from services.key_vault.adapters.guard import guarding
 from services.key_vault.adapters.hpke import load_sealer
 from services.key_vault.adapters.postgres_consent import PostgresConsentStore
+from services.key_vault.adapters.postgres_marks import PostgresPlatformMarks
 from services.key_vault.adapters.postgres_store import PostgresCredentialStore
 from services.key_vault.adapters.vault_cipher import VaultCipher
 from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
-from services.key_vault.handlers import Handlers
+from services.key_vault.adapters.vault_sessions import VaultSessionCipher
+from services.key_vault.handlers import USAGE_BATCH, Handlers, UsageHandler
 from services.key_vault.ports import (
     Cipher,
     Clock,
@@ -21,25 +25,34 @@ from services.key_vault.ports import (
     CredentialStore,
     KeyNews,
     PlatformKeys,
+    PlatformMarks,
     Sealer,
+    SessionCipher,
 )
 from services.key_vault.use_cases.entering import Entering
+from services.key_vault.use_cases.issue_session import IssueSessionUseCase
 from services.key_vault.use_cases.list_keys import ListKeysUseCase
+from services.key_vault.use_cases.list_platform_keys import ListPlatformKeysUseCase
+from services.key_vault.use_cases.mend_platform_key import MendPlatformKeyUseCase
+from services.key_vault.use_cases.note_usage import NoteUsageUseCase
+from services.key_vault.use_cases.open_key import OpenKeyUseCase
+from services.key_vault.use_cases.platform_pools import PlatformPools
 from services.key_vault.use_cases.replace_key import ReplaceKeyUseCase
 from services.key_vault.use_cases.resolve_key import ResolveKeyUseCase
 from services.key_vault.use_cases.revoke_key import RevokeKeyUseCase
 from services.key_vault.use_cases.revoke_keys import RevokeKeysUseCase
 from services.key_vault.use_cases.rewrap_keys import RewrapKeysUseCase
+from services.key_vault.use_cases.sent_keys import SentKeys
 from services.key_vault.use_cases.settings import ChangeUserSettingsUseCase, GetUserSettingsUseCase
 from services.key_vault.use_cases.store_key import StoreKeyUseCase
 from services.key_vault.use_cases.update_key import UpdateKeyUseCase
-from shared.contracts.topology import KEY_VAULT_RPC
+from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE
 from shared.kernel.names import KEY_VAULT
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
-from shared.runtime.rpc import RpcServer
+from shared.runtime.rpc import RequestBus, RpcServer
 from shared.runtime.settings import ServiceSettings, VaultSettings
 from shared.runtime.vault import VaultClient
 
@@ -50,7 +63,9 @@ stuck Postgres takes twice this: asyncpg waits as long again for the statement's
 
 
 class Settings(VaultSettings, ServiceSettings):
-    """Of key_vault, from `LATCHKEY_…`."""
+    """`LATCHKEY_SESSION_KEY_TTL_S`: for how many seconds a session key is good."""
+
+    session_key_ttl_s: int = Field(default=43_200, ge=1, le=31_536_000)
 
 
 def build(
@@ -60,16 +75,21 @@ def build(
     store: CredentialStore,
     consents: ConsentStore,
     platform_keys: PlatformKeys,
+    marks: PlatformMarks,
+    sessions: SessionCipher,
     news: KeyNews,
     now: Clock,
+    session_ttl_s: int = 43_200,
 ) -> Handlers:
     """Wire the service on any parts: the real ones, or a test's."""
+    pools = PlatformPools(keys=platform_keys, marks=marks, now=now)
     entering = Entering(sealer=sealer, cipher=cipher, guarding=guarding)
     resolve = ResolveKeyUseCase(
         sealer=sealer,
         cipher=cipher,
         store=store,
-        platform_keys=platform_keys,
+        sent_keys=SentKeys(sealer=sealer, sessions=sessions, guarding=guarding, now=now),
+        pools=pools,
         guarding=guarding,
         now=now,
     )
@@ -84,7 +104,21 @@ def build(
         settings=GetUserSettingsUseCase(consents=consents),
         change_settings=ChangeUserSettingsUseCase(consents=consents, news=news),
         rewrap=RewrapKeysUseCase(store=store, cipher=cipher),
+        issue_session=IssueSessionUseCase(
+            sealer=sealer, sessions=sessions, guarding=guarding, now=now, ttl_s=session_ttl_s
+        ),
+        open_key=OpenKeyUseCase(sealer=sealer, cipher=cipher, store=store, guarding=guarding, now=now),
+        platform_keys=ListPlatformKeysUseCase(pools=pools),
+        mend=MendPlatformKeyUseCase(keys=platform_keys, marks=marks),
+        note_usage=NoteUsageUseCase(store=store, marks=marks),
     )
+
+
+def listen(bus: RequestBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
+    """Register the handlers of both queues. Usage is noted again every `retry_s` while Postgres is away."""
+    RpcServer(bus, KEY_VAULT_RPC, handlers.routes())
+    usage = UsageHandler(handlers.note_usage, retry_s=retry_s)
+    bus.subscribe(KEY_VAULT_USAGE, usage.on_usage_recorded, prefetch=USAGE_BATCH)
 
 
 @asynccontextmanager
@@ -108,10 +142,13 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
                 store=PostgresCredentialStore(pool),
                 consents=PostgresConsentStore(pool),
                 platform_keys=VaultPlatformKeys(vault, mount=settings.realm),
+                marks=PostgresPlatformMarks(pool),
+                sessions=VaultSessionCipher(vault, mount=f"{settings.realm}_transit"),
                 news=news,
                 now=lambda: datetime.now(UTC),
+                session_ttl_s=settings.session_key_ttl_s,
             )
-            RpcServer(bus, KEY_VAULT_RPC, handlers.routes())
+            listen(bus, handlers)
             await bus.start()
             try:
                 yield bus

@@ -1,28 +1,47 @@
 """Bus in: message → use case → message. Only the named callers are heard (HPKE does not tell who sealed)."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from services.key_vault.domain.entry import check_user_id
+from services.key_vault.use_cases.note_usage import Noted
 from shared.contracts.consent import ChangeUserSettings, GetUserSettings, UserSettings
 from shared.contracts.keys import (
     Credential,
     Credentials,
+    IssueSessionKey,
+    KeyOpened,
     KeyResolved,
     KeysRevoked,
     KeysRewrapped,
     ListKeys,
+    ListPlatformKeys,
+    MendPlatformKey,
+    OpenKey,
+    PlatformKeyInfo,
+    PlatformKeys,
     ReplaceKey,
     ResolveKey,
     RevokeKey,
     RevokeKeys,
     RewrapKeys,
+    SessionKeyIssued,
     StoreKey,
     UpdateKey,
 )
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE, INFERENCE
+from shared.runtime.batcher import Batcher
+from shared.runtime.delivery import Delivery
 from shared.runtime.logs import bound, get_logger
 from shared.runtime.rpc import Route
+
+USAGE_BATCH: Final = 500
+_LINGER_MS: Final = 10
+_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,11 @@ class Handlers:
     settings: Callable[[GetUserSettings], Awaitable[UserSettings]]
     change_settings: Callable[[ChangeUserSettings], Awaitable[UserSettings]]
     rewrap: Callable[[RewrapKeys], Awaitable[KeysRewrapped]]
+    issue_session: Callable[[IssueSessionKey], Awaitable[SessionKeyIssued]]
+    open_key: Callable[[OpenKey], Awaitable[KeyOpened]]
+    platform_keys: Callable[[ListPlatformKeys], Awaitable[PlatformKeys]]
+    mend: Callable[[MendPlatformKey], Awaitable[PlatformKeyInfo]]
+    note_usage: Callable[[Sequence[UsageRecorded]], Awaitable[Noted]]
 
     def routes(self) -> list[Route]:
         return [
@@ -52,6 +76,10 @@ class Handlers:
             Route(GetUserSettings, self.on_get_settings, callers=(API_EDGE,)),
             Route(ChangeUserSettings, self.on_change_settings, callers=(API_EDGE,)),
             Route(RewrapKeys, self.on_rewrap_keys, callers=(API_EDGE,)),
+            Route(IssueSessionKey, self.on_issue_session, callers=(API_EDGE,)),
+            Route(OpenKey, self.on_open_key, callers=(INFERENCE,)),
+            Route(ListPlatformKeys, self.on_list_platform_keys, callers=(API_EDGE,)),
+            Route(MendPlatformKey, self.on_mend_platform_key, callers=(API_EDGE,)),
         ]
 
     async def on_resolve_key(self, query: ResolveKey) -> KeyResolved:
@@ -64,6 +92,8 @@ class Handlers:
                 key_service=resolved.service,
                 credential_id=resolved.credential_id,
                 policy=query.policy,
+                consent_id=resolved.consent_id,
+                would_refuse_policy=resolved.would_refuse_policy,
             )
             return resolved
 
@@ -125,3 +155,82 @@ class Handlers:
             "keys rewrapped", rewrapped=done.rewrapped, remaining=done.remaining, version=done.key_version
         )
         return done
+
+    async def on_issue_session(self, command: IssueSessionKey) -> SessionKeyIssued:
+        check_user_id(command.user_id)
+        with bound(user_id=command.user_id):
+            issued = await self.issue_session(command)
+            get_logger().info(
+                "session key issued", key_service=issued.service, expires_at=issued.expires_at.isoformat()
+            )
+            return issued
+
+    async def on_open_key(self, query: OpenKey) -> KeyOpened:
+        check_user_id(query.user_id)
+        with bound(user_id=query.user_id):
+            opened = await self.open_key(query)
+            get_logger().info(
+                "key opened to be validated",
+                validation_id=str(query.validation_id),
+                key_service=opened.service,
+                credential_id=str(query.credential_id) if query.credential_id else None,
+            )
+            return opened
+
+    async def on_list_platform_keys(self, query: ListPlatformKeys) -> PlatformKeys:
+        return await self.platform_keys(query)
+
+    async def on_mend_platform_key(self, command: MendPlatformKey) -> PlatformKeyInfo:
+        mended = await self.mend(command)
+        get_logger().info("platform key mended", credential_id=mended.credential_id)
+        return mended
+
+
+class UsageHandler:
+    """The events of `key_vault.usage`: what runs found of the keys they used."""
+
+    def __init__(
+        self, note: Callable[[Sequence[UsageRecorded]], Awaitable[Noted]], *, retry_s: float
+    ) -> None:
+        self._note_all = note
+        self._retry_s = retry_s
+        self._batcher = Batcher(self._note, size=USAGE_BATCH, linger_ms=_LINGER_MS, at_once=_AT_ONCE)
+
+    async def on_usage_recorded(self, delivery: Delivery) -> None:
+        """Return when what the event says is noted; raise why it never can be."""
+        event = delivery.read(UsageRecorded, senders=(INFERENCE,))
+        if failure := await self._batcher.submit(event):
+            raise failure
+
+    async def _note(self, batch: Sequence[UsageRecorded]) -> list[Exception | None]:
+        """An event that cannot be noted stands in no other's way: a batch that fails is halved."""
+        try:
+            _log(await self._patiently(batch))
+        except Exception as error:  # noqa: BLE001 - it is raised where its own event came in
+            if len(batch) == 1:
+                return [error]
+            half = len(batch) // 2
+            return [*await self._note(batch[:half]), *await self._note(batch[half:])]
+        return [None] * len(batch)
+
+    async def _patiently(self, batch: Sequence[UsageRecorded]) -> Noted:
+        """Wait here for a database that is away: giving the events back would use up their deliveries."""
+        while True:
+            try:
+                return await self._note_all(batch)
+            except DatabaseUnavailableError as error:
+                get_logger().warning("usage waits for the database", events=len(batch), code=error.code)
+                await asyncio.sleep(self._retry_s)
+
+
+def _log(noted: Noted) -> None:
+    for mark in noted.marks:
+        get_logger().warning(
+            "platform key failed",
+            credential_id=mark.credential_id,
+            state=mark.state,
+            until=mark.until.isoformat() if mark.until else None,
+            code=mark.reason,
+        )
+    if noted.uses:
+        get_logger().info("key uses noted", uses=len(noted.uses))

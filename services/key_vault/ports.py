@@ -150,7 +150,7 @@ class Cipher(Protocol):
 
 
 class SessionCipher(Protocol):
-    """Encryption of keys that nobody stores, bound to the claims of their tokens. Raises `vault_unavailable`."""
+    """Encryption of keys that nobody stores, bound to their tokens' claims. Raises `vault_unavailable`."""
 
     async def encrypt(self, key: SecretText, claims: SessionClaims) -> str: ...
 

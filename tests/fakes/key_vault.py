@@ -4,7 +4,6 @@ import hmac
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from hashlib import sha256
 
 import orjson
@@ -12,11 +11,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from services.key_vault.domain.credentials import Ciphertext, Place, StoredCredential
-from services.key_vault.domain.platform import PlatformPool
-from services.key_vault.domain.session import SessionClaims
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
-from shared.kernel.errors import InternalError, UserApiKeyInvalidError
-from shared.kernel.names import KeyService
+from shared.kernel.errors import InternalError
 from shared.kernel.secret import SecretText
 from tests.fakes.key_vault_store import Failing, InMemoryConsentStore, InMemoryCredentialStore
 
@@ -26,7 +22,6 @@ __all__ = [
     "InMemoryConsentStore",
     "InMemoryCredentialStore",
     "InMemoryKeyNews",
-    "InMemoryPlatformKeys",
 ]
 
 
@@ -76,17 +71,6 @@ class InMemoryCipher(Failing):
         self.called()
         return [self._rewrapped(one) for one in stored]
 
-    async def encrypt_session(self, key: SecretText, claims: SessionClaims) -> str:
-        self.called()
-        return self._encrypt(key, claims.user_id, _session(claims)).text
-
-    async def decrypt_session(self, ciphertext: str, claims: SessionClaims) -> SecretText:
-        self.called()
-        try:
-            return self._decrypt(ciphertext, claims.user_id, _session(claims))
-        except (InvalidTag, ValueError, IndexError):
-            raise UserApiKeyInvalidError(detail="session_key_tampered") from None
-
     def _rewrapped(self, one: StoredCredential) -> Ciphertext | None:
         place = one.place
         try:
@@ -112,22 +96,5 @@ class InMemoryCipher(Failing):
         return AESGCM(hmac.digest(self._secrets[version - 1], user_id.encode(), sha256))
 
 
-class InMemoryPlatformKeys(Failing):
-    def __init__(self) -> None:
-        super().__init__()
-        self._pools: dict[KeyService, PlatformPool] = {}
-
-    async def put(self, service: KeyService, *keys: str, base_url: str | None = None) -> None:
-        self._pools[service] = PlatformPool(tuple(map(SecretText, keys)), base_url, datetime.now(UTC))
-
-    async def pool(self, service: KeyService) -> PlatformPool:
-        self.called()
-        return self._pools.get(service, PlatformPool())
-
-
 def _bound(place: Place) -> bytes:
     return orjson.dumps([str(place.credential_id), place.service, place.base_url, place.version])
-
-
-def _session(claims: SessionClaims) -> bytes:
-    return orjson.dumps(["session", claims.service, claims.base_url, int(claims.expires_at.timestamp())])

@@ -21,12 +21,8 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService
 from shared.kernel.secret import SecretText
 from shared.runtime.sealing import KeyPair, seal
-from tests.fakes.key_vault import (
-    InMemoryCipher,
-    InMemoryCredentialStore,
-    InMemoryKeyNews,
-    InMemoryPlatformKeys,
-)
+from tests.fakes.key_vault import InMemoryCipher, InMemoryCredentialStore, InMemoryKeyNews
+from tests.fakes.key_vault_pools import InMemoryPlatformKeys, InMemoryPlatformMarks, InMemorySessionCipher
 
 KEY = "sk-test-0123456789abcdefWXYZ"
 GATEWAY_URL = "https://gateway.example/v1"
@@ -105,6 +101,8 @@ class House:
         self.store = InMemoryCredentialStore()
         self.cipher = InMemoryCipher()
         self.platform_keys = InMemoryPlatformKeys()
+        self.marks = InMemoryPlatformMarks()
+        self.sessions = InMemorySessionCipher()
         self.news = InMemoryKeyNews()
         self.handlers: Handlers = build(
             sealer=HpkeSealer(self.pair),
@@ -112,6 +110,8 @@ class House:
             store=self.store,
             consents=self.store.consents,
             platform_keys=self.platform_keys,
+            marks=self.marks,
+            sessions=self.sessions,
             news=self.news,
             now=lambda: datetime.now(UTC),
         )

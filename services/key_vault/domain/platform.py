@@ -1,6 +1,7 @@
-"""The platform's keys: their ids, and taking turns."""
+"""The platform's keys: their ids, how they stand, and taking turns."""
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -11,6 +12,9 @@ from shared.kernel.secret import SecretText
 
 PLATFORM_PREFIX: Final = "platform:"
 _DIGEST_CHARS: Final = 12
+_ID: Final = re.compile(
+    rf"{PLATFORM_PREFIX}(?P<service>{'|'.join(KeyService)}):[0-9a-f]{{{_DIGEST_CHARS}}}", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,80 @@ class PlatformMark:
 
 @dataclass(frozen=True)
 class PlatformKey:
+    """`mark`: what speaks against using it now."""
+
     credential_id: str
     service: KeyService
     key: SecretText
+    mark: PlatformMark | None = None
+
+    @property
+    def state(self) -> PlatformKeyState:
+        return self.mark.state if self.mark else PlatformKeyState.READY
+
+    @property
+    def until(self) -> datetime | None:
+        return self.mark.until if self.mark else None
 
 
-def platform_key(service: KeyService, key: SecretText) -> PlatformKey:
+@dataclass(frozen=True)
+class PoolState:
+    """A pool as it stands now. `turn` counts 0, 1, 2, …; `voided` are marks that its rewriting ended."""
+
+    keys: tuple[PlatformKey, ...] = ()
+    base_url: str | None = None
+    turn: int = 0
+    voided: tuple[PlatformMark, ...] = ()
+
+
+def platform_key(service: KeyService, key: SecretText, mark: PlatformMark | None = None) -> PlatformKey:
     """Name a platform key by its digest: the same key has the same id wherever it stands in the pool."""
     digest = sha256(key.reveal().encode()).hexdigest()[:_DIGEST_CHARS]
-    return PlatformKey(f"{PLATFORM_PREFIX}{service}:{digest}", service, key)
+    return PlatformKey(f"{PLATFORM_PREFIX}{service}:{digest}", service, key, mark)
 
 
-def next_in_turn(pool: Sequence[PlatformKey], excluding: Collection[str], turn: int) -> PlatformKey | None:
-    """Return the pool's key for this turn (0, 1, 2, …) among those that have not failed."""
-    usable = [candidate for candidate in pool if candidate.credential_id not in excluding]
-    return usable[turn % len(usable)] if usable else None
+def service_of(credential_id: str) -> KeyService | None:
+    """Return whose key it is by its id; None when it is no platform key's."""
+    match = _ID.fullmatch(credential_id)
+    return KeyService(match["service"]) if match else None
+
+
+def pool_state(
+    service: KeyService, pool: PlatformPool, marks: Iterable[PlatformMark], *, now: datetime, turn: int = 0
+) -> PoolState:
+    """Lay the marks upon the pool's keys, those that still say something."""
+    named = [platform_key(service, key) for key in pool.keys]
+    ids = {key.credential_id for key in named}
+    own = [mark for mark in marks if mark.credential_id in ids]
+    standing = {mark.credential_id: mark for mark in own if not _is_voided(mark, pool) and _holds(mark, now)}
+    return PoolState(
+        tuple(platform_key(service, key.key, standing.get(key.credential_id)) for key in named),
+        pool.base_url,
+        turn,
+        tuple(mark for mark in own if _is_voided(mark, pool)),
+    )
+
+
+def next_in_turn(pool: PoolState, excluding: Collection[str]) -> PlatformKey | None:
+    """Return the key whose turn it is among those that are ready and have not failed."""
+    usable = [
+        key for key in pool.keys if key.state is PlatformKeyState.READY and key.credential_id not in excluding
+    ]
+    return usable[pool.turn % len(usable)] if usable else None
+
+
+def stronger(one: PlatformMark, other: PlatformMark) -> PlatformMark:
+    """Return which of two marks of a key to keep: out before cooling, the later out, the longer cooling."""
+    return max(one, other, key=_strength)
+
+
+def _strength(mark: PlatformMark) -> tuple[bool, datetime]:
+    return mark.state is PlatformKeyState.OUT, mark.until or mark.marked_at
+
+
+def _is_voided(mark: PlatformMark, pool: PlatformPool) -> bool:
+    return pool.written_at is not None and mark.marked_at < pool.written_at
+
+
+def _holds(mark: PlatformMark, now: datetime) -> bool:
+    return mark.until is None or mark.until > now

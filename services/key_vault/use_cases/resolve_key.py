@@ -1,36 +1,32 @@
 """Resolve the key of one attempt and seal it to the worker that asks."""
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
+from services.key_vault.domain.choice import Choice, Known, Look, LookForOwn, Own, Sent, choose
 from services.key_vault.domain.credentials import StoredCredential
-from services.key_vault.domain.entry import check_base_url, check_key
-from services.key_vault.domain.order import (
-    REQUEST_CREDENTIAL,
-    check_fallback,
-    own_choice,
-    own_services,
-    own_source,
-    platform_exhausted,
-    platform_services,
-    takes_own_keys,
-    takes_request_key,
-)
-from services.key_vault.domain.platform import PlatformKey, next_in_turn, platform_key
-from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, PlatformKeys, Sealer
-from shared.contracts.keys import SEALED_FOR, KeyResolved, RequestKey, ResolveKey, SealBinding
-from shared.kernel.names import KeyService, KeySource
+from services.key_vault.domain.fallback import Lent, LookInPool
+from services.key_vault.domain.order import Ask, own_services, own_source, platform_source
+from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, Sealer
+from services.key_vault.use_cases.platform_pools import PlatformPools
+from services.key_vault.use_cases.sent_keys import SentKeys
+from shared.contracts.keys import SEALED_FOR, KeyResolved, ResolveKey, SealBinding
+from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.kernel.secret import SecretText
 
 
 @dataclass(frozen=True)
-class _Choice:
+class _Found:
+    """The key of a choice."""
+
     credential_id: str
     source: KeySource
     service: KeyService
     key: SecretText
     base_url: str | None = None
+    version: int | None = None
     consent_id: str | None = None
+    would_refuse_policy: KeyPolicy | None = None
 
 
 class ResolveKeyUseCase:
@@ -42,91 +38,95 @@ class ResolveKeyUseCase:
         sealer: Sealer,
         cipher: Cipher,
         store: CredentialStore,
-        platform_keys: PlatformKeys,
+        sent_keys: SentKeys,
+        pools: PlatformPools,
         guarding: Guarding,
         now: Clock,
     ) -> None:
         self._sealer = sealer
         self._cipher = cipher
         self._store = store
-        self._platform_keys = platform_keys
+        self._sent_keys = sent_keys
+        self._pools = pools
         self._guarding = guarding
         self._now = now
-        self._turns: Counter[KeyService] = Counter()
 
     async def __call__(self, query: ResolveKey) -> KeyResolved:
-        choice = await self._choose(query)
-        with self._guarding(choice.key):
-            return self._sealed(choice, query)
+        choice = await self._choose(_ask(query, self._now()), query.user_id)
+        found = await self._found(choice, query)
+        with self._guarding(found.key):
+            return self._sealed(found, query)
 
-    async def _choose(self, query: ResolveKey) -> _Choice:
-        if not takes_own_keys(query.policy):
-            return await self._platform(query, consent_id=None)
-        sent = query.request_key
-        if sent is not None and takes_request_key(sent.service, query.provider, query.excluding):
-            return self._request(sent, query)
-        own = await self._store.own_keys(query.user_id, own_services(query.provider))
-        if credential := own_choice(own, query.provider, query.excluding):
-            return await self._own(credential)
-        check_fallback(query.policy, own.consent, query.provider, query.excluding)
-        return await self._platform(query, consent_id=own.consent.consent_id)
+    async def _choose(self, ask: Ask, user_id: str) -> Choice:
+        known = Known()
+        while isinstance(step := choose(ask, known), LookForOwn | LookInPool):
+            known = await self._look(step, ask, user_id, known)
+        return step
 
-    def _request(self, sent: RequestKey, query: ResolveKey) -> _Choice:
-        check_base_url(sent.service, sent.base_url)
-        key = self._sealer.open(sent.sealed, _request_binding(sent, query))
-        check_key(key)
-        return _Choice(REQUEST_CREDENTIAL, KeySource.REQUEST, sent.service, key, sent.base_url)
+    async def _look(self, step: Look, ask: Ask, user_id: str, known: Known) -> Known:
+        if isinstance(step, LookForOwn):
+            return replace(known, own=await self._store.own_keys(user_id, own_services(ask.provider)))
+        pool = await self._pools.take_turn(step.service)
+        return replace(known, pools={**known.pools, step.service: pool})
 
-    async def _own(self, credential: StoredCredential) -> _Choice:
+    async def _found(self, choice: Choice, query: ResolveKey) -> _Found:
+        match choice:
+            case Sent(source):
+                sent = await self._sent_keys.open(source, query)
+                return _Found(source.value, source, sent.service, sent.key, sent.base_url)
+            case Own(credential):
+                return await self._own(credential)
+            case Lent():
+                return _lent(choice)
+
+    async def _own(self, credential: StoredCredential) -> _Found:
         place = credential.place
         key = await self._cipher.decrypt(credential.ciphertext, place)
         source = own_source(place.service)
-        return _Choice(credential.credential_id, source, place.service, key, place.base_url)
+        return _Found(credential.credential_id, source, place.service, key, place.base_url, place.version)
 
-    async def _platform(self, query: ResolveKey, *, consent_id: str | None) -> _Choice:
-        tried: list[KeyService] = []
-        for service in platform_services(query.provider):
-            pool = [platform_key(service, key) for key in await self._platform_keys.keys(service)]
-            if pool:
-                tried.append(service)
-            if chosen := self._in_turn(service, pool, query):
-                return _Choice(
-                    chosen.credential_id, KeySource.PLATFORM, service, chosen.key, consent_id=consent_id
-                )
-        raise platform_exhausted(query.provider, tried)
-
-    def _in_turn(self, service: KeyService, pool: list[PlatformKey], query: ResolveKey) -> PlatformKey | None:
-        turn = self._turns[service]
-        self._turns[service] += 1
-        return next_in_turn(pool, query.excluding, turn)
-
-    def _sealed(self, choice: _Choice, query: ResolveKey) -> KeyResolved:
+    def _sealed(self, found: _Found, query: ResolveKey) -> KeyResolved:
         binding = SealBinding(
             purpose="resolve",
             run_id=query.run_id,
             attempt=query.attempt,
             user_id=query.user_id,
-            credential_id=choice.credential_id,
-            service=choice.service,
-            base_url=choice.base_url,
+            credential_id=found.credential_id,
+            service=found.service,
+            base_url=found.base_url,
             expires_at=self._now() + SEALED_FOR,
         )
         return KeyResolved(
-            credential_id=choice.credential_id,
-            source=choice.source,
-            service=choice.service,
-            sealed=self._sealer.seal(choice.key, query.worker_public_key, binding),
-            base_url=choice.base_url,
-            consent_id=choice.consent_id,
+            credential_id=found.credential_id,
+            source=found.source,
+            service=found.service,
+            sealed=self._sealer.seal(found.key, query.worker_public_key, binding),
+            base_url=found.base_url,
+            consent_id=found.consent_id,
+            credential_version=found.version,
+            would_refuse_policy=found.would_refuse_policy,
         )
 
 
-def _request_binding(sent: RequestKey, query: ResolveKey) -> SealBinding:
-    return SealBinding(
-        purpose="request",
-        run_id=query.run_id,
-        user_id=query.user_id,
-        service=sent.service,
-        expires_at=sent.sealed.expires_at,
-        base_url=sent.base_url,
+def _ask(query: ResolveKey, now: datetime) -> Ask:
+    came = {KeySource.REQUEST: query.request_key, KeySource.SESSION: query.session_key}
+    return Ask(
+        policy=query.policy,
+        provider=query.provider,
+        at=now,
+        report_only=query.report_only,
+        sent=tuple(source for source, sent in came.items() if sent is not None),
+        excluding=query.excluding,
+    )
+
+
+def _lent(lent: Lent) -> _Found:
+    return _Found(
+        lent.key.credential_id,
+        platform_source(lent.key.service),
+        lent.key.service,
+        lent.key.key,
+        lent.base_url,
+        consent_id=lent.consent_id,
+        would_refuse_policy=lent.would_refuse_policy,
     )

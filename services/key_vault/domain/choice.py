@@ -1,0 +1,85 @@
+"""Whose key a run uses: first the user's, then, where policy and consent give leave, the platform's.
+
+Pure: told what is known so far, it names a key, says what else must be looked at, or refuses. The platform's
+keys are looked at only once the user's were, and none of them is left: no error leads to them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from services.key_vault.domain.credentials import OwnKeys, StoredCredential
+from services.key_vault.domain.fallback import Leave, Lent, LookInPool, lend
+from services.key_vault.domain.order import SENT, Ask, own_services
+from services.key_vault.domain.platform import PLATFORM_PREFIX, PoolState
+from shared.kernel.errors import PlatformError, UserApiKeyInvalidError, UserApiKeyRequiredError
+from shared.kernel.names import KeyService, KeySource
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was looked at so far."""
+
+    own: OwnKeys | None = None
+    pools: Mapping[KeyService, PoolState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Use the key that came with the run."""
+
+    source: KeySource
+
+
+@dataclass(frozen=True)
+class Own:
+    """Use this stored key of the user's."""
+
+    credential: StoredCredential
+
+
+@dataclass(frozen=True)
+class LookForOwn:
+    """Look up the user's stored keys, and consent, first."""
+
+
+Choice: TypeAlias = Sent | Own | Lent
+Look: TypeAlias = LookForOwn | LookInPool
+
+
+def choose(ask: Ask, known: Known) -> Choice | Look:
+    """Name the key to use, or what to look at before asking again.
+
+    Raises `user_api_key_required`, `user_api_key_invalid`, `consent_required`, `system_key_exhausted`.
+    """
+    if not ask.takes_own_keys:
+        return lend(ask, Leave(), known.pools)
+    if sent := _sent(ask):
+        return sent
+    if known.own is None:
+        return LookForOwn()
+    if credential := _stored(ask, known.own):
+        return Own(credential)
+    if ask.is_strict:
+        raise _no_own_key(ask)
+    return lend(ask, Leave.by(known.own.consent), known.pools)
+
+
+def _sent(ask: Ask) -> Sent | None:
+    fresh = (source for source in SENT if source in ask.sent and source not in ask.excluding)
+    return next(map(Sent, fresh), None)
+
+
+def _stored(ask: Ask, own: OwnKeys) -> StoredCredential | None:
+    usable = [credential for credential in own.credentials if credential.credential_id not in ask.excluding]
+    for service in own_services(ask.provider):
+        for credential in usable:
+            if credential.place.service is service:
+                return credential
+    return None
+
+
+def _no_own_key(ask: Ask) -> PlatformError:
+    if any(not failed.startswith(PLATFORM_PREFIX) for failed in ask.excluding):
+        return UserApiKeyInvalidError("your key was refused, and there is no other", service=ask.provider)
+    return UserApiKeyRequiredError("this needs a key of your own", service=ask.provider)

@@ -1,0 +1,70 @@
+"""Keys that come with a run: a provider's key, or a session token, each sealed to key_vault."""
+
+from dataclasses import dataclass
+
+from services.key_vault.domain.entry import check_base_url, check_key
+from services.key_vault.domain.order import check_serves
+from services.key_vault.domain.session import read_token
+from services.key_vault.ports import Clock, Guarding, Sealer, SessionCipher
+from shared.contracts.keys import RequestKey, ResolveKey, SealBinding
+from shared.kernel.errors import InvalidRequestError
+from shared.kernel.names import KeyService, KeySource
+from shared.kernel.secret import SecretText
+
+
+@dataclass(frozen=True)
+class SentKey:
+    """`base_url`: its owner's own address."""
+
+    key: SecretText
+    service: KeyService
+    base_url: str | None
+
+
+class SentKeys:
+    def __init__(self, *, sealer: Sealer, sessions: SessionCipher, guarding: Guarding, now: Clock) -> None:
+        self._sealer = sealer
+        self._sessions = sessions
+        self._guarding = guarding
+        self._now = now
+
+    async def open(self, source: KeySource, query: ResolveKey) -> SentKey:
+        """Raise `invalid_request`, or `user_api_key_invalid` for a session token that is not good."""
+        if source is KeySource.SESSION:
+            return await self._session(query)
+        return self._request(query)
+
+    def _request(self, query: ResolveKey) -> SentKey:
+        sent = _there(query.request_key)
+        check_serves(sent.service, query.provider)
+        check_base_url(sent.service, sent.base_url)
+        key = self._sealer.open(sent.sealed, _binding(sent, query))
+        check_key(key)
+        return SentKey(key, sent.service, sent.base_url)
+
+    async def _session(self, query: ResolveKey) -> SentKey:
+        """What the token says of its service and address counts, not what was said beside it."""
+        sent = _there(query.session_key)
+        token = self._sealer.open(sent.sealed, _binding(sent, query))
+        with self._guarding(token):
+            claims, ciphertext = read_token(token, query.user_id, self._now())
+            check_serves(claims.service, query.provider)
+            key = await self._sessions.decrypt(ciphertext, claims)
+        return SentKey(key, claims.service, claims.base_url)
+
+
+def _there(sent: RequestKey | None) -> RequestKey:
+    if sent is None:
+        raise InvalidRequestError("no such key came with the run")
+    return sent
+
+
+def _binding(sent: RequestKey, query: ResolveKey) -> SealBinding:
+    return SealBinding(
+        purpose="request",
+        run_id=query.run_id,
+        user_id=query.user_id,
+        service=sent.service,
+        expires_at=sent.sealed.expires_at,
+        base_url=sent.base_url,
+    )
