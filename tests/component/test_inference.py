@@ -5,10 +5,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.message import Envelope, Message
 from shared.contracts.runs import CancelRun
 from shared.kernel.errors import ForbiddenError, InvalidRequestError, UserApiKeyInvalidError
-from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, Outcome
+from shared.kernel.ids import new_id
+from shared.kernel.names import (
+    API_EDGE,
+    BILLING,
+    INFERENCE,
+    KEY_VAULT,
+    CredentialStatus,
+    KeyService,
+    Outcome,
+)
 from shared.runtime.delivery import Delivery
 from tests.fakes.inference import CANARY, Worker, a_key, a_request, an_answer
 from tests.logs import Log, logging_as
@@ -126,6 +136,80 @@ async def test_other_control_messages_are_for_others(worker: Worker) -> None:
     await worker.service.handlers.on_control(arrives(a_request()))
 
     assert worker.store.rows == {}
+
+
+async def test_a_revoked_key_ends_the_runs_that_use_it_and_no_other(worker: Worker, log: Log) -> None:
+    credential_id = new_id()
+    worker.resolver.keys = [a_key(str(credential_id))]
+    worker.provider.scripts = {str(credential_id): [0.3, an_answer()], "mine": [0.3, an_answer()]}
+    handlers = worker.service.handlers
+    ended = asyncio.create_task(handlers.on_run_requested(arrives(a_request(stream=True))))
+    while len(worker.provider.calls) < 1:
+        await asyncio.sleep(0.001)
+    worker.resolver.keys = [a_key()]
+    other = asyncio.create_task(handlers.on_run_requested(arrives(a_request(stream=True))))
+    while len(worker.provider.calls) < 2:
+        await asyncio.sleep(0.001)
+
+    await handlers.on_key_event(
+        arrives(KeyRevoked(user_id="ann", credential_id=credential_id), sender=KEY_VAULT)
+    )
+    await asyncio.gather(ended, other)
+
+    outcomes = {usage.credential_id: usage.outcome for usage in worker.usage_log.events}
+    assert outcomes == {str(credential_id): Outcome.FAILED, "mine": Outcome.COMPLETED}
+    [line] = [line for line in log.lines if line["event"] == "key revoked"]
+    assert (line["credential_id"], line["runs_stopped"]) == (str(credential_id), 1)
+
+
+@pytest.mark.parametrize("sender", [API_EDGE, BILLING, INFERENCE, ""])
+async def test_nobody_but_key_vault_may_say_that_a_key_is_revoked(worker: Worker, sender: str) -> None:
+    credential_id = new_id()
+    worker.resolver.keys = [a_key(str(credential_id))]
+    worker.provider.scripts[str(credential_id)] = [an_answer()]
+
+    with pytest.raises(ForbiddenError):
+        await worker.service.handlers.on_key_event(
+            arrives(KeyRevoked(user_id="ann", credential_id=credential_id), sender)
+        )
+    await worker.service.handlers.on_run_requested(arrives(a_request()))
+
+    assert worker.audience.kinds()[-1] == "RunCompleted"
+
+
+async def test_other_key_events_end_nothing(worker: Worker) -> None:
+    """A replaced key goes on in the runs that hold it; consent is asked for with the next attempt."""
+    credential_id = new_id()
+    worker.resolver.keys = [a_key(str(credential_id))]
+    worker.provider.scripts[str(credential_id)] = [0.1, an_answer()]
+    running = asyncio.create_task(worker.service.handlers.on_run_requested(arrives(a_request())))
+    while not worker.provider.calls:
+        await asyncio.sleep(0.001)
+
+    for event in (
+        KeyStored(
+            user_id="ann",
+            credential_id=credential_id,
+            service=KeyService.OPENAI,
+            version=2,
+            status=CredentialStatus.INACTIVE,
+        ),
+        ConsentChanged(
+            user_id="ann", consent_id="no-2", allow_platform_fallback=False, allow_gateway_fallback=False
+        ),
+    ):
+        await worker.service.handlers.on_key_event(arrives(event, sender=KEY_VAULT))
+    await running
+
+    assert worker.audience.kinds()[-1] == "RunCompleted"
+
+
+async def test_a_malformed_key_event_is_refused(worker: Worker) -> None:
+    body = Envelope.wrap(KeyRevoked(user_id="ann", credential_id=new_id()), source=KEY_VAULT).encode()
+
+    for broken in (b"", body.replace(b'"credential_id":"', b'"credential_id":"x')):
+        with pytest.raises(InvalidRequestError):
+            await worker.service.handlers.on_key_event(Delivery(body=broken, sender=KEY_VAULT))
 
 
 async def test_a_lost_delivery_does_not_end_its_run(worker: Worker) -> None:

@@ -18,6 +18,9 @@ class Revocations:
         self._now = now
         self._revoked: OrderedDict[str, float] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._revoked)
+
     def add(self, credential_id: str) -> None:
         now = self._now()
         while self._revoked and now - next(iter(self._revoked.values())) > _REMEMBERED_S:

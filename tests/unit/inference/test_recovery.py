@@ -7,14 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.contracts.runs import RunFailed, RunRequested
+from services.inference.domain.attempt import KeyUsed
+from shared.contracts.runs import RunCompleted, RunFailed, RunRequested
 from shared.kernel.errors import (
     ProviderError,
     ServiceUnavailableError,
     UserApiKeyInvalidError,
     WorkerLostError,
 )
-from shared.kernel.names import KeySource, Outcome, TokensSource
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 from tests.fakes.inference import (
     PLATFORM,
     QUICK,
@@ -193,6 +194,70 @@ async def test_another_try_is_not_endless() -> None:
 
     assert other.provider.calls == []
     assert len(other.usage_log.events) == 3
+
+
+async def lost_after_a_failure(store: InMemoryAttemptStore, request: RunRequested) -> Worker:
+    """A worker whose first key fails, and which dies while the second is called."""
+    worker = Worker([a_key(), a_key("platform:0", PLATFORM)], store=store, name="lost")
+    worker.provider.scripts = {"mine": [UserApiKeyInvalidError()], "platform:0": [30.0]}
+    running = asyncio.create_task(worker.run(request))
+    await until(lambda: len(worker.provider.calls) == 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return worker
+
+
+async def test_a_run_taken_up_again_tells_of_the_keys_used_before() -> None:
+    store, request = InMemoryAttemptStore(), a_request(retry_on_worker_loss=True)
+    await lost_after_a_failure(store, request)
+    other = Worker([a_key(), a_key("platform:0", PLATFORM)], store=store, name="other")
+    other.provider.scripts["platform:0"] = [an_answer()]
+
+    await run_beside_its_heart(other, request)
+
+    end = other.audience.told[-1]
+    assert isinstance(end, RunCompleted)
+    assert [(use.attempt, use.credential_id, use.outcome, use.error_code) for use in end.key_uses] == [
+        (1, "mine", "failed", "user_api_key_invalid"),
+        (2, "platform:0", "interrupted", "worker_lost"),
+        (3, "platform:0", "completed", None),
+    ]
+
+
+async def test_a_run_taken_up_again_leaves_out_the_key_that_failed_not_the_one_that_was_lost() -> None:
+    store, request = InMemoryAttemptStore(), a_request(retry_on_worker_loss=True)
+    await lost_after_a_failure(store, request)
+    other = Worker([a_key(), a_key("platform:0", PLATFORM)], store=store, name="other")
+    other.provider.scripts["platform:0"] = [an_answer()]
+
+    await run_beside_its_heart(other, request)
+
+    assert other.resolver.asked == [(3, ("mine",))]
+
+
+async def test_a_lost_attempt_tells_the_same_of_its_key() -> None:
+    used = KeyUsed(
+        PLATFORM,
+        "platform:0",
+        KeyService.OPENROUTER,
+        consent_id="yes-1",
+        credential_version=2,
+        would_refuse_policy=KeyPolicy.USER_KEY_REQUIRED,
+    )
+    store, request = InMemoryAttemptStore(), a_request()
+    worker = Worker([replace(a_key(), used=used)], store=store, name="lost")
+    worker.provider.scripts["platform:0"] = [30.0]
+    running = asyncio.create_task(worker.run(request))
+    await until(lambda: bool(worker.provider.calls))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    other = Worker(store=store, name="other")
+
+    await run_beside_its_heart(other, request)
+
+    [usage] = other.usage_log.events
+    assert (usage.outcome, usage.service, usage.consent_id) == ("interrupted", "openrouter", "yes-1")
+    assert (usage.credential_version, usage.would_refuse_policy) == (2, "user_key_required")
 
 
 async def test_a_worker_thought_dead_calls_nobody() -> None:
