@@ -160,6 +160,11 @@ class InMemoryKeyVault(_Part):
             cache_size=3,
         )
 
+    def mark(self, status: CredentialStatus) -> None:
+        """Let every key stand so, as after runs with it."""
+        for owner, ciphertext, credential in tuple(self._keys.values()):
+            self._keep(owner, ciphertext, credential.model_copy(update={"status": status}))
+
     def _own(self, user_id: str, credential_id: UUID) -> tuple[str, str, Credential]:
         found = self._keys.get(credential_id)
         if found is None or found[0] != user_id:

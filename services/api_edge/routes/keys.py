@@ -87,7 +87,7 @@ def keys_router(gate: Gate, use: KeyUseCases, key_vault: KeyVault) -> APIRouter:
             position=body.position,
             status=None if body.status is None else CredentialStatus(body.status),
         )
-        if command.label is command.position is command.status is None:
+        if command.label is None and command.position is None and command.status is None:
             raise BadInputError("nothing_given", "label, position, status")
         return Json(key_view(await key_vault.update(command)))
 

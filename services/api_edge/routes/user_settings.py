@@ -41,7 +41,7 @@ def user_settings_router(gate: Gate, key_vault: KeyVault) -> APIRouter:
             allow_platform_fallback=_one(body.platform, body.allow_platform_fallback, _PLATFORM),
             allow_gateway_fallback=_one(body.gateway, body.allow_gateway_fallback, _GATEWAY),
         )
-        if command.allow_platform_fallback is command.allow_gateway_fallback is None:
+        if command.allow_platform_fallback is None and command.allow_gateway_fallback is None:
             raise BadInputError("nothing_given", f"{_GATEWAY}, {_PLATFORM}")
         return Json(_view(await key_vault.change_settings(command)))
 

@@ -66,7 +66,7 @@ def _change(caller: Caller, new: NewKey, stored: Credential, command: StoreKey) 
     label = None if new.label in (None, stored.label) else new.label
     position = None if new.position in (None, stored.position) else new.position
     status = None if command.status in (stored.status, CredentialStatus.UNREACHABLE) else command.status
-    if label is position is status is None:
+    if label is None and position is None and status is None:
         return None
     return UpdateKey(
         credential_id=stored.id, user_id=caller.user_id, label=label, position=position, status=status
