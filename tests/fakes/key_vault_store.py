@@ -129,8 +129,9 @@ class InMemoryCredentialStore(Failing):
         old = row.stored
         label = old.label if change.label is None else change.label or None
         position = old.position if change.position is None else change.position
-        if change.status is not None and old.status is CredentialStatus.INACTIVE:
-            row.stored = replace(old, status=change.status, status_changed_at=datetime.now(UTC))
+        if change.status not in {None, old.status} and old.status is CredentialStatus.INACTIVE:
+            woken = change.status or old.status
+            row.stored = replace(old, status=woken, status_changed_at=datetime.now(UTC))
         return self._set(row, change.status, label=label, position=position)
 
     async def remove(self, user_id: str, credential_id: UUID) -> bool:

@@ -111,7 +111,7 @@ CONSENT: Final = "select * from settings where user_id = $1"
 DECIDE: Final = """
 with decided as (
     insert into settings (user_id, allow_platform_fallback, allow_gateway_fallback, consent_id, changed_at)
-    values ($1, coalesce($2, $5), coalesce($3, $6), $4, clock_timestamp())
+    values ($1, coalesce($2, $5::boolean), coalesce($3, $6::boolean), $4, clock_timestamp())
     on conflict (user_id) do update set
         allow_platform_fallback = coalesce($2, settings.allow_platform_fallback),
         allow_gateway_fallback = coalesce($3, settings.allow_gateway_fallback),
