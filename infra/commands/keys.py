@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
 
 
 def revoke_keys(api: Edge, user: str, service: str | None) -> int:
-    gone = api.call("POST", "/api/admin/keys/revoke", {"user_id": user, "service": service})["credential_ids"]
+    gone = api.call("POST", "/api/admin/keys/revoke", {"user_id": user, "service": service})["revoked"]
     whose = f"{user}'s keys" + (f" for {service}" if service else "")
     print(f"revoked {len(gone)} of {whose}")
     for credential_id in gone:

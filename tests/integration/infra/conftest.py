@@ -1,10 +1,20 @@
 """What the tests of the operators' tools share."""
 
 import json
+from collections.abc import AsyncIterator
 
 import aio_pika
+import pytest
 
-from tests.realm import TestRealm
+from infra.bootstrap import Servers
+from tests.realm import TestRealm, temporary_realm
+
+
+@pytest.fixture(scope="session")
+async def own(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
+    """A realm of this folder's own, for what would surprise other tests in the shared one."""
+    async with temporary_realm(servers, tmp_path_factory.mktemp("own")) as made:
+        yield made
 
 
 async def record(realm: TestRealm, mark: str, *numbers: int) -> None:

@@ -13,7 +13,6 @@ from infra.bootstrap.envfiles import read_env
 from infra.bootstrap.migrations import migrate
 from infra.bootstrap.postgres import connect
 from infra.bootstrap.tokens import is_token_of
-from infra.bootstrap.vault import policy
 from shared.kernel.names import SERVICES
 from tests.realm import TestRealm
 
@@ -69,18 +68,6 @@ async def test_a_missing_server_is_named(servers: Servers, tmp_path: Path) -> No
     await asyncio.to_thread(drop_realm, servers, Realm("t_missing"))
 
 
-@pytest.mark.parametrize("service", SERVICES)
-async def test_a_role_sees_its_own_schema_only(realm: TestRealm, service: str) -> None:
-    other = "billing" if service != "billing" else "key_vault"
-    async with connect(realm.env(service)["LATCHKEY_POSTGRES_URL"]) as database:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await database.fetch(f"SELECT * FROM {other}.schema_migrations")  # noqa: S608
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await database.execute("CREATE TABLE mine (x int)")
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await database.execute("CREATE SCHEMA mine")
-
-
 async def test_an_applied_migration_may_not_change(realm: TestRealm, tmp_path: Path) -> None:
     folder = tmp_path / "m" / "migrations"
     folder.mkdir(parents=True)
@@ -112,33 +99,6 @@ async def test_a_minted_token_is_kept_as_its_hash(realm: TestRealm) -> None:
     assert token not in str(rows)
 
 
-@pytest.mark.parametrize(
-    ("service", "path", "allowed"),
-    [
-        ("key_vault", "{realm}/data/sealing/private", True),
-        ("key_vault", "{realm}_transit/keys/credentials", False),
-        ("key_vault", "{realm}_transit/export/encryption-key/credentials", False),
-        ("key_vault", "sys/mounts", False),
-        ("api_edge", "{realm}/data/sealing/public", True),
-        ("api_edge", "{realm}/data/sealing/private", False),
-        ("api_edge", "{realm}/data/platform/openai", False),
-        ("inference", "{realm}/data/sealing/public", False),
-        ("billing", "{realm}/data/platform/openai", False),
-    ],
-)
-async def test_a_service_reads_in_vault_what_its_policy_says(
-    realm: TestRealm,
-    service: str,
-    path: str,
-    allowed: bool,  # noqa: FBT001
-) -> None:
-    # The stack gives no login to services without business in Vault; their policies are still held.
-    async with _vault(realm.admin) as root:
-        token = await _token_with(root, policy(Realm(realm.name), service))
-        answer = await root.get(path.format(realm=realm.name), headers={"X-Vault-Token": token})
-    assert (answer.status_code == 200) == allowed, answer.text
-
-
 async def test_an_approle_login_is_short_and_renewable(realm: TestRealm) -> None:
     env = realm.env("key_vault")
     login = {"role_id": env["LATCHKEY_VAULT_ROLE_ID"], "secret_id": env["LATCHKEY_VAULT_SECRET_ID"]}
@@ -159,11 +119,3 @@ async def _secret(admin: dict[str, str], path: str) -> dict[str, object]:
     async with _vault(admin) as root:
         data: dict[str, object] = (await root.get(path)).json()["data"]["data"]
     return data
-
-
-async def _token_with(root: httpx2.AsyncClient, rules: str) -> str:
-    name = "t_policy_under_test"
-    await root.put(f"sys/policies/acl/{name}", json={"policy": rules})
-    made = await root.post("auth/token/create", json={"policies": [name], "no_default_policy": True})
-    token: str = made.json()["auth"]["client_token"]
-    return token

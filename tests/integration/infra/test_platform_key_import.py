@@ -1,25 +1,17 @@
 """Platform keys of the environment in Vault: the team gateway with its address; no change, no version."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
 
-from infra.bootstrap import Realm, Servers, bootstrap
-from tests.realm import TestRealm, temporary_realm
+from infra.bootstrap import Realm, bootstrap
+from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
 
 _URL = "https://gateway.example.com/v1"
-
-
-@pytest.fixture(scope="module")
-async def own(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
-    """A realm of these tests' own: a team gateway's key in the shared one would surprise others."""
-    async with temporary_realm(servers, tmp_path_factory.mktemp("own")) as made:
-        yield made
 
 
 async def test_the_team_gateways_address_is_beside_its_key(own: TestRealm) -> None:

@@ -35,7 +35,7 @@ def _says(*bodies: object, status: int = 200) -> Iterator[httpx2.Response]:
 
 @pytest.mark.parametrize("service", ["openai", None])
 def test_revoking_tells_what_is_gone(service: str | None, capsys: pytest.CaptureFixture[str]) -> None:
-    api, asked = _edge(_says({"credential_ids": ["one", "two"]}))
+    api, asked = _edge(_says({"revoked": ["one", "two"]}))
     assert revoke_keys(api, "carol", service) == 0
     assert asked == [("POST", "/api/admin/keys/revoke", {"user_id": "carol", "service": service})]
     told = capsys.readouterr().out
