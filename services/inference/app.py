@@ -10,19 +10,22 @@ from typing import Any, Final
 
 import asyncpg
 import httpcore2
-import httpx2
 
 from services.inference.adapters.bus import BusAudience, BusUsageLog, RpcRunAuthorizer
-from services.inference.adapters.egress import GuardedTransport, PinningBackend
+from services.inference.adapters.egress import PinningBackend
+from services.inference.adapters.http_clients import HttpClients, http_clients
+from services.inference.adapters.key_check import HttpKeyChecker
 from services.inference.adapters.key_vault import RpcKeyResolver
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.postgres import PostgresAttemptStore
 from services.inference.adapters.provider_catalogue import load_providers
-from services.inference.handlers import Handlers
+from services.inference.handlers import Handlers, KeyHandlers
 from services.inference.ports import (
     AttemptStore,
     Audience,
     Clock,
+    KeyChecker,
+    KeyOpener,
     KeyResolver,
     Provider,
     RunAuthorizer,
@@ -36,7 +39,8 @@ from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.recover_run import RecoverRun
 from services.inference.use_cases.run_inference import RunInference
 from services.inference.use_cases.try_attempt import TryAttempt
-from shared.contracts.topology import CONTROL, INFERENCE_RUNS, KEYS
+from services.inference.use_cases.validate_key import ValidateKeyUseCase
+from shared.contracts.topology import CONTROL, INFERENCE_RPC, INFERENCE_RUNS, KEYS
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE
@@ -45,11 +49,9 @@ from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
+from shared.runtime.rpc import RpcServer
 
 _BEAT_S: Final = 2.0
-_KEPT_OPEN_S: Final = 2.0
-"""How long an idle connection to a provider is kept: well below what servers (5 s and more) bear themselves,
-for a call on one that the provider is just closing is lost, and must not be repeated."""
 _INTERRUPTED_S: Final = 5.0
 """How long interrupted runs get to write down their ends."""
 
@@ -60,6 +62,8 @@ class Parts:
 
     store: AttemptStore
     resolver: KeyResolver
+    opener: KeyOpener
+    checker: KeyChecker
     authorizer: RunAuthorizer
     provider: Provider
     usage_log: UsageLog
@@ -103,6 +107,7 @@ class Inference:
             now=parts.now,
         )
         self.handlers = Handlers(self.run_inference, self.in_flight)
+        self.keys = KeyHandlers(ValidateKeyUseCase(opener=parts.opener, checker=parts.checker))
 
 
 @asynccontextmanager
@@ -122,15 +127,10 @@ async def serving(
         graceful_s=settings.shutdown_grace_s + _INTERRUPTED_S,
     )
     outside = outside or PinningBackend(httpcore2.AnyIOBackend())
-    async with pool, _http_clients(settings.concurrency, outside) as (configured, guarded):
-        provider = OpenAIProvider(
-            load_providers(settings.base_urls),
-            configured=configured,
-            guarded=guarded,
-            idle_timeout_s=settings.provider_idle_timeout_s,
-        )
-        service = Inference(_parts(settings, bus, pool, provider))
+    async with pool, http_clients(settings.concurrency, outside) as http:
+        service = Inference(_parts(settings, bus, pool, http))
         bus.subscribe(INFERENCE_RUNS, service.handlers.on_run_requested, prefetch=settings.concurrency)
+        RpcServer(bus, INFERENCE_RPC, service.keys.routes())
         bus.on_broadcast(CONTROL, service.handlers.on_control)
         bus.on_broadcast(KEYS, service.handlers.on_key_event)
         async with _beating(service.heart):
@@ -142,33 +142,21 @@ async def serving(
                 await bus.stop()
 
 
-def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", provider: Provider) -> Parts:
+def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", http: HttpClients) -> Parts:
+    specs = load_providers(settings.base_urls)
+    keys = RpcKeyResolver(bus.rpc)
     return Parts(
         store=PostgresAttemptStore(pool),
-        resolver=RpcKeyResolver(bus.rpc),
+        resolver=keys,
+        opener=keys,
+        checker=HttpKeyChecker(specs, http),
         authorizer=RpcRunAuthorizer(bus.rpc),
-        provider=provider,
+        provider=OpenAIProvider(specs, http, idle_timeout_s=settings.provider_idle_timeout_s),
         usage_log=BusUsageLog(bus),
         audience=BusAudience(bus),
         worker=f"{settings.instance}-{new_id().hex[-8:]}",
         limits=Limits(completion_tokens_ceiling=settings.max_tokens_ceiling),
     )
-
-
-@asynccontextmanager
-async def _http_clients(
-    concurrency: int, outside: PinningBackend
-) -> AsyncIterator[tuple[httpx2.AsyncClient, httpx2.AsyncClient]]:
-    """Two clients that follow nothing and heed no proxy: one for our addresses, one for callers'."""
-    limits = httpx2.Limits(
-        max_connections=2 * concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEPT_OPEN_S
-    )
-    transport = GuardedTransport(outside, limits)
-    async with (
-        httpx2.AsyncClient(trust_env=False, follow_redirects=False, limits=limits) as configured,
-        httpx2.AsyncClient(trust_env=False, follow_redirects=False, transport=transport) as guarded,
-    ):
-        yield configured, guarded
 
 
 @asynccontextmanager

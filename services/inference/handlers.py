@@ -1,15 +1,18 @@
-"""Messages in: a run to do, a run to stop."""
+"""Messages in: a run to do, a run to stop, a key to be validated."""
 
 import asyncio
 import time
 
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.run_inference import Report, RunInference
+from services.inference.use_cases.validate_key import ValidateKeyUseCase
 from shared.contracts.key_events import KeyRevoked
 from shared.contracts.runs import CancelRun, RunRequested
+from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.names import API_EDGE, KEY_VAULT
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import bound, get_logger
+from shared.runtime.rpc import Route
 
 
 class Handlers:
@@ -57,6 +60,22 @@ class Handlers:
         revoked = delivery.read(KeyRevoked, senders=(KEY_VAULT,))
         stopped = self._in_flight.revoke(str(revoked.credential_id))
         get_logger().info("key revoked", credential_id=str(revoked.credential_id), runs_stopped=stopped)
+
+
+class KeyHandlers:
+    """Requests that wait for an answer. The RPC server logs outcome and time; here, what was found."""
+
+    def __init__(self, validate_key: ValidateKeyUseCase) -> None:
+        self._validate_key = validate_key
+
+    def routes(self) -> list[Route]:
+        return [Route(ValidateKey, self.on_validate_key, callers=(API_EDGE,))]
+
+    async def on_validate_key(self, ask: ValidateKey) -> KeyValidated:
+        with bound(user_id=ask.user_id):
+            found = await self._validate_key(ask)
+            get_logger().info("key validated", key_service=ask.service, verdict=found.verdict)
+            return found
 
 
 def _log(request: RunRequested, report: Report | None, elapsed_s: float) -> None:

@@ -11,6 +11,8 @@ from shared.contracts.billing import AuthorizeRun
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
 from shared.contracts.usage import UsageRecorded
+from shared.contracts.validation import ValidateKey
+from shared.kernel.names import KeyService, KeyVerdict
 from shared.kernel.secret import SecretText
 
 Clock = Callable[[], datetime]
@@ -25,6 +27,15 @@ class ResolvedKey:
 
     secret: SecretText
     used: KeyUsed
+    base_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedKey:
+    """A user's key that is to be validated. `base_url`: the caller's own."""
+
+    service: KeyService
+    secret: SecretText
     base_url: str | None = None
 
 
@@ -66,6 +77,18 @@ class KeyResolver(Protocol):
         self, request: RunRequested, attempt: int, *, excluding: tuple[str, ...], timeout_s: float
     ) -> ResolvedKey:
         """Return the key of one attempt. Raises what key_vault refuses with, or `service_unavailable`."""
+        ...
+
+
+class KeyOpener(Protocol):
+    async def open(self, ask: ValidateKey, *, timeout_s: float) -> OpenedKey:
+        """Return the key to be validated. Raises what key_vault refuses with, or `service_unavailable`."""
+        ...
+
+
+class KeyChecker(Protocol):
+    async def check(self, key: OpenedKey, *, timeout_s: float) -> KeyVerdict:
+        """Ask the key's provider. Raises `invalid_request` for an address that may not be called."""
         ...
 
 

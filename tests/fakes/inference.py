@@ -11,15 +11,16 @@ from uuid import UUID
 
 from services.inference.app import Inference, Parts
 from services.inference.domain.attempt import Attempt, KeyUsed
-from services.inference.ports import Piece, Progress, ProviderCall, ResolvedKey, StoredAttempt
+from services.inference.ports import OpenedKey, Piece, Progress, ProviderCall, ResolvedKey, StoredAttempt
 from services.inference.use_cases.limits import Limits
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunRequested
 from shared.contracts.usage import UsageRecorded
+from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import PlatformError, SystemKeyExhaustedError
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeyPolicy, KeyService, KeySource
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, KeyVerdict
 from shared.kernel.secret import SecretText
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -113,6 +114,36 @@ class InMemoryKeyResolver:
 
 
 @dataclass
+class InMemoryKeyOpener:
+    """Opens every key as `key`, or raises `refusal`."""
+
+    key: OpenedKey = field(default_factory=lambda: OpenedKey(KeyService.OPENAI, SecretText(CANARY)))
+    refusal: PlatformError | None = None
+    asked: list[ValidateKey] = field(default_factory=list)
+    delay_s: float = 0
+
+    async def open(self, ask: ValidateKey, *, timeout_s: float) -> OpenedKey:
+        self.asked.append(ask)
+        await asyncio.sleep(self.delay_s)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.key
+
+
+@dataclass
+class InMemoryKeyChecker:
+    verdict: KeyVerdict = KeyVerdict.VALID
+    refusal: PlatformError | None = None
+    asked: list[tuple[OpenedKey, float]] = field(default_factory=list)
+
+    async def check(self, key: OpenedKey, *, timeout_s: float) -> KeyVerdict:
+        self.asked.append((key, timeout_s))
+        if self.refusal is not None:
+            raise self.refusal
+        return self.verdict
+
+
+@dataclass
 class InMemoryRunAuthorizer:
     """Answers with `answers` in turn (None allows), then with `refusal`."""
 
@@ -190,6 +221,8 @@ class Worker:
     ) -> None:
         self.store = store or InMemoryAttemptStore()
         self.resolver = InMemoryKeyResolver(list(keys))
+        self.opener = InMemoryKeyOpener()
+        self.checker = InMemoryKeyChecker()
         self.authorizer = InMemoryRunAuthorizer()
         self.provider = InMemoryProvider()
         self.usage_log = InMemoryUsageLog()
@@ -198,6 +231,8 @@ class Worker:
             Parts(
                 store=self.store,
                 resolver=self.resolver,
+                opener=self.opener,
+                checker=self.checker,
                 authorizer=self.authorizer,
                 provider=self.provider,
                 usage_log=self.usage_log,

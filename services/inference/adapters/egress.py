@@ -5,6 +5,7 @@ no second answer of the DNS can lead elsewhere. Name and TLS server name stay wh
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,13 @@ Address = IPv4Address | IPv6Address
 Resolver = Callable[[str], Awaitable[list[Address]]]
 
 _HTTPS_PORT: Final = 443
+_MARKS: Final = re.compile(r"[?#@\\\s]")
+"""What has no place in a base URL, even with nothing behind it: the call's path is put at its end."""
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_NAME_CHARS_MAX: Final = 253
+_INNER_NAMES: Final = ("localhost", "local", "internal", "home.arpa")
+"""Top-level names that are never of the public internet (RFC 6761, 6762, 8375, and ICANN's `.internal`)."""
 _THREADS: Final = 16
 _BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 _PUBLIC_V6: Final = IPv6Network("2000::/3")
@@ -36,15 +44,23 @@ _DENIED: Final = tuple(
         "3fff::/20",  # documentation
     )
 )
+_ISATAP: Final = (0x0000_5EFE, 0x0200_5EFE)
+"""RFC 5214: what stands before an embedded IPv4 address."""
 
 
 def is_public(address: Address) -> bool:
     """Tell whether an address is of the public internet, and nothing else by another name."""
-    if isinstance(address, IPv6Address) and (address not in _PUBLIC_V6 or address.scope_id is not None):
+    if isinstance(address, IPv6Address) and not _is_plain_v6(address):
         return False
     if address.is_multicast or address.is_reserved or not address.is_global:
         return False
     return not any(address.version == network.version and address in network for network in _DENIED)
+
+
+def _is_plain_v6(address: IPv6Address) -> bool:
+    if address not in _PUBLIC_V6 or address.scope_id is not None:
+        return False
+    return (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
 
 
 def check_base_url(base_url: str) -> str:
@@ -55,9 +71,33 @@ def check_base_url(base_url: str) -> str:
         raise InvalidRequestError("the base URL is not a URL") from None
     if url.scheme != "https" or url.port not in {None, _HTTPS_PORT}:
         raise InvalidRequestError("a base URL must be https, on port 443")
-    if not url.host or url.userinfo or url.query or url.fragment:
+    if not url.host or url.userinfo or _MARKS.search(base_url):
         raise InvalidRequestError("a base URL is a host and a path, nothing else")
+    if not _is_public_host(url.raw_host.decode("ascii")):
+        raise _forbidden()
     return str(url).rstrip("/")
+
+
+def _is_public_host(host: str) -> bool:
+    """Tell a public address, or a name that could be one's.
+
+    Of an address only the plain form: no resolver reads `0x7f.1`, `127.1` or `2130706433` here. A name has
+    two labels at least; the last is no number (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+    """
+    try:
+        return is_public(ip_address(host))
+    except ValueError:
+        pass
+    labels = host.split(".")
+    if len(host) > _NAME_CHARS_MAX or not all(_LABEL.fullmatch(label) for label in labels):
+        return False
+    if len(labels) == 1 or _NUMBER.fullmatch(labels[-1]):
+        return False
+    return not any(host == name or host.endswith(f".{name}") for name in _INNER_NAMES)
+
+
+def _forbidden() -> InvalidRequestError:
+    return InvalidRequestError("this base URL may not be called")
 
 
 class ThreadedResolver:
@@ -106,7 +146,7 @@ class PinningBackend(httpcore2.AsyncNetworkBackend):
         except UnicodeError:  # an empty label, or one that is too long
             raise InvalidRequestError("the base URL names no host") from None
         if not addresses or port != _HTTPS_PORT or not all(is_public(address) for address in addresses):
-            raise InvalidRequestError("this base URL may not be called")
+            raise _forbidden()
         return addresses
 
 

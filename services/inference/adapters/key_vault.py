@@ -4,11 +4,13 @@ import time
 from typing import Final
 
 from services.inference.domain.attempt import KeyUsed
-from services.inference.ports import ResolvedKey
-from shared.contracts.keys import KeyResolved, ResolveKey, SealBinding
+from services.inference.ports import OpenedKey, ResolvedKey
+from shared.contracts.keys import KeyOpened, KeyResolved, OpenKey, ResolveKey, SealBinding, SealedKey
 from shared.contracts.runs import RunRequested
+from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import InternalError, InvalidRequestError
 from shared.kernel.names import KeyPolicy, KeySource
+from shared.kernel.secret import SecretText
 from shared.runtime.rpc import RpcClient
 from shared.runtime.sealing import KeyPair
 
@@ -44,6 +46,28 @@ class RpcKeyResolver:
         _check_policy(query, answer)
         return _open(pair, query, answer)
 
+    async def open(self, ask: ValidateKey, *, timeout_s: float) -> OpenedKey:
+        pair = self._current_pair()
+        query = OpenKey(
+            validation_id=ask.validation_id,
+            user_id=ask.user_id,
+            service=ask.service,
+            sealed=ask.sealed,
+            base_url=ask.base_url,
+            credential_id=ask.credential_id,
+            worker_public_key=pair.public_key,
+        )
+        answer = await self._rpc.call(query, KeyOpened, timeout_s=timeout_s)
+        binding = SealBinding(
+            purpose="open",
+            run_id=query.validation_id,
+            user_id=query.user_id,
+            service=answer.service,
+            base_url=answer.base_url,
+            expires_at=answer.sealed.expires_at,
+        )
+        return OpenedKey(answer.service, _opened(pair, answer.sealed, binding), answer.base_url)
+
     def _current_pair(self) -> KeyPair:
         if time.monotonic() - self._born_at > _ROTATE_S:
             self._pair, self._born_at = KeyPair.generate(), time.monotonic()
@@ -75,10 +99,7 @@ def _open(pair: KeyPair, query: ResolveKey, answer: KeyResolved) -> ResolvedKey:
         base_url=answer.base_url,
         expires_at=answer.sealed.expires_at,
     )
-    try:
-        secret = pair.open(answer.sealed, binding)
-    except InvalidRequestError as error:
-        raise InternalError(error.message) from None
+    secret = _opened(pair, answer.sealed, binding)
     used = KeyUsed(
         source=answer.source,
         credential_id=answer.credential_id,
@@ -88,3 +109,10 @@ def _open(pair: KeyPair, query: ResolveKey, answer: KeyResolved) -> ResolvedKey:
         would_refuse_policy=answer.would_refuse_policy,
     )
     return ResolvedKey(secret, used, answer.base_url)
+
+
+def _opened(pair: KeyPair, sealed: SealedKey, binding: SealBinding) -> SecretText:
+    try:
+        return pair.open(sealed, binding)
+    except InvalidRequestError as error:
+        raise InternalError(error.message) from None

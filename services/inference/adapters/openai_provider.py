@@ -14,14 +14,15 @@ import openai
 import orjson
 from openai import AsyncOpenAI, AsyncStream
 
-from services.inference.adapters.egress import check_base_url
+from services.inference.adapters.addresses import destination
+from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import provider_errors, quotable
 from services.inference.domain.answers import generated_chars, is_answer, is_finished, refusal_in, usage_in
 from services.inference.domain.failures import error_of
 from services.inference.domain.provider_usage import keepable
 from services.inference.domain.providers import ProviderSpec, request_body
 from services.inference.ports import Piece, ProviderCall
-from shared.kernel.errors import InvalidRequestError, ProviderError
+from shared.kernel.errors import ProviderError
 from shared.kernel.names import KeyService
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -34,19 +35,12 @@ _REDACTED: Final = "[redacted]"
 
 
 class OpenAIProvider:
-    """`configured` calls our own addresses; `guarded` a caller's, behind the egress guard."""
-
     def __init__(
-        self,
-        specs: Mapping[KeyService, ProviderSpec],
-        *,
-        configured: httpx2.AsyncClient,
-        guarded: httpx2.AsyncClient,
-        idle_timeout_s: float,
+        self, specs: Mapping[KeyService, ProviderSpec], http: HttpClients, *, idle_timeout_s: float
     ) -> None:
         self._specs = specs
-        self._configured = _sdk(configured)
-        self._guarded = _sdk(guarded)
+        self._configured = _sdk(http.configured)
+        self._guarded = _sdk(http.guarded)
         self._idle_timeout_s = idle_timeout_s
 
     async def complete(self, call: ProviderCall) -> Piece:
@@ -73,10 +67,11 @@ class OpenAIProvider:
     @asynccontextmanager
     async def _post(self, call: ProviderCall, *, stream: bool) -> AsyncIterator[httpx2.Response]:
         spec = self._specs[call.key.used.service]
-        client, base_url = self._target(call, spec)
+        to = destination(spec, call.key.used.source, call.key.base_url)
+        client = self._guarded if to.guarded else self._configured
         body = request_body(spec, call.model, call.body, stream=stream, ceiling=call.completion_ceiling)
         response = await client.post(
-            f"{base_url}/chat/completions",
+            f"{to.base_url}/chat/completions",
             cast_to=httpx2.Response,
             content=orjson.dumps(body),
             options={"headers": _headers(call, spec, stream=stream), "timeout": self._timeout(stream=stream)},
@@ -87,13 +82,6 @@ class OpenAIProvider:
             yield cast("httpx2.Response", response)
         finally:
             await response.aclose()
-
-    def _target(self, call: ProviderCall, spec: ProviderSpec) -> tuple[AsyncOpenAI, str]:
-        if call.key.base_url is not None:
-            return self._guarded, check_base_url(call.key.base_url)
-        if spec.base_url is None:
-            raise InvalidRequestError(f"{spec.service} needs a base URL", service=spec.service)
-        return self._configured, spec.base_url.rstrip("/")
 
     def _timeout(self, *, stream: bool) -> httpx2.Timeout:
         """A whole answer may take until the run's deadline; a stream may not pause for long."""

@@ -20,5 +20,5 @@ def load_providers(base_urls: Mapping[KeyService, str]) -> dict[KeyService, Prov
 
 
 def _spec(service: KeyService, entry: dict[str, Any], base_url: str | None) -> ProviderSpec:
-    given = {"base_url": base_url} if base_url else {}
+    given = {"base_url": base_url, "overridden": True} if base_url else {}
     return TypeAdapter(ProviderSpec).validate_python({"service": service, **entry, **given})

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -10,7 +11,7 @@ import httpx2
 import openai
 import orjson
 
-from services.inference.domain.failures import Refusal, error_of, refusal_words
+from services.inference.domain.failures import error_of, refusal_of
 from services.inference.ports import ProviderCall
 from shared.kernel.errors import InternalError, PlatformError, ProviderError, ProviderTimeoutError
 from shared.runtime.logs import get_logger, redact, redacting
@@ -42,13 +43,9 @@ def provider_errors(call: ProviderCall) -> Iterator[None]:
 
 def _refused(response: httpx2.Response, call: ProviderCall) -> PlatformError:
     used = call.key.used
-    words, message = refusal_words(_json(response))
+    refusal = refusal_of(response.status_code, parsed(response.content), _retry_after_s(response))
     get_logger().info("provider refused", status=response.status_code, key_source=used.source)
-    return error_of(
-        Refusal(response.status_code, words, quotable(message, call), _retry_after_s(response)),
-        used.service,
-        used.source,
-    )
+    return error_of(replace(refusal, message=quotable(refusal.message, call)), used.service, used.source)
 
 
 def quotable(message: str, call: ProviderCall) -> str:
@@ -61,9 +58,10 @@ def quotable(message: str, call: ProviderCall) -> str:
     return "" if secret in printable else printable
 
 
-def _json(response: httpx2.Response) -> object:
+def parsed(content: bytes) -> object:
+    """Return the JSON in it, None for anything else."""
     try:
-        body: object = orjson.loads(response.content)
+        body: object = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
     return body

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from services.inference.domain.failures import Refusal, refusal_words
+from services.inference.domain.failures import Refusal, refusal_of
 
 _ERRORS: Final = range(400, 600)
 _TEXTS: Final = ("content", "refusal", "reasoning", "reasoning_content")
@@ -37,8 +37,7 @@ def refusal_in(body: object, retry_after_s: float | None = None) -> Refusal | No
         return None
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and code in _ERRORS else HTTPStatus.BAD_GATEWAY.value
-    words, message = refusal_words(body)
-    return Refusal(status, words, message, retry_after_s)
+    return refusal_of(status, body, retry_after_s)
 
 
 def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:

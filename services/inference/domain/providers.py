@@ -5,26 +5,54 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from services.inference.domain.estimates import completion_limit
-from shared.kernel.names import KeyService
+from shared.kernel.names import KeyService, KeyVerdict
 
 ModelSpelling = Literal["bare", "prefixed"]
 
 
 @dataclass(frozen=True, slots=True)
+class KeyCheck:
+    """What is asked about a key, with which headers, and how the answer is read.
+
+    `flags`, `balance` and `expires_at` name fields of the answer; `proof`: codes, or what a message begins
+    with (patterns, in lower case), of a refusal that only a good key gets.
+    """
+
+    path: str = "/models"
+    auth_header: str = "Authorization"
+    auth_prefix: str = "Bearer "
+    headers: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, KeyVerdict] = field(default_factory=dict)
+    balance: str | None = None
+    expires_at: str | None = None
+    proof: tuple[str, ...] = ()
+
+    @property
+    def lists_models(self) -> bool:
+        return self.path == "/models"
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """`models`: "bare" wants `gpt-4o`, "prefixed" wants `openai/gpt-4o`, with `prefixes` for other names.
+    """`models`: "bare" wants `gpt-4o`, "prefixed" wants `openai/gpt-4o`, with `prefixes` for other names;
+    `own_models`: it has some under its own name.
 
     `limit_parameter` is what it calls the most tokens of a completion; `extra_body` goes with every call.
+    `overridden`: `base_url` is from the settings.
     """
 
     service: KeyService
-    base_url: str | None = None
+    base_url: str
+    overridden: bool = False
     models: ModelSpelling = "bare"
     prefixes: Mapping[str, str] = field(default_factory=dict)
+    own_models: bool = False
     limit_parameter: str = "max_completion_tokens"
     auth_header: str = "Authorization"
     auth_prefix: str = "Bearer "
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    key_check: KeyCheck = field(default_factory=KeyCheck)
+    key_checks_at: Mapping[str, KeyCheck] = field(default_factory=dict)
 
     def model_name(self, model: str) -> str:
         """Spell `provider/model` as this service wants it."""
@@ -34,8 +62,12 @@ class ProviderSpec:
         if self.models == "bare":
             return name
         if prefix == self.service:  # "openrouter/openai/gpt-4o"; "openrouter/auto" is a model's whole name
-            return name if "/" in name else model
+            return model if self.own_models and "/" not in name else name
         return f"{self.prefixes.get(prefix, prefix)}/{name}"
+
+    def check_at(self, host: str) -> KeyCheck:
+        """Return what to ask about a key at this host."""
+        return self.key_checks_at.get(host, self.key_check)
 
 
 def request_body(

@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from infra.simulator.control import read_calls, reset_calls, running_simulator
-from services.inference.adapters.egress import GuardedTransport, PinningBackend
+from services.inference.adapters.egress import PinningBackend
+from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
 from services.inference.ports import Piece, ProviderCall
@@ -42,17 +43,9 @@ def simulator() -> Iterator[str]:
 @pytest.fixture
 async def provider(simulator: str) -> AsyncIterator[OpenAIProvider]:
     reset_calls(simulator)
-    guarded = GuardedTransport(PinningBackend(httpcore2.AnyIOBackend()), httpx2.Limits())
-    async with (
-        httpx2.AsyncClient(trust_env=False) as http,
-        httpx2.AsyncClient(trust_env=False, transport=guarded) as guarded_http,
-    ):
-        yield OpenAIProvider(
-            load_providers({KeyService.OPENAI: f"{simulator}/v1"}),
-            configured=http,
-            guarded=guarded_http,
-            idle_timeout_s=IDLE_S,
-        )
+    specs = load_providers({KeyService.OPENAI: f"{simulator}/v1"})
+    async with http_clients(16, PinningBackend(httpcore2.AnyIOBackend())) as http:
+        yield OpenAIProvider(specs, http, idle_timeout_s=IDLE_S)
 
 
 def a_call(prompt: str = "hello", *, secret: str = GOOD, base_url: str | None = None) -> ProviderCall:
@@ -209,7 +202,7 @@ async def answering(body: str, *, status: int = 200) -> AsyncIterator[OpenAIProv
 
     specs = load_providers({KeyService.OPENAI: "http://provider.invalid/v1"})
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
-        yield OpenAIProvider(specs, configured=http, guarded=http, idle_timeout_s=IDLE_S)
+        yield OpenAIProvider(specs, HttpClients(http, http), idle_timeout_s=IDLE_S)
 
 
 ECHO = "canary9good9key9000333"
@@ -290,7 +283,7 @@ async def test_nobodys_key_goes_with_anothers_request(provider: OpenAIProvider, 
 async def test_a_provider_that_is_not_there_is_an_error() -> None:
     async with httpx2.AsyncClient(trust_env=False) as http:
         specs = load_providers({KeyService.OPENAI: "http://127.0.0.1:1/v1"})
-        nowhere = OpenAIProvider(specs, configured=http, guarded=http, idle_timeout_s=1)
+        nowhere = OpenAIProvider(specs, HttpClients(http, http), idle_timeout_s=1)
 
         assert type(await failure_of(nowhere, a_call(), stream=False)) is ProviderError
 

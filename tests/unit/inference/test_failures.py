@@ -1,46 +1,76 @@
-"""What every refusal of every provider means."""
+"""What every refusal of every provider means. The bodies are the providers' own."""
 
 import pytest
 
-from services.inference.domain.failures import CURABLE, MESSAGE_CHARS_MAX, Refusal, error_of, refusal_words
+from services.inference.domain.failures import CURABLE, MESSAGE_CHARS_MAX, Refusal, error_of, refusal_of
+from shared.kernel.errors import PlatformError
 from shared.kernel.names import KeyService, KeySource
+from tests.unit.inference.provider_bodies import RefusalCase, refusal_cases
 
 pytestmark = pytest.mark.unit
 
 OPENAI, USER, PLATFORM = KeyService.OPENAI, KeySource.USER, KeySource.PLATFORM
+SYSTEM = {
+    "user_api_key_invalid": "system_key_exhausted",
+    "user_api_key_exhausted": "system_key_exhausted",
+}
+"""What the platform's key ends with where the user's ends otherwise."""
+
+
+def error(status: int, body: object = None, source: KeySource = USER) -> PlatformError:
+    return error_of(refusal_of(status, body), OPENAI, source)
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "user_code", "platform_code"),
+    ("status", "code"),
     [
-        (401, "invalid_api_key", "user_api_key_invalid", "system_key_exhausted"),
-        (403, "", "user_api_key_invalid", "system_key_exhausted"),
-        (402, "", "user_api_key_exhausted", "system_key_exhausted"),
-        (429, "insufficient_quota", "user_api_key_exhausted", "system_key_exhausted"),
-        (429, "rate_limit_exceeded", "provider_rate_limited", "provider_rate_limited"),
-        (498, "capacity_exceeded", "provider_rate_limited", "provider_rate_limited"),
-        (400, "bad temperature", "invalid_request", "invalid_request"),
-        (404, "model_not_found", "invalid_request", "invalid_request"),
-        (413, "", "invalid_request", "invalid_request"),
-        (422, "", "invalid_request", "invalid_request"),
-        (408, "", "provider_timeout", "provider_timeout"),
-        (302, "", "provider_error", "provider_error"),
-        (409, "", "provider_error", "provider_error"),
-        (500, "", "provider_error", "provider_error"),
-        (529, "overloaded_error", "provider_error", "provider_error"),
-        # Gemini and xAI tell a wrong key with 400, Anthropic an empty account.
-        (400, "invalid_argument api_key_invalid", "user_api_key_invalid", "system_key_exhausted"),
-        (400, "incorrect api key provided: xa***yz", "user_api_key_invalid", "system_key_exhausted"),
-        (400, "your credit balance is too low", "user_api_key_exhausted", "system_key_exhausted"),
-        # OpenRouter's moderation: nothing is wrong with the key.
-        (403, "403 flagged your input was flagged", "invalid_request", "invalid_request"),
+        (401, "user_api_key_invalid"),
+        (402, "user_api_key_exhausted"),
+        (403, "user_api_key_invalid"),
+        (429, "provider_rate_limited"),
+        (498, "provider_rate_limited"),
+        (400, "invalid_request"),
+        (404, "invalid_request"),
+        (413, "invalid_request"),
+        (422, "invalid_request"),
+        (408, "provider_timeout"),
+        (302, "provider_error"),
+        (409, "provider_error"),
+        (500, "provider_error"),
+        (529, "provider_error"),
     ],
 )
-def test_the_table(status: int, words: str, user_code: str, platform_code: str) -> None:
-    refusal = Refusal(status, words)
+def test_the_status_alone(status: int, code: str) -> None:
+    assert error(status).code == code
+    assert error(status, source=PLATFORM).code == SYSTEM.get(code, code)
 
-    assert error_of(refusal, OPENAI, USER).code == user_code
-    assert error_of(refusal, OPENAI, PLATFORM).code == platform_code
+
+@pytest.mark.parametrize("case", refusal_cases(), ids=lambda case: case.name)
+def test_each_providers_own_refusals(case: RefusalCase) -> None:
+    refusal = refusal_of(case.status, case.body)
+
+    assert error_of(refusal, case.service, USER).code == case.code
+    assert error_of(refusal, case.service, PLATFORM).code == SYSTEM.get(case.code, case.code)
+    assert refusal.message == case.message
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "insufficient_quota",
+        "billing_error",
+        "your credit balance is too low",
+        "invalid_api_key",
+        "incorrect api key provided",
+        "api key expired",
+        "api_key_invalid",
+    ],
+)
+def test_what_a_caller_makes_a_provider_say_puts_no_key_out_of_use(quoted: str) -> None:
+    said = f"Invalid value: '{quoted}'. Supported values are: 'system', 'assistant', and 'user'."
+    body = {"error": {"message": said, "type": "invalid_request_error", "code": "invalid_value"}}
+
+    assert error(400, body, PLATFORM).code == "invalid_request"
 
 
 def test_every_source_of_the_users_own_gets_the_users_errors() -> None:
@@ -49,9 +79,31 @@ def test_every_source_of_the_users_own_gets_the_users_errors() -> None:
     assert {error_of(Refusal(401), OPENAI, source).code for source in own} == {"user_api_key_invalid"}
 
 
-@pytest.mark.parametrize(("asked", "told"), [(None, 5.0), (2.5, 2.5), (-3.0, 0.0), (1e9, 3600.0)])
+def test_an_expired_key_is_said_to_be_expired() -> None:
+    expired = error(401, {"error": {"message": "API key expired. Please renew the API key."}})
+
+    assert (expired.code, expired.detail) == ("user_api_key_invalid", "expired")
+
+
+def test_an_ambiguous_word_is_no_expiry() -> None:
+    assert error(401, {"error": {"message": "Invalid or expired API key."}}).detail is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [(None, 5.0), (2.5, 2.5), (-3.0, 0.0), (1e9, 3600.0), (float("nan"), 5.0), (float("inf"), 3600.0)],
+)
 def test_a_rate_limit_always_says_when_to_come_back(asked: float | None, told: float) -> None:
     assert error_of(Refusal(429, retry_after_s=asked), OPENAI, USER).retry_after_s == told
+
+
+@pytest.mark.parametrize(
+    ("delay", "told"), [("34.5s", 34.5), ("7s", 7.0), ("soon", 5.0), (7, 5.0), ("-1s", 5.0)]
+)
+def test_geminis_rate_limit_says_it_in_the_body(delay: object, told: float) -> None:
+    info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+
+    assert error(429, [{"error": {"code": 429, "details": [info]}}]).retry_after_s == told
 
 
 def test_only_an_invalid_request_quotes_the_provider() -> None:
@@ -79,40 +131,21 @@ def test_what_another_credential_can_cure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "words", "message"),
+    "body",
     [
-        (
-            {"error": {"message": "No", "type": "T", "code": "insufficient_quota", "param": None}},
-            "insufficient_quota t no",
-            "No",
-        ),
-        ({"type": "error", "error": {"type": "not_found_error", "message": "m"}}, "not_found_error m", "m"),
-        (
-            [
-                {
-                    "error": {
-                        "code": 400,
-                        "message": "M",
-                        "status": "INVALID",
-                        "details": [{"reason": "API_KEY_INVALID"}],
-                    }
-                }
-            ],
-            "400 invalid api_key_invalid m",
-            "M",
-        ),
-        (
-            {"code": "Client error", "error": "Incorrect API key"},
-            "client error incorrect api key",
-            "Incorrect API key",
-        ),
-        ({"error": {"message": "m", "code": 403, "metadata": {"flagged_input": "x"}}}, "403 flagged m", "m"),
-        ({"message": "plain"}, "plain", "plain"),
-        (None, "", ""),
-        ("text", "", ""),
-        ([], "", ""),
-        ({"error": {"message": None, "details": [3, None]}}, "", ""),
+        None,
+        "text",
+        [],
+        [[]],
+        {},
+        {"error": None},
+        {"error": [1]},
+        {"error": {"message": None, "details": [3, None], "metadata": 1}},
+        {"error": {"message": {"a": 1}, "code": [1], "details": {"reason": "x"}}},
+        {"detail": "Not Found"},
     ],
 )
-def test_the_shapes_of_error_bodies(body: object, words: str, message: str) -> None:
-    assert refusal_words(body) == (words, message)
+def test_what_is_no_error_body_says_nothing(body: object) -> None:
+    refusal = refusal_of(401, body)
+
+    assert (refusal.codes, refusal.said, refusal.message) == (frozenset(), "", "")

@@ -2,10 +2,12 @@
 
 import pytest
 
+from services.inference.adapters.addresses import Destination, destination
 from services.inference.adapters.provider_catalogue import load_providers
 from services.inference.domain.providers import request_body
 from services.inference.settings import InferenceSettings
-from shared.kernel.names import KeyService
+from shared.kernel.errors import InternalError
+from shared.kernel.names import KeyService, KeySource
 
 pytestmark = pytest.mark.unit
 
@@ -25,6 +27,11 @@ pytestmark = pytest.mark.unit
         ("openrouter", "gemini/gemini-2.5-flash", "google/gemini-2.5-flash"),
         ("openrouter", "xai/grok-4", "x-ai/grok-4"),
         ("gateway", "openai/gpt-4o-mini", "openai/gpt-4o-mini"),
+        ("gateway", "anthropic/claude-sonnet-4.5", "anthropic/claude-sonnet-4.5"),
+        ("gateway", "gemini/gemini-2.5-flash", "google/gemini-2.5-flash"),
+        ("gateway", "xai/grok-4", "xai/grok-4"),
+        ("gateway", "gateway/meta/llama-3.3-70b", "meta/llama-3.3-70b"),
+        ("gateway", "gateway/our-own-model", "our-own-model"),
     ],
 )
 def test_each_service_gets_its_spelling(service: str, model: str, spelled: str) -> None:
@@ -35,8 +42,8 @@ def test_all_services_are_there_and_https() -> None:
     specs = load_providers({})
 
     assert set(specs) == set(KeyService)
-    assert all(spec.base_url is None or spec.base_url.startswith("https://") for spec in specs.values())
-    assert [service for service, spec in specs.items() if spec.base_url is None] == [KeyService.GATEWAY]
+    assert all(spec.base_url.startswith("https://") for spec in specs.values())
+    assert not any(spec.overridden for spec in specs.values())
 
 
 def test_an_address_can_be_put_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +57,71 @@ def test_an_address_can_be_put_in_its_place(monkeypatch: pytest.MonkeyPatch) -> 
     specs = load_providers(InferenceSettings.load().base_urls)
 
     assert specs[KeyService.OPENAI].base_url == "http://127.0.0.1:9400/v1"
+    assert specs[KeyService.OPENAI].overridden
     assert specs[KeyService.GROQ].base_url == "https://api.groq.com/openai/v1"
+
+
+@pytest.mark.parametrize(
+    ("service", "host", "path"),
+    [
+        ("openai", "api.openai.com", "/models"),
+        ("anthropic", "api.anthropic.com", "/models"),
+        ("groq", "api.groq.com", "/models"),
+        ("gemini", "generativelanguage.googleapis.com", "/models"),
+        ("xai", "api.x.ai", "/api-key"),
+        ("openrouter", "openrouter.ai", "/key"),
+        ("gateway", "ai-gateway.vercel.sh", "/credits"),
+        ("gateway", "openrouter.ai", "/key"),
+        ("gateway", "llm.example.com", "/models"),
+    ],
+)
+def test_what_tells_about_a_key(service: str, host: str, path: str) -> None:
+    assert load_providers({})[KeyService(service)].check_at(host).path == path
+
+
+def test_only_anthropics_models_list_wants_its_key_otherwise() -> None:
+    checks = {service: spec.key_check for service, spec in load_providers({}).items()}
+
+    anthropic = checks.pop(KeyService.ANTHROPIC)
+    assert (anthropic.auth_header, anthropic.auth_prefix) == ("x-api-key", "")
+    assert anthropic.headers == {"anthropic-version": "2023-06-01"}
+    assert {(check.auth_header, check.auth_prefix) for check in checks.values()} == {
+        ("Authorization", "Bearer ")
+    }
+
+
+# -- where a key goes ----------------------------------------------------------------------------------------
+
+OVERRIDE = "http://127.0.0.1:9400/v1"
+USERS_URL = "https://llm.example.com/v1"
+OPERATORS_URL = "http://gateway:4000/v1/"
+
+
+def test_a_callers_address_is_only_for_that_callers_key() -> None:
+    for spec in load_providers({}).values():
+        for source in KeySource:
+            if source.is_byok:
+                assert destination(spec, source, USERS_URL) == Destination(USERS_URL, guarded=True)
+            elif (source, spec.service) != (KeySource.TEAM_GATEWAY, KeyService.GATEWAY):
+                with pytest.raises(InternalError):
+                    destination(spec, source, USERS_URL)
+
+
+def test_without_an_address_a_key_goes_to_the_configured_one() -> None:
+    for service, spec in load_providers({KeyService.GROQ: OVERRIDE}).items():
+        expected = OVERRIDE if service is KeyService.GROQ else spec.base_url
+        for source in KeySource:
+            assert destination(spec, source, None) == Destination(expected, guarded=False)
+
+
+def test_the_team_gateways_address_is_its_operators() -> None:
+    team, service = KeySource.TEAM_GATEWAY, KeyService.GATEWAY
+    plain, overridden = load_providers({})[service], load_providers({service: OVERRIDE})[service]
+
+    assert destination(plain, team, OPERATORS_URL) == Destination("http://gateway:4000/v1", guarded=False)
+    assert destination(plain, team, None).base_url == "https://ai-gateway.vercel.sh/v1"
+    assert destination(overridden, team, OPERATORS_URL) == Destination(OVERRIDE, guarded=False)
+    assert destination(overridden, KeySource.USER_GATEWAY, USERS_URL) == Destination(USERS_URL, guarded=True)
 
 
 def test_a_body_passes_through_with_what_the_service_needs() -> None:

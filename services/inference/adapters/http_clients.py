@@ -1,0 +1,49 @@
+"""The two HTTP clients that lead out. They follow nothing, heed no proxy and keep no cookie."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
+
+import httpcore2
+import httpx2
+
+from services.inference.adapters.egress import GuardedTransport
+
+_KEPT_OPEN_S: Final = 2.0
+"""How long an idle connection to a provider is kept: well below what servers (5 s and more) bear themselves,
+for a call on one that the provider is just closing is lost, and must not be repeated."""
+
+
+@dataclass(frozen=True)
+class HttpClients:
+    """`configured` calls our own addresses; `guarded` a caller's, behind the egress guard."""
+
+    configured: httpx2.AsyncClient
+    guarded: httpx2.AsyncClient
+
+
+@asynccontextmanager
+async def http_clients(
+    concurrency: int, outside: httpcore2.AsyncNetworkBackend
+) -> AsyncIterator[HttpClients]:
+    """`outside`: the guarded way to callers' addresses."""
+    limits = httpx2.Limits(
+        max_connections=2 * concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEPT_OPEN_S
+    )
+    async with (
+        _client(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits)) as configured,
+        _client(GuardedTransport(outside, limits)) as guarded,
+    ):
+        yield HttpClients(configured, guarded)
+
+
+def _client(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
+    """Users share a client: a cookie that one user's gateway sets must not go with another's call."""
+    return httpx2.AsyncClient(
+        trust_env=False,
+        follow_redirects=False,
+        transport=transport,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
