@@ -2,6 +2,7 @@
 
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import orjson
 import pytest
@@ -38,10 +39,18 @@ _key = st.fixed_dictionaries(
         "service": _json | st.just("openai"),
         "api_key": _json | st.just(CANARY),
         "label": _json,
-        "persist": _json | st.just("vault"),
-        "baseUrl": _json,
+        "persist": _json | st.sampled_from(["vault", "session"]),
+        "position": _json,
+        "status": _json | st.just("inactive"),
+        "baseUrl": _json | st.just("https://llm.example/v1"),
+        "user_id": _json | st.just("alice"),
+        "limit": _json,
+        "state": _json | st.just("ready"),
+        "allowGatewayFallback": _json,
+        "allow_platform_fallback": _json,
     },
 )
+"""All that any of the routes about keys reads."""
 _grant = st.fixed_dictionaries(
     {},
     optional={
@@ -52,7 +61,20 @@ _grant = st.fixed_dictionaries(
 )
 _header = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
 _ASK = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}]}'
-_PATHS = {"/v1/chat/completions": _chat, "/api/keys": _key, "/api/admin/credits/grants": _grant}
+_PATHS = {
+    "/v1/chat/completions": _chat,
+    "/api/admin/credits/grants": _grant,
+    "/api/keys": _key,
+    "/api/keys/validate": _key,
+    "/api/user-settings": _key,
+    "/api/admin/keys/revoke": _key,
+    "/api/admin/keys/rewrap": _key,
+}
+_CHANGES = [
+    ("PUT", f"/api/keys/{UUID(int=1)}"),
+    ("PATCH", f"/api/keys/{UUID(int=1)}"),
+    ("PATCH", "/api/admin/platform-keys/platform:openai:0123456789ab"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +84,14 @@ def edge() -> Edge:
 
 
 async def _post(edge: Edge, path: str, content: bytes, headers: dict[bytes, bytes] | None = None) -> None:
+    await _send(edge, "POST", path, content, headers)
+
+
+async def _send(
+    edge: Edge, method: str, path: str, content: bytes, headers: dict[bytes, bytes] | None = None
+) -> None:
     async with edge.client("lk_admin") as client:
-        answer = await client.post(path, content=content, headers=headers)
+        answer = await client.request(method, path, content=content, headers=headers)
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
         error = answer.json()["error"] if path.startswith("/v1/") else answer.json()
@@ -90,6 +118,12 @@ async def test_any_bytes(edge: Edge, path: str, content: bytes) -> None:
 async def test_any_json(edge: Edge, asked: tuple[str, Any]) -> None:
     path, value = asked
     await _post(edge, path, _encoded(value))
+
+
+@_FUZZ
+@given(asked=st.sampled_from(_CHANGES), value=_key | _json)
+async def test_any_change(edge: Edge, asked: tuple[str, str], value: Any) -> None:
+    await _send(edge, *asked, _encoded(value))
 
 
 @_FUZZ

@@ -7,21 +7,29 @@ import orjson
 import pytest
 
 import services.api_edge.api
-from services.api_edge.domain.errors import BadInputError, TooLargeError, WrongMethodError
+from services.api_edge.domain.errors import (
+    BadInputError,
+    KeyRefusedError,
+    TooLargeError,
+    WrongMethodError,
+)
 from services.api_edge.domain.language import LANGUAGES
 from services.api_edge.domain.messages import Messages
 from services.api_edge.problems import RULES, Occasion, Problems
 from shared.kernel.errors import (
     BusUnavailableError,
+    ConsentRequiredError,
     InternalError,
     PlatformError,
     ProviderError,
     ProviderRateLimitedError,
     SystemKeyExhaustedError,
+    UserApiKeyInvalidError,
     UserApiKeyRequiredError,
     error_class,
 )
 from shared.kernel.ids import new_id
+from shared.kernel.names import KeyService, KeyVerdict
 
 pytestmark = pytest.mark.unit
 
@@ -64,7 +72,9 @@ def test_every_code_has_a_rule_and_a_text() -> None:
     assert _codes() == set(RULES) == set(MESSAGES.codes) == set(DESIGN)
 
 
-@pytest.mark.parametrize("texts", [MESSAGES.codes, MESSAGES.reasons], ids=["codes", "reasons"])
+@pytest.mark.parametrize(
+    "texts", [MESSAGES.codes, MESSAGES.reasons, MESSAGES.details], ids=["codes", "reasons", "details"]
+)
 def test_every_text_is_in_every_language(texts: dict[str, dict[str, str]]) -> None:
     for name, text in texts.items():
         assert set(text) == set(LANGUAGES), name
@@ -133,6 +143,31 @@ def test_a_detail_is_passed_on_beside_the_message() -> None:
     said = PROBLEMS.problem(ProviderError("the provider answered 500"), API)
     assert said["detail"] == "the provider answered 500"
     assert said["message"] == MESSAGES.codes["provider_error"]["en"]
+
+
+@pytest.mark.parametrize(
+    "detail", ["session_key_expired", "session_key_of_another_user", "session_key_tampered", "revoked"]
+)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_wrong_with_a_key_is_said_in_words(detail: str, language: str) -> None:
+    error = UserApiKeyInvalidError(detail=detail, service="openai")
+    body = PROBLEMS.openai(error, Occasion(is_v1=True, language=language))["error"]
+    assert (body["code"], body["detail"]) == ("user_api_key_invalid", detail)
+    assert body["message"] == MESSAGES.details[detail][language]
+    assert PROBLEMS.response(error, V1).status_code == PROBLEMS.response(error, API).status_code == 403
+
+
+def test_a_detail_that_has_no_words_of_its_own_leaves_the_codes() -> None:
+    said = PROBLEMS.problem(ConsentRequiredError(detail="unheard of"), API)
+    assert (said["message"], said["detail"]) == (MESSAGES.codes["consent_required"]["en"], "unheard of")
+
+
+@pytest.mark.parametrize("verdict", [KeyVerdict.INVALID, KeyVerdict.EXPIRED])
+def test_a_key_refused_at_entry_is_unauthorized_and_has_its_own_status(verdict: KeyVerdict) -> None:
+    response = PROBLEMS.response(KeyRefusedError(verdict, KeyService.GROQ), API)
+    body = _body(response.body)
+    assert (response.status_code, body["code"]) == (401, "user_api_key_invalid")
+    assert (body["status"], body["detail"], body["service"]) == (verdict, f"key_{verdict}", "groq")
 
 
 def test_a_defect_of_ours_tells_nothing() -> None:
