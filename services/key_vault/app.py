@@ -11,9 +11,16 @@ from pydantic import Field
 from services.key_vault.adapters.bus_news import BusKeyNews
 from services.key_vault.adapters.guard import guarding
 from services.key_vault.adapters.hpke import load_sealer
+from services.key_vault.adapters.memory import KeyMemory
+from services.key_vault.adapters.memory_watch import MemoryWatch
 from services.key_vault.adapters.postgres_consent import PostgresConsentStore
 from services.key_vault.adapters.postgres_marks import PostgresPlatformMarks
 from services.key_vault.adapters.postgres_store import PostgresCredentialStore
+from services.key_vault.adapters.remembering import (
+    RememberingCipher,
+    RememberingConsents,
+    RememberingStore,
+)
 from services.key_vault.adapters.vault_cipher import VaultCipher
 from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
 from services.key_vault.adapters.vault_sessions import VaultSessionCipher
@@ -44,10 +51,12 @@ from services.key_vault.use_cases.revoke_keys import RevokeKeysUseCase
 from services.key_vault.use_cases.rewrap_keys import RewrapKeysUseCase
 from services.key_vault.use_cases.sent_keys import SentKeys
 from services.key_vault.use_cases.settings import ChangeUserSettingsUseCase, GetUserSettingsUseCase
+from services.key_vault.use_cases.show_status import ShowKeyStatusUseCase
 from services.key_vault.use_cases.store_key import StoreKeyUseCase
 from services.key_vault.use_cases.update_key import UpdateKeyUseCase
-from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE
+from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE, KEYS, instance_queue
 from shared.kernel.names import KEY_VAULT
+from shared.runtime.background import in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.postgres import create_pool
@@ -57,6 +66,7 @@ from shared.runtime.settings import ServiceSettings, VaultSettings
 from shared.runtime.vault import VaultClient
 
 _VAULT_S: Final = 3
+_WATCH_S: Final = 1
 _STATEMENT_S: Final = 2.0
 """Who asks waits five seconds: it is to hear which part is stuck, and not only that key_vault is silent. A
 stuck Postgres takes twice this: asyncpg waits as long again for the statement's cancellation."""
@@ -77,11 +87,15 @@ def build(
     platform_keys: PlatformKeys,
     marks: PlatformMarks,
     sessions: SessionCipher,
+    memory: KeyMemory,
     news: KeyNews,
     now: Clock,
     session_ttl_s: int = 43_200,
 ) -> Handlers:
-    """Wire the service on any parts: the real ones, or a test's."""
+    """Wire the service on any parts: the real ones, or a test's. `memory` comes before store and cipher."""
+    cipher = RememberingCipher(cipher, store, memory)
+    store = RememberingStore(store, memory)
+    consents = RememberingConsents(consents, memory)
     pools = PlatformPools(keys=platform_keys, marks=marks, now=now)
     entering = Entering(sealer=sealer, cipher=cipher, guarding=guarding)
     resolve = ResolveKeyUseCase(
@@ -103,6 +117,7 @@ def build(
         revoke_all=RevokeKeysUseCase(store=store, news=news),
         settings=GetUserSettingsUseCase(consents=consents),
         change_settings=ChangeUserSettingsUseCase(consents=consents, news=news),
+        status=ShowKeyStatusUseCase(store=store, consents=consents, pools=pools, remembered=memory),
         rewrap=RewrapKeysUseCase(store=store, cipher=cipher),
         issue_session=IssueSessionUseCase(
             sealer=sealer, sessions=sessions, guarding=guarding, now=now, ttl_s=session_ttl_s
@@ -124,9 +139,7 @@ def listen(bus: RequestBus, handlers: Handlers, *, retry_s: float = 1.0) -> None
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Bus]:
     """Serve requests while in the context; it begins once Vault, Postgres and RabbitMQ are all there."""
-    vault = VaultClient(
-        settings.vault_addr, settings.vault_role_id, settings.vault_secret_id, timeout_s=_VAULT_S
-    )
+    vault = _vault(settings, timeout_s=_VAULT_S)
     bus = Bus(settings.amqp_url, service=KEY_VAULT, instance=settings.instance, realm=settings.realm)
     await vault.start()
     try:
@@ -134,7 +147,7 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
             load_sealer(vault, settings.realm),
             create_pool(settings.postgres_url, command_timeout_s=_STATEMENT_S),
         )
-        async with pool:
+        async with pool, _memory(settings, bus) as memory:
             news = BusKeyNews(bus)
             handlers = build(
                 sealer=sealer,
@@ -144,6 +157,7 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
                 platform_keys=VaultPlatformKeys(vault, mount=settings.realm),
                 marks=PostgresPlatformMarks(pool),
                 sessions=VaultSessionCipher(vault, mount=f"{settings.realm}_transit"),
+                memory=memory,
                 news=news,
                 now=lambda: datetime.now(UTC),
                 session_ttl_s=settings.session_key_ttl_s,
@@ -158,6 +172,33 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
                 await bus.stop()
     finally:
         await vault.stop()
+
+
+@asynccontextmanager
+async def _memory(settings: Settings, bus: Bus) -> AsyncIterator[KeyMemory]:
+    """A memory that is kept true. It has a Vault client of its own: a busy Vault is not one that is away."""
+    vault = _vault(settings, timeout_s=_WATCH_S)
+    queue = instance_queue(KEYS, KEY_VAULT, settings.instance)
+    memory = KeyMemory()
+
+    async def hears() -> bool:
+        return await bus.consumers(queue) > 0
+
+    watch = MemoryWatch(memory, vault_is_open=vault.healthy, hears=hears)
+    bus.on_broadcast(KEYS, watch.on_event)
+    bus.on_lost.append(watch.on_lost)
+    await vault.start()
+    try:
+        async with in_background(watch.job()):
+            yield memory
+    finally:
+        await vault.stop()
+
+
+def _vault(settings: Settings, *, timeout_s: int) -> VaultClient:
+    return VaultClient(
+        settings.vault_addr, settings.vault_role_id, settings.vault_secret_id, timeout_s=timeout_s
+    )
 
 
 async def main() -> None:

@@ -11,11 +11,13 @@ from shared.contracts.consent import ChangeUserSettings, GetUserSettings, UserSe
 from shared.contracts.keys import (
     Credential,
     Credentials,
+    GetKeyStatus,
     IssueSessionKey,
     KeyOpened,
     KeyResolved,
     KeysRevoked,
     KeysRewrapped,
+    KeyStatus,
     ListKeys,
     ListPlatformKeys,
     MendPlatformKey,
@@ -57,6 +59,7 @@ class Handlers:
     revoke_all: Callable[[RevokeKeys], Awaitable[KeysRevoked]]
     settings: Callable[[GetUserSettings], Awaitable[UserSettings]]
     change_settings: Callable[[ChangeUserSettings], Awaitable[UserSettings]]
+    status: Callable[[GetKeyStatus], Awaitable[KeyStatus]]
     rewrap: Callable[[RewrapKeys], Awaitable[KeysRewrapped]]
     issue_session: Callable[[IssueSessionKey], Awaitable[SessionKeyIssued]]
     open_key: Callable[[OpenKey], Awaitable[KeyOpened]]
@@ -75,6 +78,7 @@ class Handlers:
             Route(RevokeKeys, self.on_revoke_keys, callers=(API_EDGE,)),
             Route(GetUserSettings, self.on_get_settings, callers=(API_EDGE,)),
             Route(ChangeUserSettings, self.on_change_settings, callers=(API_EDGE,)),
+            Route(GetKeyStatus, self.on_get_status, callers=(API_EDGE,)),
             Route(RewrapKeys, self.on_rewrap_keys, callers=(API_EDGE,)),
             Route(IssueSessionKey, self.on_issue_session, callers=(API_EDGE,)),
             Route(OpenKey, self.on_open_key, callers=(INFERENCE,)),
@@ -148,6 +152,11 @@ class Handlers:
             decided = await self.change_settings(command)
             get_logger().info("consent decided", consent_id=decided.consent_id)
             return decided
+
+    async def on_get_status(self, query: GetKeyStatus) -> KeyStatus:
+        check_user_id(query.user_id)
+        with bound(user_id=query.user_id):
+            return await self.status(query)
 
     async def on_rewrap_keys(self, command: RewrapKeys) -> KeysRewrapped:
         done = await self.rewrap(command)

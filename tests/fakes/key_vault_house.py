@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from services.key_vault.adapters.hpke import HpkeSealer
+from services.key_vault.adapters.memory import KeyMemory
 from services.key_vault.app import build
 from services.key_vault.handlers import Handlers
 from shared.contracts.keys import (
@@ -103,6 +104,7 @@ class House:
         self.platform_keys = InMemoryPlatformKeys()
         self.marks = InMemoryPlatformMarks()
         self.sessions = InMemorySessionCipher()
+        self.memory = KeyMemory()
         self.news = InMemoryKeyNews()
         self.handlers: Handlers = build(
             sealer=HpkeSealer(self.pair),
@@ -112,6 +114,7 @@ class House:
             platform_keys=self.platform_keys,
             marks=self.marks,
             sessions=self.sessions,
+            memory=self.memory,
             news=self.news,
             now=lambda: datetime.now(UTC),
         )
