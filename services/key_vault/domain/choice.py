@@ -13,7 +13,7 @@ from services.key_vault.domain.fallback import Leave, Lent, LookInPool, lend
 from services.key_vault.domain.order import SENT, Ask, own_services
 from services.key_vault.domain.platform import PLATFORM_PREFIX, PoolState
 from shared.kernel.errors import PlatformError, UserApiKeyInvalidError, UserApiKeyRequiredError
-from shared.kernel.names import KeyService, KeySource
+from shared.kernel.names import CredentialStatus, KeyService, KeySource
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,18 @@ def _sent(ask: Ask) -> Sent | None:
 
 
 def _stored(ask: Ask, own: OwnKeys) -> StoredCredential | None:
-    usable = [credential for credential in own.credentials if credential.credential_id not in ask.excluding]
+    usable = [one for one in own.credentials if _is_usable(one, ask)]
     for service in own_services(ask.provider):
         for credential in usable:
             if credential.place.service is service:
                 return credential
     return None
+
+
+def _is_usable(credential: StoredCredential, ask: Ask) -> bool:
+    """Whatever its provider last said of it: a mark may be old, and its owner wants it tried first."""
+    is_on = credential.status is not CredentialStatus.INACTIVE
+    return is_on and credential.credential_id not in ask.excluding
 
 
 def _no_own_key(ask: Ask) -> PlatformError:

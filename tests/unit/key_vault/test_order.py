@@ -1,156 +1,146 @@
 """Whose key a run uses: the whole table, against a plain reading of the rule."""
 
-import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from services.key_vault.domain.credentials import Consent
-from services.key_vault.domain.order import own_services, platform_services
-from shared.contracts.keys import KeyResolved
+from services.key_vault.domain.fallback import Lent
 from shared.kernel.errors import PlatformError
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
-from tests.fakes.key_vault_house import GATEWAY_URL, House, request_key
+from tests.unit.key_vault.worlds import (
+    BACK_IN_S,
+    COOLING,
+    FAILED,
+    ORDER,
+    OUT,
+    OWN,
+    PLATFORM,
+    THERE,
+    States,
+    World,
+    name_of,
+    source_of,
+)
 
 pytestmark = pytest.mark.unit
 
-_OWN = (KeyService.GATEWAY, KeyService.OPENAI, KeyService.OPENROUTER)
-_PLATFORM = (KeyService.OPENAI, KeyService.OPENROUTER)
-_SOURCES = {KeyService.GATEWAY: KeySource.USER_GATEWAY}
+_SOURCES = {"user_openrouter": "user", "platform_openrouter": "platform"}
+_CONSENTS = [Consent(platform, gateway, "c-1") for platform, gateway in product((True, False), repeat=2)]
+_OPENROUTER_EXHAUSTED = "system_key_exhausted:OPENROUTER_SYSTEM_KEY_EXHAUSTED"
 
 
-@dataclass(frozen=True)
-class Case:
-    """What there is; the run's provider is OpenAI. `failed`: how many of the best keys failed before."""
-
-    policy: KeyPolicy
-    request: bool = False
-    own: frozenset[KeyService] = frozenset()
-    platform: frozenset[KeyService] = frozenset()
-    consent: bool = True
-    failed: int = 0
-
-
-def expected(case: Case) -> str:
-    """Return `source:service`, or the code of the refusal: DESIGN §7, read line by line."""
-    takes_own = case.policy in {KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED}
-    own = ["request:openai"] if case.request else []
-    own += [f"{_SOURCES.get(service, 'user')}:{service}" for service in _OWN if service in case.own]
-    own = own if takes_own else []
-    if case.failed < len(own):
-        return own[case.failed]
-    if case.policy is KeyPolicy.USER_KEY_REQUIRED:
-        return "user_api_key_invalid" if case.failed else "user_api_key_required"
-    if takes_own and not case.consent:
-        return "consent_required"
-    platform = [f"platform:{service}" for service in _PLATFORM if service in case.platform]
-    rest = platform[case.failed - len(own) :]
-    return rest[0] if rest else "system_key_exhausted"
-
-
-async def _actual(case: Case) -> str:
-    house = House()
-    for service in case.own:
-        base_url = GATEWAY_URL if service is KeyService.GATEWAY else None
-        await house.keep(f"sk-own-{service}", service=service, base_url=base_url)
-    for service in case.platform:
-        await house.platform_keys.put(service, f"sk-platform-{service}")
-    await house.store.decide("ada", Consent(case.consent, "c-1"))
-    excluding: tuple[str, ...] = ()
-    for _ in range(case.failed):
-        excluding += ((await _resolve(house, case, excluding)).credential_id,)
-    answer = await _resolve(house, case, excluding)
-    return f"{answer.source}:{answer.service}"
-
-
-async def _resolve(house: House, case: Case, excluding: tuple[str, ...]) -> KeyResolved:
-    query = house.worker.asks(policy=case.policy, excluding=excluding)
-    if case.request:
-        sent = request_key(house.pair.public_key, query.run_id)
-        query = query.model_copy(update={"request_key": sent})
-    return await house.handlers.on_resolve_key(query)
-
-
-def _subsets(services: tuple[KeyService, ...]) -> list[frozenset[KeyService]]:
-    flags = product((False, True), repeat=len(services))
-    return [frozenset(s for s, there in zip(services, flag, strict=True) if there) for flag in flags]
-
-
-def _cases() -> list[Case]:
-    base = [
-        Case(policy, request, own, platform, consent)
-        for policy, request, own, platform, consent in product(
-            KeyPolicy, (False, True), _subsets(_OWN), _subsets(_PLATFORM), (True, False)
-        )
-    ]
-    return [replace(case, failed=failed) for case in base for failed in range(_available(case) + 1)]
-
-
-def _available(case: Case) -> int:
-    """Return how many answers there are before a refusal."""
-    failed = 0
-    while ":" in expected(replace(case, failed=failed)):
-        failed += 1
-    return failed
-
-
-async def test_every_case_of_the_table() -> None:
-    cases = _cases()
-    assert len(cases) > 1000
-    for case in cases:
-        try:
-            actual = await _actual(case)
-        except PlatformError as error:
-            actual = error.code
-        assert actual == expected(case), case
-
-
-_POLICIES = st.sampled_from(KeyPolicy)
-_PROVIDERS = st.sampled_from(KeyService)
-_SETS = st.frozensets(st.sampled_from(KeyService))
-
-
-@settings(deadline=None, max_examples=60)
-@given(policy=_POLICIES, provider=_PROVIDERS, own=_SETS, platform=_SETS, consent=st.booleans())
-def test_nobody_pays_who_did_not_agree(
-    policy: KeyPolicy,
-    provider: KeyService,
-    own: frozenset[KeyService],
-    platform: frozenset[KeyService],
-    consent: bool,  # noqa: FBT001
-) -> None:
-    """Over all providers: the platform's key only where policy and consent let it, after the user's."""
-
-    async def story() -> KeyResolved | PlatformError:
-        house = House()
-        for service in own:
-            base_url = GATEWAY_URL if service is KeyService.GATEWAY else None
-            await house.keep(f"sk-own-{service}", service=service, base_url=base_url)
-        for service in platform:
-            await house.platform_keys.put(service, f"sk-platform-{service}")
-        await house.store.decide("ada", Consent(consent, "c-1"))
-        try:
-            return (await house.resolve(policy=policy, provider=provider))[0]
-        except PlatformError as error:
-            return error
-
-    answer = asyncio.run(story())
-    if isinstance(answer, PlatformError):
-        assert policy is not KeyPolicy.USER_KEY_REQUIRED or not own & set(own_services(provider))
-    elif answer.source is KeySource.PLATFORM:
-        assert policy is not KeyPolicy.USER_KEY_REQUIRED
-        assert answer.service in platform_services(provider)
-        assert answer.base_url is None
-        if policy is KeyPolicy.USER_KEY_PREFERRED:
-            assert consent
-            assert not own & set(own_services(provider))
-            assert answer.consent_id == "c-1"
+def expected(world: World) -> str:
+    """Return the name of the key, or the refusal's code (and detail): the rule, read line by line."""
+    states, consent = world.states, world.consent
+    strict = world.policy is KeyPolicy.USER_KEY_REQUIRED and not world.report_only
+    platform_flow = world.policy in {KeyPolicy.PLATFORM_ONLY, KeyPolicy.SYSTEM}
+    may_platform = platform_flow or (not strict and consent.allow_platform)
+    may_gateway = platform_flow or (not strict and consent.allow_gateway)
+    for name in ORDER:
+        if name in OWN:
+            allowed = not platform_flow
         else:
-            assert answer.consent_id is None
-    else:
-        assert policy in {KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED}
-        assert answer.service in own_services(provider)
-        assert answer.consent_id is None
+            allowed = may_gateway if name == "team_gateway" else may_platform
+        if allowed and states.get(name) == THERE:
+            return name
+    if strict:
+        return "user_api_key_invalid" if FAILED in map(states.get, OWN) else "user_api_key_required"
+    if not may_platform:
+        return "consent_required"
+    if not may_gateway and states.get("team_gateway") in {THERE, COOLING}:
+        return "consent_required:allowGatewayFallback"
+    return _OPENROUTER_EXHAUSTED if "platform_openrouter" in states else "system_key_exhausted"
+
+
+def actual(world: World) -> str:
+    try:
+        choice = world.choose()
+    except PlatformError as error:
+        return said(error)
+    check_told(world, choice)
+    return name_of(choice)
+
+
+def said(error: PlatformError) -> str:
+    return f"{error.code}:{error.detail}" if error.detail else error.code
+
+
+def at_once(world: World) -> str:
+    """The same, for an engine that knows everything beforehand."""
+    try:
+        return name_of(world.choose_at_once())
+    except PlatformError as error:
+        return said(error)
+
+
+def check_told(world: World, choice: object) -> None:
+    """The source, the consent and the policy that would have refused, told with the key."""
+    if not isinstance(choice, Lent):
+        return
+    falls_back = world.policy not in {KeyPolicy.PLATFORM_ONLY, KeyPolicy.SYSTEM}
+    assert choice.consent_id == ("c-1" if falls_back else None)
+    reported = KeyPolicy.USER_KEY_REQUIRED if world.policy is KeyPolicy.USER_KEY_REQUIRED else None
+    assert choice.would_refuse_policy == reported
+    assert reported is None or world.report_only
+
+
+def check_looked(world: World, answer: str) -> None:
+    """Nothing is looked at before what comes first has failed; the platform's keys never for nothing."""
+    own, pools = world.looked.count("own"), [place for place in world.looked if place != "own"]
+    platform_flow = world.policy in {KeyPolicy.PLATFORM_ONLY, KeyPolicy.SYSTEM}
+    assert own == (0 if platform_flow or answer in {"request", "session"} else 1)
+    assert own == 0 or world.looked[0] == "own"
+    assert len(pools) == len(set(pools))
+    if answer in OWN or answer.startswith("user_api_key") or answer == "consent_required":
+        assert not [place for place in pools if place != KeyService.GATEWAY]
+    if answer in OWN or answer.startswith("user_api_key"):
+        assert not pools
+
+
+def every_state(names: tuple[str, ...], states: tuple[str, ...]) -> Iterator[States]:
+    """Return every way in which these keys can be absent, or stand in one of these states."""
+    for combination in product(("", *states), repeat=len(names)):
+        yield {name: state for name, state in zip(names, combination, strict=True) if state}
+
+
+@pytest.mark.parametrize("report_only", [False, True])
+@pytest.mark.parametrize("policy", KeyPolicy)
+def test_every_combination(policy: KeyPolicy, report_only: bool) -> None:  # noqa: FBT001
+    """policy, report only, both consents, and each of the eight keys absent, there or failed: 209,952."""
+    cases = 0
+    for states in every_state(ORDER, (THERE, FAILED)):
+        for consent in _CONSENTS:
+            world = World(policy, report_only, consent, states)
+            answer = actual(world)
+            assert answer == expected(world), world
+            check_looked(world, answer)
+            cases += 1
+    assert cases == 4 * 3**8
+
+
+@pytest.mark.parametrize("report_only", [False, True])
+@pytest.mark.parametrize("policy", KeyPolicy)
+def test_every_state_of_the_platforms_keys(policy: KeyPolicy, report_only: bool) -> None:  # noqa: FBT001
+    """Cooling and out as well, for users without a key, with one, and with one that failed."""
+    for own in ({}, {"user": THERE}, {"user": FAILED}):
+        for states in every_state(PLATFORM, (THERE, FAILED, COOLING, OUT)):
+            for consent in _CONSENTS:
+                world = World(policy, report_only, consent, {**own, **states})
+                assert actual(world) == at_once(world) == expected(world), world
+
+
+def test_the_source_of_every_key() -> None:
+    for name in ORDER:
+        consent = Consent(allow_platform=True, allow_gateway=True, consent_id="c-1")
+        world = World(KeyPolicy.USER_KEY_PREFERRED, False, consent, {name: THERE})
+        assert source_of(world.choose()) == KeySource(_SOURCES.get(name, name))
+
+
+def test_whoever_is_exhausted_says_when_the_first_is_back() -> None:
+    for states in every_state(PLATFORM, (FAILED, COOLING, OUT)):
+        with pytest.raises(PlatformError) as refused:
+            World(KeyPolicy.PLATFORM_ONLY, False, _CONSENTS[0], states).choose()
+        cools = COOLING in states.values()
+        assert refused.value.retry_after_s == (BACK_IN_S if cools else None)
