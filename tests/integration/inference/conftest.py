@@ -61,8 +61,8 @@ async def edge(realm: TestRealm) -> AsyncIterator[Edge]:
 @pytest_asyncio.fixture(scope="package")
 async def shared_key_vault(realm: TestRealm) -> AsyncIterator[KeyVault]:
     async with a_bus(realm, KEY_VAULT) as bus:
-        made = KeyVault()
-        made.serve(bus)
+        made = KeyVault(bus)
+        made.serve()
         await bus.start()
         yield made
 

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
+from shared.contracts.key_events import KeyRevoked
 from shared.contracts.keys import KeyResolved, ResolveKey, SealBinding
 from shared.contracts.message import read
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
@@ -63,18 +64,23 @@ class Edge:
                 await asyncio.sleep(0.01)
 
 
+def credential_id_of(secret: str) -> UUID:
+    return uuid5(NAMESPACE_OID, secret)
+
+
 @dataclass
 class KeyVault:
     """Hands out `keys` in order, sealed; none left is `user_api_key_required`."""
 
+    bus: Bus
     keys: list[tuple[KeySource, str]] = field(default_factory=list)
     refusal: PlatformError | None = None
 
     async def resolve(self, query: ResolveKey) -> KeyResolved:
         if self.refusal is not None:
             raise self.refusal
-        for number, (source, secret) in enumerate(self.keys):
-            credential_id = f"{source}:{number}"
+        for source, secret in self.keys:
+            credential_id = str(credential_id_of(secret))
             if credential_id not in query.excluding:
                 return self._sealed(query, source, credential_id, SecretText(secret))
         raise UserApiKeyRequiredError("this needs a key of your own")
@@ -98,8 +104,13 @@ class KeyVault:
             sealed=seal(secret, query.worker_public_key, binding),
         )
 
-    def serve(self, bus: Bus) -> None:
-        RpcServer(bus, KEY_VAULT_RPC, [Route(ResolveKey, self.resolve, (INFERENCE,))])
+    async def revoke(self, secret: str) -> None:
+        """Tell the world; whoever is asked from now on has no such key."""
+        self.keys = [(source, kept) for source, kept in self.keys if kept != secret]
+        await self.bus.publish(KeyRevoked(user_id="ann", credential_id=credential_id_of(secret)))
+
+    def serve(self) -> None:
+        RpcServer(self.bus, KEY_VAULT_RPC, [Route(ResolveKey, self.resolve, (INFERENCE,))])
 
 
 @dataclass

@@ -21,7 +21,7 @@ from shared.kernel.errors import (
     VaultUnavailableError,
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
-from tests.fakes.inference import PLATFORM, QUICK, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference import PLATFORM, QUICK, Step, Worker, a_key, a_request, an_answer, chunks
 
 pytestmark = pytest.mark.unit
 
@@ -45,7 +45,7 @@ def a_pool(size: int, source: KeySource = PLATFORM) -> list[ResolvedKey]:
     return [a_key(f"{source}:{number}", source) for number in range(size)]
 
 
-def failing(keys: list[ResolvedKey], error: PlatformError) -> dict[str, list[PlatformError]]:
+def failing(keys: list[ResolvedKey], error: PlatformError) -> dict[str, list[Step]]:
     return {key.used.credential_id: [error] for key in keys}
 
 
@@ -90,7 +90,7 @@ async def test_a_pool_with_dead_keys_is_walked_with_a_hold_each() -> None:
 async def test_a_run_does_not_try_for_ever() -> None:
     keys = a_pool(20)
     worker = Worker(keys, limits=replace(QUICK, attempts_max=4))
-    worker.provider.scripts = dict(failing(keys, LIMITED))
+    worker.provider.scripts = failing(keys, LIMITED)
 
     await worker.run(a_request())
 
@@ -223,7 +223,7 @@ async def test_when_the_platforms_pool_runs_dry_its_keys_are_exhausted(source: K
     """Not rate limited, as the first one was: the whole pool is."""
     keys = a_pool(size, source)
     worker, request = Worker(keys), a_request()
-    worker.provider.scripts = dict(failing(keys, LIMITED))
+    worker.provider.scripts = failing(keys, LIMITED)
     detail = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
     worker.resolver.refusal = SystemKeyExhaustedError("none left", retry_after_s=7, detail=detail)
 
