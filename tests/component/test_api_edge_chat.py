@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import orjson
 import pytest
 
 from services.api_edge.use_cases.start_run import RunTimes
@@ -12,16 +13,18 @@ from shared.kernel.errors import (
     InsufficientCreditsError,
     PlatformError,
     ProviderRateLimitedError,
+    SystemKeyExhaustedError,
     UserApiKeyRequiredError,
 )
-from shared.kernel.names import KeyPolicy, KeyService, KeySource
-from tests.fakes.api_edge import RESPONSE, Edge, Tell, chunk, fails, is_silent
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
+from tests.fakes.api_edge import RESPONSE, Edge, Tell, chunk, fails, is_silent, key_use
 
 pytestmark = pytest.mark.component
 
 CHAT = "/v1/chat/completions"
 ASK = {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "temperature": 0.5}
 STREAM = {**ASK, "stream": True}
+EXHAUSTED = SystemKeyExhaustedError(retry_after_s=30, detail="OPENROUTER_SYSTEM_KEY_EXHAUSTED")
 
 
 async def test_a_plain_run_is_answered_with_the_providers_own_json() -> None:
@@ -30,7 +33,10 @@ async def test_a_plain_run_is_answered_with_the_providers_own_json() -> None:
         answer = await client.post(CHAT, json=ASK)
     (run,) = edge.bus.requested
     assert answer.status_code == 200
-    assert answer.text == RESPONSE
+    own, ours = answer.text[: len(RESPONSE) - 1], answer.json()["latchkey"]
+    assert own == RESPONSE[:-1]
+    assert list(answer.json()) == [*orjson.loads(RESPONSE), "latchkey"]
+    assert (ours["run_id"], ours["key_source"]) == (str(run.run_id), "user")
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["latchkey-run-id"] == str(run.run_id)
     assert answer.headers["latchkey-key-source"] == "user"
@@ -47,7 +53,7 @@ async def test_the_workers_get_all_they_need_and_nothing_more() -> None:
     assert (run.provider, run.model, run.stream) == (KeyService.OPENAI, "openai/gpt-4o-mini", False)
     assert run.body == {"messages": ASK["messages"], "temperature": 0.5}
     assert run.reply_to == "reply.api_edge.test"
-    assert run.request_key is None
+    assert (run.request_key, run.session_key, run.report_only) == (None, None, False)
     assert run.start_by - run.requested_at == timedelta(seconds=10)
     assert run.deadline - run.requested_at == timedelta(seconds=300)
     assert edge.runs.runs[run.run_id].user_id == "alice"
@@ -73,6 +79,86 @@ async def test_a_key_in_a_header_is_sealed_for_this_run(header: str, service: st
     assert "sk-canary" not in run.model_dump_json()
 
 
+async def test_a_gateways_key_is_bound_to_its_address() -> None:
+    edge = Edge()
+    headers = {"X-Gateway-Key": "vck-canary-123456", "X-Gateway-Base-URL": "https://gateway.example/v1"}
+    async with edge.client() as client:
+        answer = await client.post(CHAT, json=ASK, headers=headers)
+    (run,), ((secret, binding),) = edge.bus.requested, edge.sealer.sealed
+    assert answer.status_code == 200
+    assert run.request_key is not None
+    assert (run.provider, run.request_key.service) == ("openai", "gateway")
+    assert run.request_key.base_url == binding.base_url == "https://gateway.example/v1"
+    assert (secret.reveal(), binding.service) == ("vck-canary-123456", "gateway")
+
+
+async def test_a_session_token_travels_sealed_and_beside_a_plain_key() -> None:
+    edge = Edge()
+    token = "lks_canary" + "a" * 40
+    async with edge.client() as client:
+        await client.post(CHAT, json=ASK, headers={"X-OpenRouter-Key": token})
+        await client.post(CHAT, json=ASK, headers={"X-OpenRouter-Key": token, "X-OpenAI-Key": "sk-canary-1"})
+    alone, both = edge.bus.requested
+    assert alone.request_key is None
+    assert alone.session_key is not None
+    assert (alone.session_key.service, alone.session_key.base_url) == ("openrouter", None)
+    assert both.request_key is not None
+    assert (both.request_key.service, both.session_key is not None) == ("openai", True)
+    assert [secret.reveal() for secret, _ in edge.sealer.sealed] == [token, "sk-canary-1", token]
+    assert {binding.purpose for _, binding in edge.sealer.sealed} == {"request"}
+    assert [binding.run_id for _, binding in edge.sealer.sealed] == [alone.run_id, both.run_id, both.run_id]
+    assert "canary" not in alone.model_dump_json() + both.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("headers", "param"),
+    [
+        ({"X-Gateway-Key": "canary-1"}, "x-gateway-base-url"),
+        ({"X-Gateway-Key": "canary-1", "X-Gateway-Base-URL": "http://canary.example"}, "x-gateway-base-url"),
+        ({"X-Gateway-Key": "can ary", "X-Gateway-Base-URL": "https://canary.example"}, "x-gateway-key"),
+        ({"X-Provider-Key": "lks_can ary"}, "x-provider-key"),
+    ],
+)
+async def test_a_bad_key_header_is_named_and_not_echoed(headers: dict[str, str], param: str) -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        answer = await client.post(CHAT, json=ASK, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert not any(value in answer.text + str(answer.headers) for value in headers.values())
+    assert (edge.bus.requested, edge.sealer.sealed) == ([], [])
+
+
+async def test_the_answer_tells_which_keys_were_used() -> None:
+    async def falls_back(tell: Tell) -> None:
+        failed = key_use(outcome=Outcome.FAILED, error_code="user_api_key_invalid")
+        used = key_use(KeySource.PLATFORM, attempt=2, credential_id="platform:openai:1")
+        tell.started(KeySource.USER)
+        tell.started(KeySource.PLATFORM)
+        tell.completed(RESPONSE, KeySource.PLATFORM, (failed, used))
+
+    edge = Edge()
+    edge.bus.worker = falls_back
+    async with edge.client() as client:
+        answer = await client.post(CHAT, json=ASK)
+    told = answer.json()["latchkey"]
+    assert answer.headers["latchkey-key-source"] == told["key_source"] == "platform"
+    assert [(entry["key_source"], entry["outcome"]) for entry in told["apiKeyUsageLog"]] == [
+        ("user", "failed"),
+        ("platform", "completed"),
+    ]
+    assert told["apiKeyUsageSummary"]["by_key_source"] == {"user": 1, "platform": 1}
+
+
+@pytest.mark.parametrize("flow", ["chat", "code_canvas"])
+async def test_without_a_model_it_is_the_flows(flow: str) -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        answer = await client.post(CHAT, json={"messages": ASK["messages"]}, headers={"Latchkey-Flow": flow})
+    (run,) = edge.bus.requested
+    assert answer.status_code == 200
+    assert run.model == edge.runs.runs[run.run_id].model == edge.flows.flows[flow].default_model
+
+
 async def test_a_key_that_cannot_be_sealed_is_not_sent() -> None:
     edge = Edge()
     edge.sealer.has_key = False
@@ -92,6 +178,7 @@ async def test_a_key_that_cannot_be_sealed_is_not_sent() -> None:
         (UserApiKeyRequiredError(service="openai"), 403),
         (InsufficientCreditsError(), 402),
         (ProviderRateLimitedError(retry_after_s=9), 429),
+        (EXHAUSTED, 503),
     ],
 )
 @pytest.mark.parametrize("body", [ASK, STREAM], ids=["plain", "stream"])
@@ -108,7 +195,8 @@ async def test_a_workers_error_has_its_status(
     assert answer.json()["error"]["code"] == error.code
     assert answer.json()["error"]["run_id"] == answer.headers["latchkey-run-id"] == str(run.run_id)
     assert answer.headers["latchkey-key-source"] == "platform"
-    assert ("retry-after" in answer.headers) == (status == 429)
+    assert answer.headers.get("retry-after") == {429: "9", 503: "30"}.get(status)
+    assert answer.json()["error"].get("detail") == error.detail
     assert edge.bus.cancelled == []
 
 

@@ -146,8 +146,8 @@ async def test_a_receipt_is_final_once_billing_has_seen_the_run() -> None:
     assert (receipt["run_id"], receipt["status"]) == (run_id, "final")
     assert [a["charged"] for a in receipt["attempts"]] == ["0.0015"]
     assert receipt["totals"]["charged_micros"] == 1500
-    assert [entry["keySource"] for entry in receipt["apiKeyUsageLog"]] == ["platform"]
-    assert receipt["apiKeyUsageSummary"]["usedPlatformKey"]
+    assert [entry["key_source"] for entry in receipt["apiKeyUsageLog"]] == ["platform"]
+    assert receipt["apiKeyUsageSummary"]["used_platform_key"]
     assert edge.billing.asked == 1
 
 
@@ -163,9 +163,9 @@ async def test_a_receipt_waits_for_billing_a_little() -> None:
     assert receipt["status"] == "final"
     assert receipt["apiKeyUsageSummary"] == {
         "total": 1,
-        "byKeySource": {"user": 1},
-        "usedPlatformKey": False,
-        "usedUserKey": True,
+        "by_key_source": {"user": 1},
+        "used_platform_key": False,
+        "used_user_key": True,
     }
 
 

@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from services.api_edge.use_cases.start_run import RunTimes
-from shared.kernel.errors import ProviderError
-from tests.fakes.api_edge import RESPONSE, Edge, Tell, chunk, is_silent
+from shared.kernel.errors import ProviderError, SystemKeyExhaustedError
+from shared.kernel.names import KeySource
+from tests.fakes.api_edge import RESPONSE, Edge, Tell, chunk, is_silent, key_use
 
 pytestmark = pytest.mark.component
 
@@ -171,6 +172,23 @@ async def test_an_error_in_the_middle_is_an_event_and_no_done() -> None:
     assert error["run_id"] == str(edge.bus.requested[0].run_id)
 
 
+async def test_exhausted_platform_keys_in_the_middle_are_an_event_by_name() -> None:
+    async def runs_dry(tell: Tell) -> None:
+        tell.started(KeySource.PLATFORM)
+        tell.chunk(chunk("first"))
+        tell.failed(SystemKeyExhaustedError(service="openrouter", detail="OPENROUTER_SYSTEM_KEY_EXHAUSTED"))
+
+    edge = Edge()
+    edge.bus.worker = runs_dry
+    async with edge.client() as client:
+        answer = await client.post("/v1/chat/completions", json={**ASK, "stream": True})
+    *_, last = answer.text.strip().split("\n\n")
+    error = orjson.loads(last.removeprefix("data: "))["error"]
+    assert (error["code"], error["detail"]) == ("system_key_exhausted", "OPENROUTER_SYSTEM_KEY_EXHAUSTED")
+    assert (error["service"], error["type"]) == ("openrouter", "server_error")
+    assert "[DONE]" not in answer.text
+
+
 async def test_a_deadline_in_the_middle_is_an_event_too() -> None:
     async def stalls(tell: Tell) -> None:
         tell.started()
@@ -190,16 +208,77 @@ async def test_usage_goes_to_those_who_asked(*, asked: bool, told: bool) -> None
         tell.started()
         tell.chunk(chunk("first"))
         tell.chunk(USAGE)
-        tell.completed()
+        tell.completed(uses=(key_use(),))
 
     edge = Edge()
     edge.bus.worker = counts
     body = {**ASK, "stream": True, "stream_options": {"include_usage": asked}}
     async with edge.client() as client:
         answer = await client.post("/v1/chat/completions", json=body)
-    assert (USAGE in answer.text) == told
+    assert (USAGE[:-1] in answer.text) == told
+    assert ("apiKeyUsageLog" in answer.text) == told
     assert answer.text.endswith("data: [DONE]\n\n")
     assert "stream_options" not in edge.bus.requested[0].body
+
+
+async def test_the_usage_chunk_is_the_last_and_tells_which_keys_were_used() -> None:
+    async def counts_early(tell: Tell) -> None:
+        tell.started()
+        tell.chunk(chunk("first"), USAGE, chunk("last"))
+        tell.completed(uses=(key_use(),))
+
+    edge = Edge()
+    edge.bus.worker = counts_early
+    async with _sdk(edge) as sdk:
+        stream = await sdk.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=[{"role": "user", "content": "x"}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        *pieces, end = [piece async for piece in stream]
+    assert [piece.choices[0].delta.content for piece in pieces] == ["first", "last"]
+    assert end.choices == []
+    assert end.usage is not None
+    assert end.usage.total_tokens == 3
+    told = end.model_dump()["latchkey"]
+    assert told["run_id"] == str(edge.bus.requested[0].run_id)
+    assert [entry["key_source"] for entry in told["apiKeyUsageLog"]] == ["user"]
+    assert told["apiKeyUsageSummary"]["total"] == 1
+
+
+async def test_usage_told_before_an_error_is_not_lost() -> None:
+    async def counts_and_breaks(tell: Tell) -> None:
+        tell.started()
+        tell.chunk(chunk("first"), USAGE)
+        tell.failed(ProviderError("cut"))
+
+    edge = Edge()
+    edge.bus.worker = counts_and_breaks
+    body = {**ASK, "stream": True, "stream_options": {"include_usage": True}}
+    async with edge.client() as client:
+        answer = await client.post("/v1/chat/completions", json=body)
+    first, usage, error = answer.text.strip().split("\n\n")
+    assert first == f"data: {chunk('first')}"
+    assert usage == f"data: {USAGE}"
+    assert "provider_error" in error
+
+
+async def test_of_several_usage_chunks_the_last_counts() -> None:
+    async def counts_twice(tell: Tell) -> None:
+        tell.started()
+        tell.chunk(USAGE.replace("3}", "2}"))
+        tell.chunk(USAGE)
+        tell.completed()
+
+    edge = Edge()
+    edge.bus.worker = counts_twice
+    body = {**ASK, "stream": True, "stream_options": {"include_usage": True}}
+    async with edge.client() as client:
+        answer = await client.post("/v1/chat/completions", json=body)
+    only, done = answer.text.strip().split("\n\n")
+    assert orjson.loads(only.removeprefix("data: "))["usage"]["total_tokens"] == 3
+    assert done == "data: [DONE]"
 
 
 async def test_a_stream_without_chunks_is_still_a_stream() -> None:
@@ -231,7 +310,9 @@ async def test_the_official_sdk_reads_both_kinds() -> None:
         )
         pieces = [piece.choices[0].delta.content async for piece in stream]
     assert plain.choices[0].message.content == "Hi"
-    assert plain.model_dump(exclude_unset=True) == orjson.loads(RESPONSE)
+    told = plain.model_dump(exclude_unset=True)
+    assert told.pop("latchkey")["run_id"] == str(edge.bus.requested[0].run_id)
+    assert told == orjson.loads(RESPONSE)
     assert pieces == ["Hel", "lo"]
 
 

@@ -23,7 +23,7 @@ from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, Rece
 from shared.contracts.keys import SealBinding, SealedKey
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.runs import KeyUse, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import (
     ConflictError,
@@ -161,9 +161,17 @@ class Tell:
     def chunk(self, *texts: str) -> None:
         self._waiting.deliver(RunChunk(run_id=self.run.run_id, seq=self._next(), chunks=texts))
 
-    def completed(self, response: str | None = None, source: KeySource = KeySource.USER) -> None:
+    def completed(
+        self, response: str | None = None, source: KeySource = KeySource.USER, uses: tuple[KeyUse, ...] = ()
+    ) -> None:
         self._waiting.deliver(
-            RunCompleted(run_id=self.run.run_id, seq=self._next(), key_source=source, response=response)
+            RunCompleted(
+                run_id=self.run.run_id,
+                seq=self._next(),
+                key_source=source,
+                response=response,
+                key_uses=uses,
+            )
         )
 
     def failed(self, error: PlatformError, source: KeySource | None = None) -> None:
@@ -177,6 +185,26 @@ class Tell:
 
 
 Worker = Callable[[Tell], Awaitable[None]]
+
+
+def key_use(
+    source: KeySource = KeySource.USER,
+    *,
+    attempt: int = 1,
+    credential_id: str = "01939a2f-0000-7000-8000-0000000000c1",
+    outcome: Outcome = Outcome.COMPLETED,
+    error_code: str | None = None,
+) -> KeyUse:
+    return KeyUse(
+        attempt=attempt,
+        provider=KeyService.OPENAI,
+        model="openai/gpt-4o-mini",
+        key_source=source,
+        credential_id=credential_id,
+        outcome=outcome,
+        error_code=error_code,
+        timestamp=NOON,
+    )
 
 
 async def answers(tell: Tell) -> None:

@@ -1,13 +1,11 @@
 """Attempts as users read them, in usage lists and receipts."""
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from services.api_edge.routes.wire import moment, money
 from shared.contracts.billing import ReceiptAttempt
-from shared.contracts.usage import TokenCounts, UsageRecorded
-from shared.kernel.names import KeySource
+from shared.contracts.usage import TokenCounts
 
 
 def attempt_view(billed: ReceiptAttempt) -> dict[str, Any]:
@@ -18,6 +16,8 @@ def attempt_view(billed: ReceiptAttempt) -> dict[str, Any]:
         "flow": usage.flow,
         "key_source": usage.key_source,
         "credential_id": usage.credential_id,
+        "consent_id": usage.consent_id,
+        "would_refuse_policy": usage.would_refuse_policy,
         "service": usage.service,
         "provider": usage.provider,
         "model": usage.model,
@@ -44,32 +44,6 @@ def totals_view(billed: Iterable[ReceiptAttempt]) -> dict[str, Any]:
         "tokens": {"prompt": prompt, "completion": completion, "total": prompt + completion},
         **money("cost", None if None in costs else sum(cost for cost in costs if cost is not None)),
         **money("charged", sum(attempt.charged_micros for attempt in attempts)),
-    }
-
-
-def key_usage_log(billed: Iterable[ReceiptAttempt]) -> list[dict[str, Any]]:
-    """Say which key each attempt used. The names are an older frontend's."""
-    return [_log_entry(attempt.usage) for attempt in billed]
-
-
-def key_usage_summary(billed: Iterable[ReceiptAttempt]) -> dict[str, Any]:
-    sources = [attempt.usage.key_source for attempt in billed if attempt.usage.key_source is not None]
-    return {
-        "total": len(sources),
-        "byKeySource": {source.value: count for source, count in Counter(sources).items()},
-        "usedPlatformKey": KeySource.PLATFORM in sources,
-        "usedUserKey": any(source.is_byok for source in sources),
-    }
-
-
-def _log_entry(usage: UsageRecorded) -> dict[str, Any]:
-    return {
-        "provider": usage.provider,
-        "keySource": usage.key_source,
-        "credentialId": usage.credential_id,
-        "model": usage.model,
-        "at": moment(usage.started_at),
-        "outcome": usage.outcome,
     }
 
 

@@ -7,11 +7,13 @@ from starlette.responses import Response
 
 from services.api_edge.domain.chat import parse_chat
 from services.api_edge.domain.flows import FLOW_HEADER
+from services.api_edge.domain.json_text import with_member
 from services.api_edge.domain.request_keys import KEY_HEADERS
 from services.api_edge.problems import Problems
 from services.api_edge.routes.event_stream import EventStream
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER_DOCS, Gate, caller_of
+from services.api_edge.routes.key_usage import METADATA, run_metadata
 from services.api_edge.routes.run_watch import run_headers, watched
 from services.api_edge.use_cases.active_run import ActiveRun
 from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
@@ -83,4 +85,5 @@ async def _plain(request: Request, run: ActiveRun) -> Response:
             request.state.key_source = run.key_source
     if end.response is None:
         raise InternalError("the run ended without its response")
-    return Response(end.response.encode(), headers=run_headers(run), media_type="application/json")
+    answer = with_member(end.response, METADATA, run_metadata(run.run_id, end))
+    return Response(answer.encode(), headers=run_headers(run), media_type="application/json")

@@ -7,8 +7,10 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from services.api_edge.domain.json_text import with_member
 from services.api_edge.domain.sse import DONE, frame, is_usage_only
 from services.api_edge.problems import Occasion, Problems
+from services.api_edge.routes.key_usage import METADATA, run_metadata
 from services.api_edge.routes.run_watch import run_headers, watched
 from services.api_edge.use_cases.active_run import ActiveRun
 from shared.contracts.runs import RunChunk, RunCompleted
@@ -20,7 +22,9 @@ _SLOW_CLIENT_S = 10.0
 
 
 class EventStream(Response):
-    """`include_usage`: the client asked for the chunk that holds only usage."""
+    """`include_usage`: the client asked for the chunk that holds only usage. It is held back until the run is
+    over: it is the last, and tells which keys were used.
+    """
 
     media_type = "text/event-stream"
 
@@ -31,6 +35,7 @@ class EventStream(Response):
         self._problems = problems
         self._occasion = occasion
         self._include_usage = include_usage
+        self._held: str | None = None
         self.background = None
         self.status_code = 200
         self.init_headers({"X-Accel-Buffering": "no"})
@@ -61,11 +66,21 @@ class EventStream(Response):
                 if data := self._frames(item):
                     yield data
                 item = await self._run.next()
+            if self._held is not None:
+                yield frame(with_member(self._held, METADATA, run_metadata(self._run.run_id, item)))
             yield DONE
         except PlatformError as error:
             scope["state"]["error_code"] = error.code
+            if self._held is not None:
+                yield frame(self._held)
             yield frame(orjson.dumps(self._problems.openai(error, self._occasion)).decode())
 
     def _frames(self, chunk: RunChunk) -> bytes:
-        wanted = (text for text in chunk.chunks if self._include_usage or not is_usage_only(text))
-        return b"".join(frame(text) for text in wanted)
+        return b"".join(frame(text) for text in chunk.chunks if not self._is_kept_back(text))
+
+    def _is_kept_back(self, text: str) -> bool:
+        if not is_usage_only(text):
+            return False
+        if self._include_usage:
+            self._held = text  # of several the last counts
+        return True

@@ -4,8 +4,9 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 
-from services.api_edge.routes.attempts import attempt_view, key_usage_log, key_usage_summary, totals_view
+from services.api_edge.routes.attempts import attempt_view, totals_view
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
+from services.api_edge.routes.key_usage import key_usage, uses_of
 from services.api_edge.routes.wire import Json, read_id
 from services.api_edge.use_cases.read_receipt import ReadReceipt, RunReceipt
 
@@ -29,6 +30,5 @@ def _view(found: RunReceipt) -> dict[str, Any]:
         "status": "final" if found.is_final else "pending",
         "attempts": [attempt_view(attempt) for attempt in attempts],
         "totals": totals_view(attempts),
-        "apiKeyUsageLog": key_usage_log(attempts),
-        "apiKeyUsageSummary": key_usage_summary(attempts),
+        **key_usage(uses_of(attempts)),
     }

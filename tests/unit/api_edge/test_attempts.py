@@ -1,10 +1,10 @@
-"""Attempts, totals and the key usage that older frontends read."""
+"""Attempts and totals."""
 
 import pytest
 
-from services.api_edge.routes.attempts import attempt_view, key_usage_log, key_usage_summary, totals_view
+from services.api_edge.routes.attempts import attempt_view, totals_view
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeySource, Outcome
+from shared.kernel.names import KeyPolicy, KeySource
 from tests.fakes.api_edge import billed
 
 pytestmark = pytest.mark.unit
@@ -19,6 +19,8 @@ def test_an_attempt_says_what_it_used_and_cost() -> None:
         "flow": "chat",
         "key_source": "platform",
         "credential_id": "platform:openai:1",
+        "consent_id": None,
+        "would_refuse_policy": None,
         "service": None,
         "provider": "openai",
         "model": "openai/gpt-4o-mini",
@@ -59,24 +61,9 @@ def test_totals_sum_up() -> None:
     assert totals_view([])["cost"] == "0"
 
 
-def test_the_key_usage_is_counted_by_source() -> None:
-    attempts = [
-        billed(RUN, source=KeySource.USER, outcome=Outcome.FAILED, error_code="user_api_key_invalid"),
-        billed(RUN, attempt=2),
-        billed(RUN, attempt=3, source=None, outcome=Outcome.REFUSED),
-    ]
-    assert key_usage_summary(attempts) == {
-        "total": 2,
-        "byKeySource": {"user": 1, "platform": 1},
-        "usedPlatformKey": True,
-        "usedUserKey": True,
-    }
-    assert key_usage_log(attempts)[0] == {
-        "provider": "openai",
-        "keySource": "user",
-        "credentialId": "platform:openai:1",
-        "model": "openai/gpt-4o-mini",
-        "at": "2026-01-01T12:00:00Z",
-        "outcome": "failed",
-    }
-    assert [entry["keySource"] for entry in key_usage_log(attempts)] == ["user", "platform", None]
+def test_a_fallback_names_its_consent_and_what_it_would_have_been_refused_by() -> None:
+    usage = billed(RUN).usage.model_copy(
+        update={"consent_id": "c-1", "would_refuse_policy": KeyPolicy.USER_KEY_REQUIRED}
+    )
+    view = attempt_view(billed(RUN).model_copy(update={"usage": usage}))
+    assert (view["consent_id"], view["would_refuse_policy"]) == ("c-1", "user_key_required")

@@ -1,0 +1,31 @@
+"""JSON that passes through as text."""
+
+from typing import Any
+
+import orjson
+
+
+def with_member(text: str, name: str, value: Any) -> str:
+    """Add a member at the end of a JSON object without reading it; what is no object stays as it is.
+
+    An object that may have one of this name already is read: ours takes its place.
+    """
+    text = text.strip()
+    if f'"{name}"' in text:
+        text = _without(text, name)
+    if not (text.startswith("{") and text.endswith("}")):
+        return text
+    head = text[:-1].rstrip()
+    comma = "" if head == "{" else ","
+    return f'{head}{comma}"{name}":{orjson.dumps(value).decode()}}}'
+
+
+def _without(text: str, name: str) -> str:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    if not isinstance(value, dict) or name not in value:
+        return text
+    del value[name]
+    return orjson.dumps(value).decode()

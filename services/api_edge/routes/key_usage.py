@@ -1,0 +1,65 @@
+"""Which key every attempt of a run used: in its receipt and in its answer, by the same functions."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from services.api_edge.routes.wire import moment
+from shared.contracts.billing import ReceiptAttempt
+from shared.contracts.runs import KeyUse, RunCompleted
+
+METADATA: Final = "latchkey"
+"""The member of an answer that is ours."""
+
+
+def key_usage(uses: Sequence[KeyUse]) -> dict[str, Any]:
+    """Tell of attempts that had a key. The names are those that frontends of this kind read."""
+    return {"apiKeyUsageLog": [_entry(use) for use in uses], "apiKeyUsageSummary": _summary(uses)}
+
+
+def uses_of(billed: Iterable[ReceiptAttempt]) -> tuple[KeyUse, ...]:
+    """Read from usage events what a worker tells the edge of the same attempts."""
+    return tuple(
+        KeyUse(
+            attempt=usage.attempt,
+            provider=usage.provider,
+            model=usage.model,
+            key_source=usage.key_source,
+            credential_id=usage.credential_id or "",
+            outcome=usage.outcome,
+            error_code=usage.error_code,
+            timestamp=usage.started_at,
+        )
+        for usage in (attempt.usage for attempt in billed)
+        if usage.key_source is not None
+    )
+
+
+def run_metadata(run_id: UUID, completed: RunCompleted) -> dict[str, Any]:
+    return {
+        "run_id": str(run_id),
+        "key_source": completed.key_source.value,
+        **key_usage(completed.key_uses),
+    }
+
+
+def _entry(use: KeyUse) -> dict[str, Any]:
+    return {
+        "model": use.model,
+        "provider": use.provider.value,
+        "key_source": use.key_source.value,
+        "timestamp": moment(use.timestamp),
+        "credential_id": use.credential_id or None,
+        "outcome": use.outcome.value,
+    }
+
+
+def _summary(uses: Sequence[KeyUse]) -> dict[str, Any]:
+    sources = [use.key_source for use in uses]
+    return {
+        "total": len(sources),
+        "by_key_source": {source.value: count for source, count in Counter(sources).items()},
+        "used_platform_key": any(not source.is_byok for source in sources),
+        "used_user_key": any(source.is_byok for source in sources),
+    }
