@@ -1,11 +1,26 @@
-"""A provider that speaks OpenAI's HTTP API and misbehaves on request. Used by the demo and the tests only.
+"""All providers at one address; it misbehaves on request. Used by the demo and the tests only.
 
     python -m infra.simulator --host 127.0.0.1 --port 9400
 
-`POST /v1/chat/completions` (plain and SSE), `GET /v1/models`. The answer echoes the prompt, one token a word;
-equal prompts get equal texts and usage. The key comes as `Authorization: Bearer`, `x-api-key` or `api-key`.
-Every non-empty key is good, except one that contains `-bad-` (401), `-broke-` (402) or `-forbidden-` (403). A
-model whose name contains `no-such` is a 404. A 401 quotes the whole key, so that leaks can be looked for.
+`POST /v1/chat/completions` (plain and SSE) in OpenAI's shapes. The answer echoes the prompt, one token a
+word; equal prompts get equal texts and usage. The key comes as `Authorization: Bearer`, `x-api-key` or
+`api-key`. A model whose name contains `no-such` is a 404.
+
+What tells about a key, each with its provider's auth and shapes:
+
+GET /v1/models    OpenAI's; with `x-api-key` Anthropic's, which wants an `anthropic-version` too
+GET /v1/key       OpenRouter's (bearer only)
+GET /v1/api-key   xAI's (bearer only; a wrong key is a 400)
+
+Every non-empty key is good, except one that contains
+
+-bad-             401 everywhere; like every refusal of a key as wrong, it quotes the whole key, so that leaks
+                  can be looked for
+-expired-         401 everywhere, in words that say so
+-broke-           402 everywhere
+-forbidden-       403 everywhere
+-revoked-         401, -spent- 402, -limited- 429 (`Retry-After: 2`): in chat only, for what tells about a key
+                  finds it good
 
 Directives stand in the last user message and may be combined, in one bracket or several:
 
@@ -26,6 +41,6 @@ garbage           200 with something that is not JSON
 
 An unknown directive is a 400, so that a mistyped test cannot pass.
 
-`GET /_simulator/calls` tells what was called (see `control.Calls`), `POST /_simulator/reset` forgets it,
-`GET /healthz` answers `ok`. No key and no header is ever logged; keys are counted by their SHA-256.
+`GET /_simulator/calls` tells what was called with which key (see `control.Calls`), `POST /_simulator/reset`
+forgets it, `GET /healthz` answers `ok`. No key and no header is ever logged; keys are counted by their SHA-256.
 """

@@ -125,7 +125,47 @@ class Chunks:
 
 
 def models() -> Json:
-    """The body of the models list."""
+    """OpenAI's models list."""
     names = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "o4-mini")
     data = [{"id": name, "object": "model", "created": 1_721_172_741, "owned_by": "system"} for name in names]
     return {"object": "list", "data": data}
+
+
+def anthropic_models() -> Json:
+    """Anthropic's models list: https://docs.claude.com/en/api/models-list"""
+    names = ("claude-sonnet-4-5", "claude-haiku-4-5")
+    data = [
+        {"type": "model", "id": name, "display_name": name, "created_at": "2025-09-29T00:00:00Z"}
+        for name in names
+    ]
+    return {"data": data, "has_more": False, "first_id": names[0], "last_id": names[-1]}
+
+
+def openrouter_key() -> Json:
+    """What OpenRouter tells about a key without a limit."""
+    data = {
+        "label": "sk-or-v1-sim...ulator",
+        "limit": None,
+        "limit_remaining": None,
+        "limit_reset": None,
+        "usage": 0,
+        "byok_usage": 0,
+        "is_free_tier": False,
+        "is_management_key": False,
+        "is_provisioning_key": False,
+        "expires_at": None,
+    }
+    return {"data": data}
+
+
+def xai_key() -> Json:
+    """What xAI tells about a key that nobody has blocked."""
+    return {
+        "redacted_api_key": "xai-...ator",
+        "api_key_id": "00000000-0000-0000-0000-000000000000",
+        "name": "simulator",
+        "acls": ["api-key:model:*", "api-key:endpoint:*"],
+        "api_key_blocked": False,
+        "api_key_disabled": False,
+        "team_blocked": False,
+    }

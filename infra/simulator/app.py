@@ -20,11 +20,15 @@ def _json(body: object) -> Response:
     return Response(orjson.dumps(body), media_type="application/json")
 
 
+def bearer_of(headers: Headers) -> str:
+    """The bearer token a request carries, "" without one."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 def key_of(headers: Headers) -> str:
     """The key a request carries. Raises RefusalError (401) when there is none."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    key = bearer or headers.get("x-api-key") or headers.get("api-key")
+    key = bearer_of(headers) or headers.get("x-api-key") or headers.get("api-key")
     if not key:
         raise refusals.missing_key()
     return key
@@ -32,7 +36,7 @@ def key_of(headers: Headers) -> str:
 
 def _refusal(request: ChatRequest, key: str) -> refusals.RefusalError | None:
     asked = request.directives
-    if refusal := refusals.for_key(key):
+    if refusal := refusals.for_key_in_chat(key):
         return refusal
     return None if asked.status is None else refusals.for_status(asked.status, key, asked.retry_after)
 
@@ -80,13 +84,39 @@ class Endpoints:
         self._book = book
 
     async def models(self, request: Request) -> Response:
+        headers = request.headers
+        if "x-api-key" in headers and not bearer_of(headers):
+            return self._anthropic_models(headers)
         try:
-            key = key_of(request.headers)
+            key = key_of(headers)
         except refusals.RefusalError as refusal:
             return refusal.response()
         self._book.models(key)
         refused = refusals.for_key(key)
         return refused.response() if refused else _json(answers.models())
+
+    def _anthropic_models(self, headers: Headers) -> Response:
+        key = headers["x-api-key"]
+        if not key:
+            return refusals.missing_key().response(refusals.anthropic)
+        self._book.models(key)
+        missing = None if "anthropic-version" in headers else refusals.missing_version()
+        refused = refusals.for_key(key) or missing
+        return refused.response(refusals.anthropic) if refused else _json(answers.anthropic_models())
+
+    async def openrouter_key(self, request: Request) -> Response:
+        return self._key_info(request, answers.openrouter_key(), refusals.openrouter)
+
+    async def xai_key(self, request: Request) -> Response:
+        return self._key_info(request, answers.xai_key(), refusals.xai)
+
+    def _key_info(self, request: Request, info: answers.Json, shape: refusals.Shape) -> Response:
+        key = bearer_of(request.headers)
+        if not key:
+            return refusals.missing_key().response(shape)
+        self._book.key_info(key)
+        refused = refusals.for_key(key)
+        return refused.response(shape) if refused else _json(info)
 
     async def redirected(self, _: Request) -> Response:
         self._book.redirected()
@@ -111,6 +141,8 @@ def create_app(book: CallBook | None = None) -> Starlette:
         routes=[
             Route("/v1/chat/completions", ChatEndpoint(book), methods=["POST"]),
             Route("/v1/models", plain.models),
+            Route("/v1/key", plain.openrouter_key),
+            Route("/v1/api-key", plain.xai_key),
             Route("/redirected", plain.redirected, methods=["GET", "POST"]),
             Route("/_simulator/calls", plain.calls),
             Route("/_simulator/reset", plain.reset, methods=["POST"]),

@@ -25,6 +25,7 @@ class CallBook:
         self._by_prompt: Counter[str] = Counter()
         self._by_status: Counter[str] = Counter()
         self._models_by_key: Counter[str] = Counter()
+        self._key_info_by_key: Counter[str] = Counter()
 
     @contextmanager
     def chat(self, key: str) -> Iterator[None]:
@@ -47,6 +48,11 @@ class CallBook:
         self._totals["models"] += 1
         self._models_by_key[key_digest(key)] += 1
 
+    def key_info(self, key: str) -> None:
+        """Count a question about a key itself."""
+        self._totals["key_info"] += 1
+        self._key_info_by_key[key_digest(key)] += 1
+
     def redirected(self) -> None:
         self._totals["redirected"] += 1
 
@@ -59,6 +65,7 @@ class CallBook:
         return {
             "chat": self._totals["chat"],
             "models": self._totals["models"],
+            "key_info": self._totals["key_info"],
             "redirected": self._totals["redirected"],
             "disconnected": self._totals["disconnected"],
             "in_flight": self._in_flight,
@@ -66,4 +73,5 @@ class CallBook:
             "by_prompt": dict(self._by_prompt),
             "by_status": dict(self._by_status),
             "models_by_key": dict(self._models_by_key),
+            "key_info_by_key": dict(self._key_info_by_key),
         }

@@ -16,10 +16,14 @@ _READY_SECONDS = 15.0
 
 
 class Calls(BaseModel):
-    """What was called since the last reset. Keys are SHA-256 hex digests, prompts the last user messages."""
+    """What was called since the last reset. Keys are SHA-256 hex digests, prompts the last user messages.
+
+    `key_info`: calls of `/v1/key` and `/v1/api-key`. `by_key`, `by_status`: of chat. Refused calls count too.
+    """
 
     chat: int
     models: int
+    key_info: int
     redirected: int
     disconnected: int
     in_flight: int
@@ -27,10 +31,16 @@ class Calls(BaseModel):
     by_prompt: dict[str, int]
     by_status: dict[str, int]
     models_by_key: dict[str, int]
+    key_info_by_key: dict[str, int]
 
     def with_key(self, key: str) -> int:
         """Chat calls made with this key."""
         return self.by_key.get(key_digest(key), 0)
+
+    def asked_about(self, key: str) -> int:
+        """Calls made with this key that only tell about it: models lists, key endpoints."""
+        digest = key_digest(key)
+        return self.models_by_key.get(digest, 0) + self.key_info_by_key.get(digest, 0)
 
 
 def read_calls(url: str) -> Calls:

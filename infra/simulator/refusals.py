@@ -1,9 +1,12 @@
-"""OpenAI's error answers."""
+"""Error answers: OpenAI's, and the same in the shapes of other providers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import orjson
 from starlette.responses import Response
+
+Body = dict[str, object]
 
 
 class RefusalError(Exception):
@@ -21,11 +24,48 @@ class RefusalError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": type, "param": param, "code": code}}
+        self.message = message
+        self.body: Body = {"error": {"message": message, "type": type, "param": param, "code": code}}
         self.headers = dict(headers or {})
 
-    def response(self) -> Response:
-        return Response(orjson.dumps(self.body), self.status, self.headers, "application/json")
+    def response(self, shape: "Shape | None" = None) -> Response:
+        status, body = shape(self) if shape else (self.status, self.body)
+        return Response(orjson.dumps(body), status, self.headers, "application/json")
+
+
+Shape = Callable[[RefusalError], tuple[int, Body]]
+
+_LIMITED_S: Final = 2
+_ANTHROPIC_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
+
+def anthropic(refusal: RefusalError) -> tuple[int, Body]:
+    """https://docs.claude.com/en/api/errors"""
+    kind = _ANTHROPIC_TYPES.get(refusal.status, "api_error")
+    body: Body = {
+        "type": "error",
+        "error": {"type": kind, "message": refusal.message},
+        "request_id": "req_sim",
+    }
+    return refusal.status, body
+
+
+def openrouter(refusal: RefusalError) -> tuple[int, Body]:
+    """https://openrouter.ai/docs/api-reference/errors"""
+    return refusal.status, {"error": {"message": refusal.message, "code": refusal.status}}
+
+
+def xai(refusal: RefusalError) -> tuple[int, Body]:
+    """https://docs.x.ai/docs/debugging"""
+    wrong_key = refusal.status == 401  # noqa: PLR2004
+    code = "Client specified an invalid argument" if wrong_key else "The caller does not have permission"
+    return 400 if wrong_key else refusal.status, {"code": code, "error": refusal.message}
 
 
 def missing_key() -> RefusalError:
@@ -43,6 +83,10 @@ def _invalid_key(key: str) -> RefusalError:
         "https://platform.openai.com/account/api-keys.",
         code="invalid_api_key",
     )
+
+
+def _expired_key() -> RefusalError:
+    return RefusalError(401, "API key expired. Please renew the API key.", code="api_key_expired")
 
 
 def _no_credit() -> RefusalError:
@@ -91,11 +135,27 @@ def for_status(status: int, key: str, retry_after: int | None = None) -> Refusal
 
 
 def for_key(key: str) -> RefusalError | None:
-    """The refusal that the key itself asks for, if any."""
+    """The refusal that the key itself asks for everywhere, if any."""
+    if "-expired-" in key:
+        return _expired_key()
     for mark, status in (("-bad-", 401), ("-broke-", 402), ("-forbidden-", 403)):
         if mark in key:
             return for_status(status, key)
     return None
+
+
+def for_key_in_chat(key: str) -> RefusalError | None:
+    """The refusal that the key itself asks for in chat, if any."""
+    if "-limited-" in key:
+        return for_status(429, key, _LIMITED_S)
+    for mark, status in (("-revoked-", 401), ("-spent-", 402)):
+        if mark in key:
+            return for_status(status, key)
+    return for_key(key)
+
+
+def missing_version() -> RefusalError:
+    return RefusalError(400, "anthropic-version: header is required")
 
 
 def no_such_model(model: str) -> RefusalError:

@@ -41,7 +41,7 @@ async def test_retry_after_is_a_header(simulator: SimulatorClient) -> None:
 async def test_a_key_can_ask_for_its_refusal(simulator: SimulatorClient, mark: str, status: int) -> None:
     key = f"sk-sim-{mark}-1234"
     chat = await simulator.chat("Hello", key=key)
-    models = await simulator.http.get("/v1/models", headers={"x-api-key": key})
+    models = await simulator.http.get("/v1/models", headers={"api-key": key})
     assert (chat.status_code, models.status_code) == (status, status)
     assert (key in chat.text) == (status == 401)
 
