@@ -15,7 +15,15 @@ from services.api_edge.settings import EdgeSettings
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.kernel.secret import SecretText
 from tests.gate import Gate, free_port, open_gate
-from tests.integration.api_edge.house import Billing, House, KeyVault, Worker, serving_edge, until
+from tests.integration.api_edge.house import (
+    Billing,
+    House,
+    KeyVault,
+    Validator,
+    Worker,
+    serving_edge,
+    until,
+)
 from tests.realm import BusFor, TestRealm, temporary_realm
 
 
@@ -57,7 +65,8 @@ def settings(realm: TestRealm, gates: Gates) -> EdgeSettings:
         for name, v in env.items()
         if name.startswith("LATCHKEY_AUTH__")
     }
-    return EdgeSettings(**{**values, "instance": token_hex(4), "start_timeout_s": 2, "rpc_timeout_s": 2})
+    times = {"start_timeout_s": 2, "rpc_timeout_s": 2, "validate_timeout_s": 2}
+    return EdgeSettings(**{**values, "instance": token_hex(4), **times})
 
 
 @pytest.fixture
@@ -65,10 +74,12 @@ async def house(realm: TestRealm, settings: EdgeSettings, bus_for: BusFor) -> As
     """Everything up and ready. The played services reach RabbitMQ past the gate."""
     buses = tuple(bus_for(service) for service in (INFERENCE, KEY_VAULT, BILLING))
     worker, vault, billing = buses
+    key_vault = KeyVault(vault, await asyncio.to_thread(_private_key, realm))
     made = House(
         url=f"http://127.0.0.1:{settings.http.port}",
         worker=Worker(worker),
-        key_vault=KeyVault(vault, await asyncio.to_thread(_private_key, realm)),
+        key_vault=key_vault,
+        validator=Validator(worker, key_vault),
         billing=Billing(billing),
         buses=buses,
     )

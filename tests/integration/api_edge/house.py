@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -16,15 +17,33 @@ from services.api_edge.serving import serve
 from services.api_edge.settings import EdgeSettings
 from shared.contracts import topology
 from shared.contracts.billing import GetBalance, GetReceipt, GrantCredits, ListUsage
-from shared.contracts.keys import KeysRevoked, ListKeys, RevokeKey, SealBinding, StoreKey
+from shared.contracts.consent import ChangeUserSettings, GetUserSettings
+from shared.contracts.keys import (
+    GetKeyStatus,
+    IssueSessionKey,
+    KeysRevoked,
+    ListKeys,
+    ListPlatformKeys,
+    MendPlatformKey,
+    ReplaceKey,
+    RevokeKey,
+    RevokeKeys,
+    RewrapKeys,
+    SealBinding,
+    SealedKey,
+    StoreKey,
+    UpdateKey,
+)
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunRequested, RunStarted
+from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.names import API_EDGE, KeySource
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
 from shared.runtime.sealing import KeyPair
-from tests.fakes.api_edge import RESPONSE, InMemoryBilling, InMemoryKeyVault, chunk
+from tests.fakes.api_edge import RESPONSE, InMemoryBilling, chunk
+from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
 
 
 class Worker:
@@ -76,46 +95,108 @@ class KeyVault:
 
     def __init__(self, bus: Bus, private_key: SecretText) -> None:
         self.store = InMemoryKeyVault()
+        self.administration = InMemoryKeyAdministration(self.store)
         self.opened: list[str] = []
         self._pair = KeyPair.from_private(private_key)
-        callers = (API_EDGE,)
-        routes = [
-            Route(StoreKey, self._store, callers),
-            Route(ListKeys, self._list, callers),
-            Route(RevokeKey, self._revoke, callers),
-        ]
-        RpcServer(bus, topology.KEY_VAULT_RPC, routes)
+        RpcServer(bus, topology.KEY_VAULT_RPC, [*self._routes(), *self._admin_routes()])
 
     def open_request_key(self, run: RunRequested) -> str:
         """Return the key sent with a run, as key_vault opens it."""
         assert run.request_key is not None
-        binding = SealBinding(
+        return self._open(
+            run.request_key.sealed,
             purpose="request",
             user_id=run.user_id,
             service=run.request_key.service,
             run_id=run.run_id,
-            expires_at=run.request_key.sealed.expires_at,
         )
-        return self._pair.open(run.request_key.sealed, binding).reveal()
 
-    async def _store(self, command: StoreKey) -> BaseModel:
-        binding = SealBinding(
+    def open_for_validation(self, ask: ValidateKey) -> str:
+        """Return a key just entered, as key_vault opens it for the worker that asks its provider."""
+        assert ask.sealed is not None
+        return self._open(
+            ask.sealed,
+            purpose="validate",
+            user_id=ask.user_id,
+            service=ask.service,
+            run_id=ask.validation_id,
+            base_url=ask.base_url,
+        )
+
+    def _routes(self) -> list[Route]:
+        asked = (
+            (StoreKey, self._store),
+            (ReplaceKey, self._replace),
+            (UpdateKey, self.store.update),
+            (ListKeys, lambda query: self.store.list(query.user_id)),
+            (RevokeKey, self._revoke),
+            (IssueSessionKey, self._issue_session),
+            (GetUserSettings, lambda query: self.store.settings(query.user_id)),
+            (ChangeUserSettings, self.store.change_settings),
+            (GetKeyStatus, lambda query: self.store.status(query.user_id)),
+        )
+        return [Route(request, handle, (API_EDGE,)) for request, handle in asked]
+
+    def _admin_routes(self) -> list[Route]:
+        admin = self.administration
+        asked = (
+            (ListPlatformKeys, lambda _: admin.platform_keys()),
+            (MendPlatformKey, lambda command: admin.mend_platform_key(command.credential_id)),
+            (RevokeKeys, self._revoke_all),
+            (RewrapKeys, lambda command: admin.rewrap(command.limit)),
+        )
+        return [Route(request, handle, (API_EDGE,)) for request, handle in asked]
+
+    def _open(self, sealed: SealedKey, **bound: Any) -> str:
+        return self._pair.open(sealed, SealBinding(expires_at=sealed.expires_at, **bound)).reveal()
+
+    def _open_to_keep(self, command: StoreKey | ReplaceKey) -> str:
+        return self._open(
+            command.sealed,
             purpose="store",
             user_id=command.user_id,
             service=command.service,
             credential_id=str(command.credential_id),
             base_url=command.base_url,
-            expires_at=command.sealed.expires_at,
         )
-        self.opened.append(self._pair.open(command.sealed, binding).reveal())
+
+    async def _store(self, command: StoreKey) -> BaseModel:
+        self.opened.append(self._open_to_keep(command))
         return await self.store.store(command)
 
-    async def _list(self, query: ListKeys) -> BaseModel:
-        return await self.store.list(query.user_id)
+    async def _replace(self, command: ReplaceKey) -> BaseModel:
+        self.opened.append(self._open_to_keep(command))
+        return await self.store.replace(command)
+
+    async def _issue_session(self, command: IssueSessionKey) -> BaseModel:
+        bound = {"user_id": command.user_id, "service": command.service, "base_url": command.base_url}
+        self.opened.append(self._open(command.sealed, purpose="session", **bound))
+        return await self.store.issue_session(command)
 
     async def _revoke(self, command: RevokeKey) -> BaseModel:
         await self.store.revoke(command.user_id, command.credential_id)
         return KeysRevoked(credential_ids=(command.credential_id,))
+
+    async def _revoke_all(self, command: RevokeKeys) -> BaseModel:
+        return KeysRevoked(credential_ids=await self.administration.revoke_all(command))
+
+
+class Validator:
+    """Plays the part of inference that asks providers about keys: it learns the key as a worker would."""
+
+    def __init__(self, bus: Bus, key_vault: KeyVault) -> None:
+        self.asked = InMemoryKeyValidator()
+        self.seen: list[str] = []
+        self.is_silent = False
+        self._key_vault = key_vault
+        RpcServer(bus, topology.INFERENCE_RPC, [Route(ValidateKey, self._validate, (API_EDGE,))])
+
+    async def _validate(self, ask: ValidateKey) -> BaseModel:
+        if ask.sealed is not None:
+            self.seen.append(self._key_vault.open_for_validation(ask))
+        if self.is_silent:
+            await asyncio.sleep(60)
+        return KeyValidated(verdict=await self.asked.validate(ask))
 
 
 class Billing:
@@ -138,6 +219,7 @@ class House:
     url: str
     worker: Worker
     key_vault: KeyVault
+    validator: Validator
     billing: Billing
     buses: tuple[Bus, ...] = field(repr=False)
 

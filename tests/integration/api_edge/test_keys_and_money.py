@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from shared.kernel.names import KeyService, KeyVerdict
 from tests.fakes.api_edge import billed
 from tests.integration.api_edge.house import House
 
@@ -24,9 +25,85 @@ async def test_only_key_vault_can_read_a_stored_key(house: House, mint: Mint) ->
         gone = await client.delete(f"/api/keys/{stored.json()['id']}")
         after = await client.get("/api/keys")
     assert stored.status_code == 201
-    assert house.key_vault.opened == [CANARY]
+    assert house.key_vault.opened == house.validator.seen == [CANARY]
     assert listed.json()["items"] == [stored.json()]
     assert (gone.status_code, after.json()["items"]) == (204, [])
+
+
+async def test_only_key_vault_can_read_what_replaces_a_key_or_lasts_a_session(
+    house: House, mint: Mint
+) -> None:
+    body = {"service": "gateway", "api_key": CANARY, "baseUrl": "https://llm.example/v1"}
+    async with house.client(await mint()) as client:
+        stored = (await client.post("/api/keys", json=body)).json()
+        replaced = await client.put(f"/api/keys/{stored['id']}", json={"api_key": f"{CANARY}-2"})
+        changed = await client.patch(f"/api/keys/{stored['id']}", json={"label": "work", "position": 3})
+        session = await client.post("/api/keys", json={**body, "persist": "session"})
+        listed = (await client.get("/api/keys")).json()["items"]
+    assert (replaced.status_code, replaced.json()["version"]) == (200, 2)
+    assert (session.status_code, session.json()["session_key"]) == (201, "lks_0123456789abcdef")
+    assert listed == [changed.json()]
+    assert (changed.json()["label"], changed.json()["position"]) == ("work", 3)
+    assert house.key_vault.opened == house.validator.seen == [CANARY, f"{CANARY}-2", CANARY]
+
+
+async def test_a_key_is_validated_by_inference_alone(house: House, mint: Mint) -> None:
+    async with house.client(await mint()) as client:
+        entered = await client.post("/api/keys/validate", json={"service": "openai", "api_key": CANARY})
+        none = await client.post("/api/keys/validate", json={"service": "openai"})
+        await client.post("/api/keys", json={"service": "openai", "api_key": CANARY})
+        house.validator.asked.verdict = KeyVerdict.EXPIRED
+        expired = await client.post("/api/keys/validate", json={"service": "openai"})
+        (listed,) = (await client.get("/api/keys")).json()["items"]
+    assert (entered.status_code, entered.json()) == (200, {"status": "valid"})
+    assert (none.status_code, none.json()["code"]) == (403, "user_api_key_required")
+    assert (expired.status_code, expired.json()["status"]) == (401, "expired")
+    assert listed["status"] == "expired"
+    assert house.validator.seen == [CANARY, CANARY]
+    assert str(house.validator.asked.asked[-1].credential_id) == listed["id"]
+
+
+async def test_nothing_is_kept_of_a_key_that_nobody_asks_about_in_time(house: House, mint: Mint) -> None:
+    house.validator.is_silent = True
+    async with house.client(await mint()) as client:
+        refused = await client.post("/api/keys", json={"service": "openai", "api_key": CANARY})
+        house.validator.is_silent = False
+        kept = await client.post("/api/keys", json={"service": "openai", "api_key": CANARY})
+    assert (refused.status_code, refused.json()["code"]) == (503, "service_unavailable")
+    assert refused.json()["service"] == "inference"
+    assert kept.status_code == 201
+    assert len(house.key_vault.store.stored) == 1
+
+
+async def test_consent_and_status(house: House, mint: Mint) -> None:
+    house.key_vault.store.platform_services = (KeyService.OPENROUTER,)
+    async with house.client(await mint()) as client:
+        before = (await client.get("/openrouter/status")).json()
+        decided = await client.post("/api/user-settings", json={"allowPlatformFallback": False})
+        kept = await client.get("/api/user-settings")
+        after = (await client.get("/openrouter/status")).json()
+        everything = (await client.get("/api/providers/status")).json()
+    assert (before["key_source"], after["key_source"]) == ("server", "none")
+    assert decided.json() == kept.json()
+    assert everything["allowPlatformFallback"] is False
+    assert len(everything["items"]) == len(KeyService)
+
+
+async def test_what_administrators_do_about_keys(house: House, mint: Mint) -> None:
+    out = "platform:openrouter:ba9876543210"
+    async with house.client(await mint("root", "admin")) as admin, house.client(await mint()) as alice:
+        stored = (await alice.post("/api/keys", json={"service": "openai", "api_key": CANARY})).json()
+        mended = await admin.patch(f"/api/admin/platform-keys/{out}", json={"state": "ready"})
+        listed = (await admin.get("/api/admin/platform-keys")).json()["items"]
+        rewrapped = await admin.post("/api/admin/keys/rewrap")
+        revoked = await admin.post("/api/admin/keys/revoke", json={"user_id": "alice"})
+        unknown = await admin.patch("/api/admin/platform-keys/nope", json={"state": "ready"})
+        left = (await alice.get("/api/keys")).json()["items"]
+    assert (mended.status_code, mended.json()["state"]) == (200, "ready")
+    assert listed[1] == mended.json()
+    assert rewrapped.json() == {"rewrapped": 2, "remaining": 7, "key_version": 3}
+    assert revoked.json() == {"revoked": [stored["id"]]}
+    assert (unknown.status_code, left) == (404, [])
 
 
 async def test_only_key_vault_can_read_a_key_sent_with_a_run(house: House, mint: Mint) -> None:

@@ -121,7 +121,7 @@ async def test_the_edge_answers_before_its_servers_do(
     for gate in (gates.rabbitmq, gates.vault, gates.postgres):
         await gate.close()
     async with serving_edge(settings):
-        house = House(f"http://127.0.0.1:{settings.http.port}", *(None,) * 3, ())  # type: ignore[arg-type]
+        house = House(f"http://127.0.0.1:{settings.http.port}", *(None,) * 4, ())  # type: ignore[arg-type]
         token = await mint()
         async with house.client(token) as client:
             ready = await client.get("/readyz")
