@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.key_vault.domain.credentials import Consent
 from shared.contracts.keys import (
     Credential,
     Credentials,
@@ -116,7 +115,7 @@ async def test_refusals_are_typed_and_name_the_service(desk: Desk) -> None:
     answer = await desk.hand_in(query, INFERENCE)
     assert answer.error is not None
     assert (answer.error.code, answer.error.service) == ("user_api_key_required", KeyService.OPENAI)
-    await desk.house.store.decide("ada", Consent(allowed=False, consent_id="c-1"))
+    await desk.house.store.consents.decide("ada", allow_platform=False, allow_gateway=None)
     assert await desk.code(desk.house.worker.asks(), INFERENCE) == "consent_required"
     platform_only = desk.house.worker.asks(policy=KeyPolicy.PLATFORM_ONLY)
     assert await desk.code(platform_only, INFERENCE) == "system_key_exhausted"

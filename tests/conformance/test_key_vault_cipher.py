@@ -3,13 +3,14 @@
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import hvac
 import orjson
 import pytest
 
 from services.key_vault.adapters.vault_cipher import VaultCipher
-from services.key_vault.domain.credentials import Place
+from services.key_vault.domain.credentials import Place, StoredCredential
 from services.key_vault.ports import Cipher
 from shared.kernel.errors import InternalError, VaultUnavailableError
 from shared.kernel.ids import new_id
@@ -36,7 +37,12 @@ def other_places(place: Place) -> list[Place]:
         replace(place, service=KeyService.GROQ),
         replace(place, base_url="https://evil.example"),
         replace(place, credential_id=new_id()),
+        replace(place, version=place.version + 1),
     ]
+
+
+def stored_at(place: Place, ciphertext: str) -> StoredCredential:
+    return StoredCredential(place, ciphertext, "…", None, datetime.now(UTC))
 
 
 class CipherContract:
@@ -89,6 +95,34 @@ class CipherContract:
         prints = {await cipher.fingerprint(_KEY, one) for one in (place, *elsewhere)}
         assert len(prints) == 1 + len(elsewhere)
 
+    async def test_a_rewrapped_key_is_the_same_in_the_same_place(self, cipher: Cipher) -> None:
+        places = [
+            replace(a_place(), user_id=f"user-{n}", version=n + 1, base_url=_URL if n % 2 else None)
+            for n in range(5)
+        ]
+        stored = [
+            stored_at(place, (await cipher.encrypt(SecretText(f"sk-{place.user_id}"), place)).text)
+            for place in places
+        ]
+        fresh = await cipher.rewrap(stored)
+        for old, new in zip(stored, fresh, strict=True):
+            assert new is not None
+            assert new.text != old.ciphertext
+            assert new.key_version == await cipher.latest_version()
+            assert (await cipher.decrypt(new.text, old.place)).reveal() == f"sk-{old.place.user_id}"
+            with pytest.raises(InternalError):
+                await cipher.decrypt(new.text, replace(old.place, version=old.place.version + 1))
+        assert await cipher.rewrap([]) == []
+
+    async def test_what_does_not_decrypt_does_not_stop_the_others(self, cipher: Cipher) -> None:
+        good, moved = a_place(), a_place()
+        text = (await cipher.encrypt(_KEY, good)).text
+        fresh = await cipher.rewrap(
+            [stored_at(moved, text), stored_at(good, text), stored_at(moved, "vault:v1:AAAA")]
+        )
+        assert [one is None for one in fresh] == [True, False, True]
+        assert await cipher.rewrap([stored_at(moved, text)]) == [None]
+
 
 class TestInMemoryCipher(CipherContract):
     @pytest.fixture
@@ -101,11 +135,14 @@ class TestVaultCipher(CipherContract):
     async def cipher(self, realm: TestRealm, vault_for: Callable[[str], Awaitable[VaultClient]]) -> Cipher:
         return VaultCipher(await vault_for(KEY_VAULT), mount=f"{realm.name}_transit")
 
-    async def test_the_bindings_are_those_of_the_design(self, cipher: Cipher, realm: TestRealm) -> None:
+    @pytest.mark.parametrize("version", [1, 7])
+    async def test_the_bindings_are_those_of_the_design(
+        self, cipher: Cipher, realm: TestRealm, version: int
+    ) -> None:
         """Context = the user; associated data = canonical JSON of credential, service, version."""
-        place = a_place()
+        place = replace(a_place(), version=version)
         ciphertext = await cipher.encrypt(_KEY, place)
-        bound = {"credential_id": str(place.credential_id), "service": "openai", "version": 1}
+        bound = {"credential_id": str(place.credential_id), "service": "openai", "version": version}
         admin = hvac.Client(realm.admin["VAULT_ADDR"], realm.admin["VAULT_TOKEN"])
         answer = admin.secrets.transit.decrypt_data(
             "credentials",
@@ -127,6 +164,8 @@ class TestVaultCipher(CipherContract):
             await lost.decrypt("vault:v1:AAAA", a_place())
         with pytest.raises(VaultUnavailableError):
             await lost.fingerprint(_KEY, a_place())
+        with pytest.raises(VaultUnavailableError):
+            await lost.latest_version()
 
     async def test_vault_away_is_said_so(self) -> None:
         client = VaultClient("http://127.0.0.1:9", "role", SecretText("secret"))

@@ -12,6 +12,7 @@ from services.key_vault.handlers import Handlers
 from shared.contracts.keys import (
     Credential,
     KeyResolved,
+    ReplaceKey,
     RequestKey,
     ResolveKey,
     SealBinding,
@@ -51,6 +52,12 @@ def store_command(public_key: str, key: str = KEY, **fields: Any) -> StoreKey:
         base_url=said["base_url"],
     )
     return StoreKey(sealed=seal(SecretText(key), public_key, binding), **said)
+
+
+def replace_command(public_key: str, credential_id: UUID, key: str = KEY, **fields: Any) -> ReplaceKey:
+    """A ReplaceKey as the edge makes it, of user `ada` for OpenAI unless told."""
+    stored = store_command(public_key, key, credential_id=credential_id, **fields)
+    return ReplaceKey(**{name: getattr(stored, name) for name in ReplaceKey.model_fields})
 
 
 def request_key(public_key: str, run_id: UUID, key: str = KEY, **fields: Any) -> RequestKey:
@@ -97,10 +104,12 @@ class Worker:
 class House:
     """key_vault's handlers on fakes."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, store: InMemoryCredentialStore | None = None, cipher: InMemoryCipher | None = None
+    ) -> None:
         self.pair = KeyPair.generate()
-        self.store = InMemoryCredentialStore()
-        self.cipher = InMemoryCipher()
+        self.store = store or InMemoryCredentialStore()
+        self.cipher = cipher or InMemoryCipher()
         self.platform_keys = InMemoryPlatformKeys()
         self.marks = InMemoryPlatformMarks()
         self.sessions = InMemorySessionCipher()

@@ -130,7 +130,7 @@ async def test_keys_are_listed_newest_first_and_to_their_owner(house: House) -> 
 async def test_a_revoked_key_is_gone(house: House) -> None:
     kept = await house.keep()
     revoke = RevokeKey(user_id="ada", credential_id=kept.id)
-    assert (await house.handlers.on_revoke_key(revoke)).credential_id == kept.id
+    assert (await house.handlers.on_revoke_key(revoke)).credential_ids == (kept.id,)
     with pytest.raises(UserApiKeyRequiredError):
         await house.resolve(policy=KeyPolicy.USER_KEY_REQUIRED)
     with pytest.raises(NotFoundError):
