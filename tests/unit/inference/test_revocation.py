@@ -8,8 +8,9 @@ import pytest
 from services.inference.domain.attempt import Attempt
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.revocations import Revocations
+from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunFailed, RunRequested
-from shared.contracts.usage import TokenCounts
+from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import UserApiKeyInvalidError
 from shared.kernel.names import KeySource, Outcome, TokensSource
 from tests.fakes.inference import (
@@ -32,12 +33,17 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class SlowStore(InMemoryAttemptStore):
-    """Takes its time to say that a key is noted."""
+    """Takes its time to say that a key is noted, or an attempt ended."""
 
     async def note_key(self, attempt: Attempt) -> bool:
         noted = await super().note_key(attempt)
         await asyncio.sleep(0.05)
         return noted
+
+    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
+        ended = await super().finish(usage, error)
+        await asyncio.sleep(0.05)
+        return ended
 
 
 def failure(worker: Worker) -> RunFailed:
@@ -162,6 +168,21 @@ async def test_the_next_key_revoked_while_it_is_resolved_is_not_used_either() ->
 
     assert failure(worker).error.message == "openai does not accept your key"
     assert len(worker.provider.calls) == len(worker.usage_log.events) == 1
+
+
+async def test_the_next_key_revoked_before_it_is_called_is_not_used_either() -> None:
+    store, request = SlowStore(), a_request()
+    worker = Worker([a_key(), a_key("other")], store=store)
+    worker.provider.scripts = {"mine": [UserApiKeyInvalidError("not accepted")], "other": [an_answer()]}
+    running = asyncio.create_task(worker.run(request))
+    await until(lambda: (request.run_id, 2) in store.rows)
+
+    assert worker.in_flight.revoke("other") == 1
+    await running
+
+    assert failure(worker).error.message == "not accepted"
+    assert len(worker.provider.calls) == 1
+    assert [usage.outcome for usage in worker.usage_log.events] == [Outcome.FAILED, Outcome.REFUSED]
 
 
 async def test_the_same_run_is_not_stopped_by_what_it_used_before() -> None:
