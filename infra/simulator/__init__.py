@@ -19,8 +19,9 @@ Every non-empty key is good, except one that contains
 -expired-         401 everywhere, in words that say so
 -broke-           402 everywhere
 -forbidden-       403 everywhere
--revoked-         401, -spent- 402, -limited- 429 (`Retry-After: 2`): in chat only, for what tells about a key
-                  finds it good
+-revoked-         401 in chat; what tells about a key finds it good, here and below
+-spent-           402 in chat
+-limited-         429 in chat, with `Retry-After: 2`
 
 Directives stand in the last user message and may be combined, in one bracket or several:
 
@@ -42,5 +43,6 @@ garbage           200 with something that is not JSON
 An unknown directive is a 400, so that a mistyped test cannot pass.
 
 `GET /_simulator/calls` tells what was called with which key (see `control.Calls`), `POST /_simulator/reset`
-forgets it, `GET /healthz` answers `ok`. No key and no header is ever logged; keys are counted by their SHA-256.
+forgets it, `GET /healthz` answers `ok`. No key and no header is ever logged; keys are counted by their
+SHA-256.
 """
