@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.api_edge.domain.request_keys import KEY_HEADERS
 from services.api_edge.problems import RULES
 from tests.fakes.api_edge import Edge
 
@@ -83,6 +84,11 @@ def edge() -> Edge:
     return Edge()
 
 
+@pytest.fixture(scope="module")
+def open_edge() -> Edge:
+    return Edge(is_open=True)
+
+
 async def _post(edge: Edge, path: str, content: bytes, headers: dict[bytes, bytes] | None = None) -> None:
     await _send(edge, "POST", path, content, headers)
 
@@ -128,11 +134,29 @@ async def test_any_change(edge: Edge, asked: tuple[str, str], value: Any) -> Non
 
 @_FUZZ
 @given(
-    name=st.sampled_from(["authorization", "latchkey-flow", "accept-language", "x-openai-key"]),
-    value=_header,
+    headers=st.dictionaries(
+        st.sampled_from(["authorization", "latchkey-flow", "accept-language", *map(str.lower, KEY_HEADERS)]),
+        _header | st.sampled_from([CANARY, f"lks_{CANARY}", "https://gateway.example/v1"]),
+    ),
+    model=st.sampled_from(["gpt-4o-mini", "gateway/m", "openrouter/auto"]),
 )
-async def test_any_header(edge: Edge, name: str, value: str) -> None:
-    await _post(edge, "/v1/chat/completions", _ASK, {name.encode(): value.encode("latin-1")})
+async def test_any_headers(edge: Edge, headers: dict[str, str], model: str) -> None:
+    ask = _ASK.replace(b"gpt-4o-mini", model.encode())
+    raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+    await _post(edge, "/v1/chat/completions", ask, raw)
+
+
+@_FUZZ
+@given(headers=st.dictionaries(st.sampled_from([*KEY_HEADERS, "Latchkey-Flow", "Authorization"]), _header))
+async def test_any_headers_of_nobody(open_edge: Edge, headers: dict[str, str]) -> None:
+    raw = {name.lower().encode(): value.encode("latin-1") for name, value in headers.items()}
+    open_edge.bus.requested.clear()
+    async with open_edge.client(None) as nobody:
+        answer = await nobody.post("/v1/chat/completions", content=_ASK, headers=raw)
+    assert answer.status_code in {200, 400, 401, 403}
+    for run in open_edge.bus.requested:
+        has_key = run.request_key is not None or run.session_key is not None
+        assert (run.user_id, run.policy) == ("anonymous", "user_key_required" if has_key else "system")
 
 
 @_FUZZ

@@ -28,6 +28,16 @@ def test_defaults() -> None:
     assert (settings.start_timeout_s, settings.run_timeout_s) == (10, 300)
     assert (settings.runs_in_flight_max, settings.body_bytes_max) == (1000, 4 * 1024 * 1024)
     assert settings.auth.jwt_secret is None
+    assert settings.auth_mode == "users"
+
+
+def test_a_deployment_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATCHKEY_AUTH_MODE", "open")
+    assert EdgeSettings.load().auth_mode == "open"
+    monkeypatch.setenv("LATCHKEY_AUTH_MODE", "canary")
+    with pytest.raises(SettingsError, match="LATCHKEY_AUTH_MODE") as refusal:
+        EdgeSettings.load()
+    assert "canary" not in str(refusal.value)
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
