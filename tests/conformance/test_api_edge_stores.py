@@ -186,6 +186,8 @@ async def test_who_changed_a_flow_is_noted(postgres: Stores, pool_for: PoolFor) 
     before = await pool.fetchrow(noted, name)
     await postgres.flows.change(name, FlowChange(report_only=True), by="root")
     after = await pool.fetchrow(noted, name)
+    assert before is not None
+    assert after is not None
     assert (before["updated_by"], after["updated_by"]) == (None, "root")
     assert after["updated_at"] > before["updated_at"]
 

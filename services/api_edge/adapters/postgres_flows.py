@@ -14,7 +14,7 @@ INSERT INTO flows (task_name, policy, default_model, description, report_only)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[])
 ON CONFLICT (task_name) DO NOTHING
 """
-_ALL = f"SELECT {_COLUMNS} FROM flows ORDER BY task_name COLLATE \"C\""  # noqa: S608 - columns of ours
+_ALL = f'SELECT {_COLUMNS} FROM flows ORDER BY task_name COLLATE "C"'  # noqa: S608 - columns of ours
 # Nulls leave as it is.
 _CHANGE = f"""
 UPDATE flows
