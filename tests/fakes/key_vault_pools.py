@@ -21,8 +21,15 @@ class InMemoryPlatformKeys(Failing):
         super().__init__()
         self._pools: dict[KeyService, PlatformPool] = {}
 
-    async def put(self, service: KeyService, *keys: str, base_url: str | None = None) -> None:
-        self._pools[service] = PlatformPool(tuple(map(SecretText, keys)), base_url, datetime.now(UTC))
+    async def put(
+        self,
+        service: KeyService,
+        *keys: str,
+        base_url: str | None = None,
+        written_at: datetime | None = None,
+    ) -> None:
+        at = written_at or datetime.now(UTC)
+        self._pools[service] = PlatformPool(tuple(map(SecretText, keys)), base_url, at)
 
     async def pool(self, service: KeyService) -> PlatformPool:
         self.called()

@@ -1,6 +1,6 @@
 """What a usage event says of the key that was used."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -13,13 +13,16 @@ from shared.kernel.errors import (
     UserApiKeyExhaustedError,
     UserApiKeyInvalidError,
 )
-from shared.kernel.names import CredentialStatus, KeySource, Outcome, PlatformKeyState
+from shared.kernel.names import CredentialStatus, KeyService, KeySource, Outcome, PlatformKeyState
 
 COOLING_S: Final = 5.0
 """How long a rate limited key rests when its provider does not say."""
 COOLING_S_MAX: Final = 86_400.0
 
 _STORED: Final = (KeySource.USER, KeySource.USER_GATEWAY)
+_LENT: Final = (KeySource.PLATFORM, KeySource.TEAM_GATEWAY)
+_VERSION_MAX: Final = 2**31 - 1
+"""What its column takes: one event of nonsense is not to stop the others in its batch."""
 _FAILURES: Final = {
     UserApiKeyInvalidError.code: CredentialStatus.INVALID,
     UserApiKeyExhaustedError.code: CredentialStatus.NO_QUOTA,
@@ -28,28 +31,31 @@ _FAILURES: Final = {
 
 def use_of(event: UsageRecorded) -> CredentialUse | None:
     """Return what a run found of a user's stored key; None when it says nothing of one."""
-    status = _status(event)
-    credential_id = _uuid(event.credential_id)
-    if event.key_source not in _STORED or status is None or credential_id is None:
+    status, credential_id, version = _status(event), _uuid(event.credential_id), event.credential_version
+    if event.key_source not in _STORED or status is None or credential_id is None or not version:
         return None
-    if event.credential_version is None:
+    if not 0 < version <= _VERSION_MAX:
         return None
-    return CredentialUse(credential_id, event.credential_version, status, event.finished_at)
+    return CredentialUse(credential_id, version, status, event.finished_at)
 
 
 def mark_of(event: UsageRecorded) -> PlatformMark | None:
     """Return what speaks against a platform key from now on; None when nothing does."""
     service = service_of(event.credential_id or "")
-    if service is None or event.outcome is not Outcome.FAILED:
+    if service is None or event.key_source not in _LENT or event.outcome is not Outcome.FAILED:
         return None
-    at = event.finished_at
     if event.error_code == SystemKeyExhaustedError.code:
-        reason, state, until = event.error_code, PlatformKeyState.OUT, None
-    elif event.error_code == ProviderRateLimitedError.code:
-        reason, state, until = event.error_code, PlatformKeyState.COOLING, at + _rest(event.retry_after_s)
-    else:
-        return None
-    return PlatformMark(event.credential_id or "", service, state, until, reason, at)
+        return _mark(event, service, PlatformKeyState.OUT, None)
+    if event.error_code == ProviderRateLimitedError.code:
+        return _mark(event, service, PlatformKeyState.COOLING, event.finished_at + _rest(event.retry_after_s))
+    return None
+
+
+def _mark(
+    event: UsageRecorded, service: KeyService, state: PlatformKeyState, until: datetime | None
+) -> PlatformMark:
+    credential_id, reason = event.credential_id or "", event.error_code or ""
+    return PlatformMark(credential_id, service, state, until, reason, event.finished_at)
 
 
 def _status(event: UsageRecorded) -> CredentialStatus | None:

@@ -1,16 +1,13 @@
-"""Resolving, beyond the order: what is sealed to whom, pools, and parts that are away."""
+"""Resolving, beyond the order: what is sealed to whom, and parts that are away."""
 
 import pytest
 
-from services.key_vault.domain.credentials import Consent
-from services.key_vault.domain.platform import platform_key
 from shared.contracts.keys import SealBinding
 from shared.kernel.errors import (
     DatabaseUnavailableError,
     InternalError,
     InvalidRequestError,
     PlatformError,
-    SystemKeyExhaustedError,
     UserApiKeyInvalidError,
     UserApiKeyRequiredError,
     VaultUnavailableError,
@@ -27,15 +24,12 @@ _OWN_POLICIES = (KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED)
 _PLATFORM_POLICIES = (KeyPolicy.PLATFORM_ONLY, KeyPolicy.SYSTEM)
 
 
-def platform_id(service: KeyService, key: str) -> str:
-    return platform_key(service, SecretText(key)).credential_id
-
-
 async def test_the_users_key_comes_back_to_the_worker_that_asked(house: House) -> None:
     kept = await house.keep(KEY)
     resolved, key = await house.resolve()
     assert key == KEY
     assert (resolved.credential_id, resolved.source) == (str(kept.id), KeySource.USER)
+    assert (resolved.credential_version, resolved.would_refuse_policy) == (1, None)
     assert KEY not in resolved.model_dump_json()
 
 
@@ -176,63 +170,6 @@ async def test_the_users_keys_are_never_used_for_a_platform_flow(house: House, p
     assert (house.store.calls, house.cipher.calls) == (0, 0)
 
 
-# -- the platform's keys ------------------------------------------------------------------------------------
-
-
-async def test_a_pool_takes_turns_and_skips_what_failed(house: House) -> None:
-    pool = ("sk-platform-000001", "sk-platform-000002", "sk-platform-000003")
-    await house.platform_keys.put(KeyService.OPENAI, *pool)
-    keys = [(await house.resolve(policy=KeyPolicy.PLATFORM_ONLY))[1] for _ in range(6)]
-    assert keys == [*pool, *pool]
-    failed = platform_id(KeyService.OPENAI, pool[1])
-    later = {(await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, excluding=(failed,)))[1] for _ in range(6)}
-    assert later == {pool[0], pool[2]}
-
-
-async def test_a_platform_key_is_named_by_its_digest(house: House) -> None:
-    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
-    resolved, _ = await house.resolve(policy=KeyPolicy.SYSTEM)
-    assert resolved.credential_id == "platform:openai:371430a7b5bc"
-
-
-async def test_openrouter_stands_in_for_a_provider(house: House) -> None:
-    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
-    await house.platform_keys.put(KeyService.OPENROUTER, "sk-or-000001")
-    failed = platform_id(KeyService.OPENAI, "sk-platform-000001")
-    resolved, key = await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, excluding=(failed,))
-    assert (key, resolved.service) == ("sk-or-000001", KeyService.OPENROUTER)
-
-
-async def test_a_platform_without_keys_says_whose_are_missing(house: House) -> None:
-    with pytest.raises(SystemKeyExhaustedError) as refused:
-        await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, provider=KeyService.OPENAI)
-    assert (refused.value.service, refused.value.detail) == (KeyService.OPENAI, None)
-    with pytest.raises(SystemKeyExhaustedError) as refused:
-        await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, provider=KeyService.OPENROUTER)
-    assert refused.value.detail == "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
-
-
-async def test_a_spent_openrouter_pool_is_told_by_its_own_name(house: House) -> None:
-    await house.platform_keys.put(KeyService.OPENROUTER, "sk-or-000001")
-    failed = platform_id(KeyService.OPENROUTER, "sk-or-000001")
-    with pytest.raises(SystemKeyExhaustedError) as refused:
-        await house.resolve(policy=KeyPolicy.PLATFORM_ONLY, excluding=(failed,))
-    assert (refused.value.service, refused.value.detail) == (
-        KeyService.OPENROUTER,
-        "OPENROUTER_SYSTEM_KEY_EXHAUSTED",
-    )
-
-
-async def test_the_consent_travels_with_a_fallback_only(house: House) -> None:
-    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
-    assert (await house.resolve())[0].consent_id == "default"
-    await house.store.decide("ada", Consent(allowed=True, consent_id="c-7"))
-    assert (await house.resolve())[0].consent_id == "c-7"
-    assert (await house.resolve(policy=KeyPolicy.PLATFORM_ONLY))[0].consent_id is None
-    await house.keep()
-    assert (await house.resolve())[0].consent_id is None
-
-
 async def test_a_failed_own_key_is_not_a_missing_one(house: House) -> None:
     failed = str(new_id())
     required = {"policy": KeyPolicy.USER_KEY_REQUIRED}
@@ -244,15 +181,6 @@ async def test_a_failed_own_key_is_not_a_missing_one(house: House) -> None:
         await house.resolve(**required, excluding=("request",))
     with pytest.raises(UserApiKeyRequiredError):
         await house.resolve(**required, excluding=("platform:openai:371430a7b5bc",))
-
-
-async def test_a_gateway_model_needs_a_gateway_of_ones_own(house: House) -> None:
-    for service in KeyService:
-        await house.platform_keys.put(service, "sk-platform-000001")
-    with pytest.raises(UserApiKeyRequiredError):
-        await house.resolve(provider=KeyService.GATEWAY)
-    with pytest.raises(SystemKeyExhaustedError):
-        await house.resolve(provider=KeyService.GATEWAY, policy=KeyPolicy.PLATFORM_ONLY)
 
 
 # -- parts that are away: never the platform's key instead ---------------------------------------------------
@@ -282,4 +210,12 @@ async def test_without_the_store_no_fallback(house: House, policy: KeyPolicy) ->
 async def test_platform_keys_out_of_reach_are_not_exhausted(house: House, policy: KeyPolicy) -> None:
     house.platform_keys.fails = VaultUnavailableError()
     with pytest.raises(VaultUnavailableError):
+        await house.resolve(policy=policy)
+
+
+@pytest.mark.parametrize("policy", [*_PLATFORM_POLICIES, KeyPolicy.USER_KEY_PREFERRED])
+async def test_a_platform_key_of_which_nothing_is_known_is_not_used(house: House, policy: KeyPolicy) -> None:
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    house.marks.fails = DatabaseUnavailableError()
+    with pytest.raises(DatabaseUnavailableError):
         await house.resolve(policy=policy)
