@@ -65,6 +65,19 @@ async def test_the_api_describes_itself() -> None:
         "POST /api/keys",
         "GET /api/keys",
         "DELETE /api/keys/{credential_id}",
+        "PUT /api/keys/{credential_id}",
+        "PATCH /api/keys/{credential_id}",
+        "POST /api/keys/validate",
+        "GET /api/user-settings",
+        "POST /api/user-settings",
+        "GET /openrouter/status",
+        "GET /api/providers/status",
+        "GET /api/admin/platform-keys",
+        "PATCH /api/admin/platform-keys/{credential_id}",
+        "POST /api/admin/keys/revoke",
+        "POST /api/admin/keys/rewrap",
+        "GET /system/nodes",
+        "PATCH /system/nodes/{task_name}",
         "GET /api/credits",
         "POST /api/admin/credits/grants",
         "GET /api/usage",
@@ -76,4 +89,6 @@ async def test_the_api_describes_itself() -> None:
     schema = grant["requestBody"]["content"]["application/json"]["schema"]
     assert set(schema["required"]) == {"user_id", "credits", "idempotency_key"}
     assert {"HTTPBearer": []} in described["paths"]["/v1/chat/completions"]["post"]["security"]
-    assert "$ref" not in str(described["paths"]["/api/keys"]["post"]["requestBody"])
+    assert "$ref" not in str(
+        [operation.get("requestBody") for item in described["paths"].values() for operation in item.values()]
+    )

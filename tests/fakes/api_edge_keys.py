@@ -61,7 +61,7 @@ class InMemoryKeyVault(_Part):
         self.stored.append(command)
         for owner, ciphertext, credential in self._keys.values():
             if (owner, ciphertext) == (command.user_id, command.sealed.ciphertext):
-                return credential
+                return self._keep(owner, ciphertext, self._changed(credential, status=command.status))
         credential = Credential(
             id=command.credential_id,
             service=command.service,

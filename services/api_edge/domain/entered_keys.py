@@ -3,7 +3,8 @@
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
-from shared.kernel.secret import SecretText, is_provider_key
+from services.api_edge.domain.request_keys import usable_key
+from shared.kernel.secret import SecretText
 
 _PARAM: Final = "api_key"
 _SESSION_PREFIX: Final = "lks_"
@@ -15,11 +16,9 @@ def entered_key(text: SecretText, **shown: str | None) -> SecretText:
     Raises BadInputError, without the value, for others, and for one that stands in a field that is shown
     (`shown`, by its name on the wire).
     """
-    key = SecretText(text.reveal().strip())
-    if key.reveal().startswith(_SESSION_PREFIX):
+    if text.reveal().strip().startswith(_SESSION_PREFIX):
         raise BadInputError("session_key_here", _PARAM)
-    if not is_provider_key(key):
-        raise BadInputError("wrong_value", _PARAM)
+    key = usable_key(text.reveal(), _PARAM)
     for name, value in shown.items():
         if value is not None and key.reveal() in value:
             raise BadInputError("wrong_value", name)

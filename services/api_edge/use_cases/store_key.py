@@ -27,13 +27,12 @@ class StoreKeyUseCase:
     async def __call__(self, caller: Caller, new: NewKey) -> Credential:
         """Return the credential; an equal key's, when the caller has it already.
 
-        Raises KeyRefusedError, VaultUnavailableError, or what inference and key_vault answer: then nothing
-        is stored, unless only its position could not be written.
+        Raises KeyRefusedError, VaultUnavailableError, or what inference and key_vault answer. Then nothing
+        is stored, or all but its position (entering it once more mends that).
         """
         verdict = await self._check_key.entered(caller, new.entered)
-        command = self._command(caller, new, verdict.status)
-        stored = await self._key_vault.store(command)
-        change = _change(caller, new, stored, command)
+        stored = await self._key_vault.store(self._command(caller, new, verdict.status))
+        change = _change(caller, new, stored)
         return stored if change is None else await self._key_vault.update(change)
 
     def _command(self, caller: Caller, new: NewKey, status: CredentialStatus) -> StoreKey:
@@ -58,16 +57,10 @@ class StoreKeyUseCase:
         )
 
 
-def _change(caller: Caller, new: NewKey, stored: Credential, command: StoreKey) -> UpdateKey | None:
-    """What is still to be written: the position, and what an equal key entered before had otherwise.
-
-    A provider that could not be reached says nothing new of that one.
-    """
+def _change(caller: Caller, new: NewKey, stored: Credential) -> UpdateKey | None:
+    """What is still to be written: the position, and the label of a key that was there already."""
     label = None if new.label in (None, stored.label) else new.label
     position = None if new.position in (None, stored.position) else new.position
-    status = None if command.status in (stored.status, CredentialStatus.UNREACHABLE) else command.status
-    if label is None and position is None and status is None:
+    if label is None and position is None:
         return None
-    return UpdateKey(
-        credential_id=stored.id, user_id=caller.user_id, label=label, position=position, status=status
-    )
+    return UpdateKey(credential_id=stored.id, user_id=caller.user_id, label=label, position=position)
