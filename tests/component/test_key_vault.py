@@ -16,39 +16,15 @@ from shared.contracts.keys import (
     StoreKey,
 )
 from shared.contracts.message import Envelope
-from shared.contracts.rpc import Request, RpcReply
-from shared.contracts.topology import KEY_VAULT_RPC
+from shared.contracts.rpc import Request
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyPolicy, KeyService
-from shared.runtime.delivery import Delivery
-from shared.runtime.rpc import RpcServer
-from tests.fakes.bus import InMemoryBus
-from tests.fakes.key_vault_house import KEY, House, request_key, store_command
+from tests.fakes.key_vault_desk import Desk
+from tests.fakes.key_vault_house import KEY, request_key, store_command
 from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.component
-
-
-class Desk:
-    """Where requests are handed in."""
-
-    def __init__(self) -> None:
-        self.house = House()
-        self.bus = InMemoryBus(KEY_VAULT)
-        RpcServer(self.bus, KEY_VAULT_RPC, self.house.handlers.routes())
-
-    async def hand_in(self, request: Request, sender: str) -> RpcReply:
-        return await self.deliver(Envelope.wrap(request, source=sender).encode(), sender)
-
-    async def deliver(self, body: bytes, sender: str) -> RpcReply:
-        await self.bus.handlers[KEY_VAULT_RPC](Delivery(body, sender, reply_to="reply.x", correlation_id="1"))
-        return self.bus.answers.pop()
-
-    async def code(self, request: Request, sender: str) -> str | None:
-        answer = await self.hand_in(request, sender)
-        assert answer.error is None or answer.result is None
-        return answer.error.code if answer.error else None
 
 
 @pytest.fixture
