@@ -27,7 +27,7 @@ _MARKS: Final = re.compile(r"[?#@\\\s]")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAME_CHARS_MAX: Final = 253
-_INNER_NAMES: Final = ("localhost", "local", "internal", "home.arpa")
+_INNER_NAMES: Final = ("localhost", "localdomain", "local", "internal", "home.arpa")
 """Top-level names that are never of the public internet (RFC 6761, 6762, 8375, and ICANN's `.internal`)."""
 _THREADS: Final = 16
 _BODY_BYTES_MAX: Final = 32 * 1024 * 1024
@@ -41,6 +41,7 @@ _DENIED: Final = tuple(
         "168.63.129.16/32",  # Azure's own host agent
         "2001::/23",  # IETF protocol assignments, Teredo among them
         "2002::/16",  # 6to4: holds an IPv4 address
+        "3ffe::/16",  # was the 6bone's
         "3fff::/20",  # documentation
     )
 )

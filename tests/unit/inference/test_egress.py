@@ -55,6 +55,8 @@ DENIED = [
     "2001:10::1",
     "2002:a9fe:a9fe::",
     "2002:808:808::1",
+    "2606:4700::5efe:7f00:1",
+    "3ffe::1",
     "3fff::1",
     "5f00::1",
     "fc00::1",
@@ -113,6 +115,17 @@ def test_a_bad_base_url_is_refused(url: str) -> None:
         ("https://example.com/v1/", "https://example.com/v1"),
         ("https://example.com:443/v1", "https://example.com/v1"),
         ("https://example.com", "https://example.com"),
+        ("HTTPS://Example.COM/V1", "https://example.com/V1"),
+        (
+            "https://gateway.ai.example.com/v1/account/name/compat/",
+            "https://gateway.ai.example.com/v1/account/name/compat",
+        ),
+        (
+            "https://b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example/v1",
+            "https://xn--bcher-kva.example/v1",
+        ),
+        ("https://8.8.8.8/v1", "https://8.8.8.8/v1"),
+        ("https://[2606:4700::1]/v1", "https://[2606:4700::1]/v1"),
     ],
 )
 def test_a_good_base_url_is_tidied(url: str, checked: str) -> None:
