@@ -1,4 +1,4 @@
-"""The master key is rotated and 10,000 credentials are rewrapped while runs go on; then the old key is shut."""
+"""The master key is rotated and 10,000 credentials rewrapped while runs go on; then the old key is shut."""
 
 import asyncio
 import secrets
