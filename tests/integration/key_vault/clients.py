@@ -7,10 +7,14 @@ from uuid import UUID
 from shared.contracts.keys import (
     Credential,
     Credentials,
+    GetKeyStatus,
     KeyResolved,
     KeysRevoked,
+    KeysRewrapped,
+    KeyStatus,
     ListKeys,
     RevokeKey,
+    RewrapKeys,
 )
 from shared.kernel.errors import PlatformError
 from shared.runtime.bus import Bus
@@ -36,6 +40,12 @@ class Edge:
         command = RevokeKey(user_id=user_id, credential_id=credential_id)
         return await self.bus.rpc.call(command, KeysRevoked, timeout_s=TIMEOUT_S)
 
+    async def status(self, user_id: str) -> KeyStatus:
+        return await self.bus.rpc.call(GetKeyStatus(user_id=user_id), KeyStatus, timeout_s=TIMEOUT_S)
+
+    async def rewrap(self, limit: int) -> KeysRewrapped:
+        return await self.bus.rpc.call(RewrapKeys(limit=limit), KeysRewrapped, timeout_s=TIMEOUT_S)
+
 
 class RpcWorker(Worker):
     def __init__(self, bus: Bus) -> None:
@@ -47,6 +57,16 @@ class RpcWorker(Worker):
         query = self.asks(**fields)
         resolved = await self.bus.rpc.call(query, KeyResolved, timeout_s=TIMEOUT_S)
         return resolved, self.opens(resolved, query)
+
+    async def warm(self, edge: Edge, user_id: str) -> None:
+        """Resolve until every one of at most two replicas remembers the user (they take turns)."""
+        async with asyncio.timeout(5):
+            while True:
+                await asyncio.gather(*(self.resolve(user_id=user_id) for _ in range(6)))
+                statuses = await asyncio.gather(*(edge.status(user_id) for _ in range(6)))
+                if all(status.cache_age_s is not None for status in statuses):
+                    return
+                await asyncio.sleep(0.05)
 
     async def resolve_in_time(self, **fields: Any) -> tuple[KeyResolved, str]:
         """Ask until there is an answer: within 10 s of its parts being back."""

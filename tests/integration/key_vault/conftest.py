@@ -1,4 +1,4 @@
-"""key_vault on real parts, in a realm of its own, with gates before Vault and Postgres."""
+"""key_vault on real parts, in a realm of its own, with gates before Vault, Postgres and RabbitMQ."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -28,6 +28,7 @@ async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
 class Gates:
     vault: Gate
     postgres: Gate
+    rabbitmq: Gate
 
 
 @pytest.fixture
@@ -36,8 +37,9 @@ async def gates(realm: TestRealm) -> AsyncIterator[Gates]:
     async with (
         open_gate(env["LATCHKEY_VAULT_ADDR"]) as vault,
         open_gate(env["LATCHKEY_POSTGRES_URL"]) as postgres,
+        open_gate(env["LATCHKEY_AMQP_URL"]) as rabbitmq,
     ):
-        yield Gates(vault, postgres)
+        yield Gates(vault, postgres, rabbitmq)
 
 
 @pytest.fixture
@@ -47,6 +49,7 @@ def start(realm: TestRealm, gates: Gates) -> Callable[[], AbstractAsyncContextMa
     values = {name.removeprefix("LATCHKEY_").lower(): value for name, value in env.items()}
     values["vault_addr"] = gates.vault.before(values["vault_addr"])
     values["postgres_url"] = gates.postgres.before(values["postgres_url"])
+    values["amqp_url"] = gates.rabbitmq.before(values["amqp_url"])
 
     @asynccontextmanager
     async def started() -> AsyncIterator[Bus]:

@@ -52,6 +52,20 @@ def _read(vault: OwnVault, realm: TestRealm, path: str) -> dict[str, Any]:
     return data
 
 
+async def _is_unavailable_within(worker: RpcWorker, user: str, seconds: float) -> None:
+    """Until then a warm user may still be served; from then on nobody is."""
+    clock = asyncio.get_running_loop().time
+    sealed_at = clock()
+    answered_at = sealed_at
+    while clock() - sealed_at < 3 * seconds:
+        try:
+            await worker.resolve(user_id=user)
+            answered_at = clock()
+        except VaultUnavailableError:
+            await asyncio.sleep(0.01)
+    assert answered_at - sealed_at < seconds
+
+
 async def test_a_sealed_vault_is_unavailable_until_it_is_unsealed(
     vault: OwnVault, edge: Edge, worker: RpcWorker, realm: TestRealm
 ) -> None:
@@ -59,14 +73,17 @@ async def test_a_sealed_vault_is_unavailable_until_it_is_unsealed(
     platform = {"api_key": "sk-platform-000001"}
     admin.secrets.kv.v2.create_or_update_secret("platform/openai", platform, mount_point=realm.name)
     await edge.keep(KEY, user_id=user)
+    await worker.warm(edge, user)
 
-    vault.seal()
+    admin.sys.seal()  # type: ignore[no-untyped-call]
+    await _is_unavailable_within(worker, user, 0.5)
     for policy in KeyPolicy:
         with pytest.raises(VaultUnavailableError):
             await worker.resolve(user_id=user, policy=policy)
     with pytest.raises(VaultUnavailableError):
         await edge.keep("sk-another-000001", user_id=user)
 
-    vault.unseal()
+    admin.sys.submit_unseal_key(vault.unseal_key)
     resolved, key = await worker.resolve_in_time(user_id=user)
     assert (resolved.source, key) == (KeySource.USER, KEY)
+    await worker.warm(edge, user)
