@@ -26,6 +26,7 @@ from shared.contracts.keys import (
     ListPlatformKeys,
     MendPlatformKey,
     ReplaceKey,
+    RequestKey,
     RevokeKey,
     RevokeKeys,
     RewrapKeys,
@@ -103,12 +104,21 @@ class KeyVault:
     def open_request_key(self, run: RunRequested) -> str:
         """Return the key sent with a run, as key_vault opens it."""
         assert run.request_key is not None
+        return self._open_sent(run, run.request_key)
+
+    def open_session_key(self, run: RunRequested) -> str:
+        """Return the session token sent with a run, as key_vault opens it."""
+        assert run.session_key is not None
+        return self._open_sent(run, run.session_key)
+
+    def _open_sent(self, run: RunRequested, key: RequestKey) -> str:
         return self._open(
-            run.request_key.sealed,
+            key.sealed,
             purpose="request",
             user_id=run.user_id,
-            service=run.request_key.service,
+            service=key.service,
             run_id=run.run_id,
+            base_url=key.base_url,
         )
 
     def open_for_validation(self, ask: ValidateKey) -> str:
