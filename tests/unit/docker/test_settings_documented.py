@@ -8,11 +8,12 @@ import pytest
 from services.api_edge.settings import EdgeSettings
 from services.billing.app import BillingSettings
 from services.inference.settings import InferenceSettings
+from services.key_vault.app import Settings as KeyVaultSettings
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
-_SETTINGS = (EdgeSettings, BillingSettings, InferenceSettings)
+_SETTINGS = (EdgeSettings, BillingSettings, InferenceSettings, KeyVaultSettings)
 
 
 def _documented() -> set[str]:
