@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from services.api_edge.domain.request_keys import KEY_HEADERS
 from shared.kernel.errors import InternalError
 from tests.fakes.api_edge import Edge
 
@@ -186,13 +187,22 @@ async def test_one_log_line_a_request_and_no_secret_in_it() -> None:
 
 async def test_frontends_elsewhere_are_let_in_when_configured() -> None:
     origin = "https://app.example"
-    asked = {"origin": origin, "access-control-request-method": "POST"}
+    key_headers = ", ".join(KEY_HEADERS)
+    asked = {
+        "origin": origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": key_headers,
+    }
     async with Edge(cors_origins=(origin,)).client() as client:
         preflight = await client.options(CHAT, headers=asked)
-        answer = await client.get("/v1/models", headers={"origin": origin})
+        sent = {"origin": origin, "X-OpenAI-Key": "sk-canary-0123456789"}
+        answer = await client.post(CHAT, json=ASK, headers=sent)
     async with Edge().client() as client:
         closed = await client.get("/v1/models", headers={"origin": origin})
     assert preflight.status_code == 200
     assert answer.headers["access-control-allow-origin"] == origin
-    assert "Latchkey-Run-Id" in answer.headers["access-control-expose-headers"]
+    assert preflight.headers["access-control-allow-headers"] == key_headers
+    exposed = answer.headers["access-control-expose-headers"]
+    assert exposed == "Latchkey-Run-Id, Latchkey-Key-Source, Retry-After"
+    assert "canary" not in answer.text + str(answer.headers)
     assert "access-control-allow-origin" not in closed.headers
