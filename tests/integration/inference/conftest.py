@@ -80,6 +80,7 @@ async def shared_billing(realm: TestRealm) -> AsyncIterator[Billing]:
 def key_vault(shared_key_vault: KeyVault) -> KeyVault:
     """Has one good key of the user's."""
     shared_key_vault.keys, shared_key_vault.refusal = [(KeySource.USER, GOOD)], None
+    shared_key_vault.delay_s = 0
     return shared_key_vault
 
 

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.key_events import KeyRevoked
-from shared.contracts.keys import KeyResolved, ResolveKey, SealBinding
+from shared.contracts.keys import KeyOpened, KeyResolved, OpenKey, ResolveKey, SealBinding
 from shared.contracts.message import read
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE, KEY_VAULT_RPC
@@ -70,11 +70,16 @@ def credential_id_of(secret: str) -> UUID:
 
 @dataclass
 class KeyVault:
-    """Hands out `keys` in order, sealed; none left is `user_api_key_required`."""
+    """Hands out `keys` in order, sealed; none left is `user_api_key_required`.
+
+    `entered` is what it opens to be validated, with its base URL, after `delay_s`.
+    """
 
     bus: Bus
     keys: list[tuple[KeySource, str]] = field(default_factory=list)
     refusal: PlatformError | None = None
+    entered: tuple[str, str | None] = ("", None)
+    delay_s: float = 0
 
     async def resolve(self, query: ResolveKey) -> KeyResolved:
         if self.refusal is not None:
@@ -104,13 +109,30 @@ class KeyVault:
             sealed=seal(secret, query.worker_public_key, binding),
         )
 
+    async def open(self, query: OpenKey) -> KeyOpened:
+        if self.refusal is not None:
+            raise self.refusal
+        await asyncio.sleep(self.delay_s)
+        secret, base_url = self.entered
+        binding = SealBinding(
+            purpose="open",
+            run_id=query.validation_id,
+            user_id=query.user_id,
+            service=query.service,
+            base_url=base_url,
+            expires_at=datetime.now(UTC) + timedelta(seconds=30),
+        )
+        sealed = seal(SecretText(secret), query.worker_public_key, binding)
+        return KeyOpened(service=query.service, sealed=sealed, base_url=base_url)
+
     async def revoke(self, secret: str) -> None:
         """Tell the world; whoever is asked from now on has no such key."""
         self.keys = [(source, kept) for source, kept in self.keys if kept != secret]
         await self.bus.publish(KeyRevoked(user_id="ann", credential_id=credential_id_of(secret)))
 
     def serve(self) -> None:
-        RpcServer(self.bus, KEY_VAULT_RPC, [Route(ResolveKey, self.resolve, (INFERENCE,))])
+        routes = [Route(ResolveKey, self.resolve, (INFERENCE,)), Route(OpenKey, self.open, (INFERENCE,))]
+        RpcServer(self.bus, KEY_VAULT_RPC, routes)
 
 
 @dataclass

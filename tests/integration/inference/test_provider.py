@@ -16,6 +16,7 @@ from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import (
+    InternalError,
     InvalidRequestError,
     PlatformError,
     ProviderError,
@@ -25,8 +26,8 @@ from shared.kernel.errors import (
     UserApiKeyExhaustedError,
     UserApiKeyInvalidError,
 )
-from shared.kernel.names import KeyService
-from tests.fakes.inference import PLATFORM, a_key
+from shared.kernel.names import KeyService, KeySource
+from tests.fakes.inference import CANARY, PLATFORM, a_key
 
 pytestmark = pytest.mark.integration
 
@@ -142,6 +143,47 @@ async def test_a_refused_key_is_named_by_no_error(
     assert secret not in shown
     assert failure.__cause__ is None
     assert failure.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"),
+    [
+        ("revoked", UserApiKeyInvalidError),
+        ("expired", UserApiKeyInvalidError),
+        ("spent", UserApiKeyExhaustedError),
+        ("limited", ProviderRateLimitedError),
+    ],
+)
+async def test_a_key_that_fails_in_chat(
+    provider: OpenAIProvider, mark: str, expected: type[PlatformError]
+) -> None:
+    failure = await failure_of(provider, a_call(secret=f"sk-sim-{mark}-1"), stream=False)
+
+    assert type(failure) is expected
+
+
+async def test_the_team_gateways_address_is_called_as_its_operators_wrote_it(
+    provider: OpenAIProvider, simulator: str
+) -> None:
+    key = a_key(source=KeySource.TEAM_GATEWAY, service=KeyService.GATEWAY, base_url=f"{simulator}/v1")
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+
+    answer = await provider.complete(ProviderCall(key, "gemini/gemini-2.5-flash", body))
+
+    assert '"model":"google/gemini-2.5-flash"' in answer.text
+    assert read_calls(simulator).with_key(CANARY) == 1
+
+
+@pytest.mark.parametrize("service", list(KeyService))
+async def test_a_platform_key_goes_to_no_address_that_comes_with_it(
+    provider: OpenAIProvider, simulator: str, service: KeyService
+) -> None:
+    key = a_key(source=PLATFORM, service=service, base_url=f"{simulator}/v1")
+
+    failure = await failure_of(provider, ProviderCall(key, "openai/gpt-4o-mini", {}), stream=False)
+
+    assert type(failure) is InternalError
+    assert read_calls(simulator).chat == 0
 
 
 async def test_a_refused_platform_key_is_the_platforms_trouble(provider: OpenAIProvider) -> None:

@@ -1,0 +1,61 @@
+"""Validating a key: one answer, in time."""
+
+import pytest
+
+from services.inference.ports import OpenedKey
+from services.inference.use_cases.validate_key import ValidateKeyUseCase
+from shared.contracts.validation import ValidateKey
+from shared.kernel.errors import InvalidRequestError, NotFoundError
+from shared.kernel.ids import new_id
+from shared.kernel.names import KeyService, KeyVerdict
+from shared.kernel.secret import SecretText
+from tests.fakes.inference import InMemoryKeyChecker, InMemoryKeyOpener, Worker
+
+pytestmark = pytest.mark.unit
+
+
+def an_ask() -> ValidateKey:
+    return ValidateKey(validation_id=new_id(), user_id="ann", service=KeyService.GATEWAY)
+
+
+@pytest.mark.parametrize("verdict", list(KeyVerdict))
+async def test_the_providers_verdict_is_told(verdict: KeyVerdict) -> None:
+    key = OpenedKey(KeyService.GATEWAY, SecretText("k"), "https://llm.example.com/v1")
+    opener, checker = InMemoryKeyOpener(key), InMemoryKeyChecker(verdict)
+    ask = an_ask()
+
+    answer = await ValidateKeyUseCase(opener=opener, checker=checker)(ask)
+
+    assert answer.verdict is verdict
+    assert opener.asked == [ask]
+    assert [asked for asked, _ in checker.asked] == [key]
+
+
+async def test_what_opening_took_is_not_there_for_asking() -> None:
+    opener, checker = InMemoryKeyOpener(delay_s=0.2), InMemoryKeyChecker()
+
+    await ValidateKeyUseCase(opener=opener, checker=checker, patience_s=1)(an_ask())
+
+    [(_, left_s)] = checker.asked
+    assert left_s <= 0.8
+
+
+async def test_a_key_that_is_not_there_is_asked_of_nobody() -> None:
+    opener, checker = InMemoryKeyOpener(refusal=NotFoundError()), InMemoryKeyChecker()
+
+    with pytest.raises(NotFoundError):
+        await ValidateKeyUseCase(opener=opener, checker=checker)(an_ask())
+    assert checker.asked == []
+
+
+async def test_a_forbidden_address_is_an_invalid_request() -> None:
+    checker = InMemoryKeyChecker(refusal=InvalidRequestError())
+
+    with pytest.raises(InvalidRequestError):
+        await ValidateKeyUseCase(opener=InMemoryKeyOpener(), checker=checker)(an_ask())
+
+
+def test_only_the_edge_may_ask() -> None:
+    [route] = Worker().service.keys.routes()
+
+    assert (route.request, route.callers) == (ValidateKey, ("api_edge",))
