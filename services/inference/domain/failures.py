@@ -139,13 +139,14 @@ _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
         ),
     ),
     (
-        Meaning.BAD_REQUEST,  # the model is not for this key: the key is good
+        Meaning.BAD_REQUEST,  # what was asked for is not for this key: the key is good
         frozenset({403}),
         (
             "model_not_found",
             "model_permission_blocked_org",
             "model_permission_blocked_project",
             "free_tier_model_not_available",
+            "you do not have permission to access the file",  # Gemini
             _FLAGGED,
         ),
     ),
