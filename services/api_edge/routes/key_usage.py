@@ -26,13 +26,13 @@ def uses_of(billed: Iterable[ReceiptAttempt]) -> tuple[KeyUse, ...]:
             provider=usage.provider,
             model=usage.model,
             key_source=usage.key_source,
-            credential_id=usage.credential_id or "",
+            credential_id=usage.credential_id,
             outcome=usage.outcome,
             error_code=usage.error_code,
             timestamp=usage.started_at,
         )
         for usage in (attempt.usage for attempt in billed)
-        if usage.key_source is not None
+        if usage.key_source is not None and usage.credential_id is not None
     )
 
 
@@ -50,7 +50,7 @@ def _entry(use: KeyUse) -> dict[str, Any]:
         "provider": use.provider.value,
         "key_source": use.key_source.value,
         "timestamp": moment(use.timestamp),
-        "credential_id": use.credential_id or None,
+        "credential_id": use.credential_id,
         "outcome": use.outcome.value,
     }
 
