@@ -9,7 +9,7 @@ from collections.abc import Callable
 import asyncpg
 
 from infra.bootstrap import BootstrapError
-from infra.commands import keys, ledger, token, usage
+from infra.commands import call, keys, ledger, token, usage
 from infra.commands.settings import UsageError
 
 
@@ -17,7 +17,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="latchkey", description=__doc__)
     parser.add_argument("--realm", default=os.environ.get("LATCHKEY_REALM", "latchkey"))
     commands = parser.add_subparsers(required=True)
-    for subject in (token, keys, usage, ledger):
+    for subject in (token, keys, call, usage, ledger):
         subject.add_to(commands)
     return parser
 

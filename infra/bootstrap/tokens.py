@@ -14,6 +14,12 @@ _PREFIX = "lk_"
 _JWT_LIFE_S = 3600
 _INSERT = "INSERT INTO edge.api_tokens (token_sha256, user_id, role, label) VALUES ($1, $2, $3, $4)"
 _REVOKE = "UPDATE edge.api_tokens SET revoked_at = now() WHERE token_sha256 = $1"
+_REVOKE_ALL = """
+WITH gone AS (
+    UPDATE edge.api_tokens SET revoked_at = now() WHERE user_id = $1 AND revoked_at IS NULL RETURNING 1
+)
+SELECT count(*) FROM gone
+"""
 _KNOWN = """
 SELECT 1 FROM edge.api_tokens
 WHERE token_sha256 = $1 AND user_id = $2 AND role = $3 AND revoked_at IS NULL
@@ -34,6 +40,11 @@ def mint_token(postgres_url: str, realm: Realm, user_id: str, role: str, *, labe
 def revoke_token(postgres_url: str, token: str) -> None:
     """End an API token, at once."""
     asyncio.run(_execute(postgres_url, _REVOKE, _digest(token)))
+
+
+def revoke_tokens_of(postgres_url: str, user_id: str) -> int:
+    """End all of a user's API tokens, at once; return how many."""
+    return int(str(asyncio.run(_execute(postgres_url, _REVOKE_ALL, user_id))))
 
 
 def is_token_of(postgres_url: str, token: str, user_id: str, role: str) -> bool:

@@ -33,22 +33,22 @@ class Edge:
 
 
 @contextmanager
-def edge(realm: str) -> Iterator[Edge]:
-    """The edge at `LATCHKEY_URL`, with `LATCHKEY_ADMIN_TOKEN`.
+def edge(realm: str, token: str | None = None) -> Iterator[Edge]:
+    """The edge at `LATCHKEY_URL`, with this token, else with `LATCHKEY_ADMIN_TOKEN`.
 
-    Without such a token one is minted in the database (`LATCHKEY_POSTGRES_URL`) for as long as the command
+    Without any, one is minted in the database (`LATCHKEY_POSTGRES_URL`) for as long as the command
     takes: whoever may write there could have made one anyway.
     """
     url = setting("LATCHKEY_URL")
-    with _token(realm) as token:
-        headers = {"Authorization": f"Bearer {token}"}
+    with _token(realm, token) as bearer:
+        headers = {"Authorization": f"Bearer {bearer}"}
         with httpx2.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False) as http:
             yield Edge(http)
 
 
 @contextmanager
-def _token(realm: str) -> Iterator[str]:
-    if known := optional("LATCHKEY_ADMIN_TOKEN"):
+def _token(realm: str, given: str | None) -> Iterator[str]:
+    if known := given or optional("LATCHKEY_ADMIN_TOKEN"):
         yield known
         return
     database = setting("LATCHKEY_POSTGRES_URL")

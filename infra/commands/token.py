@@ -5,7 +5,7 @@ from typing import Any
 
 from infra.bootstrap import Realm, mint_token
 from infra.bootstrap.envfiles import read_env
-from infra.bootstrap.tokens import mint_jwt
+from infra.bootstrap.tokens import mint_jwt, revoke_tokens_of
 from infra.commands.settings import UsageError, home, setting
 from shared.kernel.names import Role
 
@@ -16,6 +16,15 @@ def add_to(commands: Any) -> None:
     token.add_argument("--role", choices=[str(role) for role in Role], default=str(Role.USER))
     token.add_argument("--jwt", action="store_true", help="a development JWT, valid for an hour")
     token.set_defaults(run=_token)
+    revoke = commands.add_parser("revoke-tokens", help="end all of a user's API tokens")
+    revoke.add_argument("--user", required=True)
+    revoke.set_defaults(run=_revoke)
+
+
+def _revoke(args: argparse.Namespace) -> int:
+    gone = revoke_tokens_of(setting("LATCHKEY_POSTGRES_URL"), args.user)
+    print(f"revoked {gone} of {args.user}'s tokens")
+    return 0
 
 
 def _token(args: argparse.Namespace) -> int:
