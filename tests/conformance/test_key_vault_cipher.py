@@ -114,6 +114,13 @@ class CipherContract:
                 await cipher.decrypt(new.text, replace(old.place, version=old.place.version + 1))
         assert await cipher.rewrap([]) == []
 
+    async def test_as_many_are_rewrapped_as_may_be_asked_for(self, cipher: Cipher) -> None:
+        place = a_place()
+        text = (await cipher.encrypt(SecretText("~" * 8192), place)).text
+        broken = stored_at(a_place(), text)
+        fresh = await cipher.rewrap([stored_at(place, text)] * 999 + [broken])
+        assert [one is None for one in fresh] == [False] * 999 + [True]
+
     async def test_what_does_not_decrypt_does_not_stop_the_others(self, cipher: Cipher) -> None:
         good, moved = a_place(), a_place()
         text = (await cipher.encrypt(_KEY, good)).text
