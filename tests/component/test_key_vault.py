@@ -5,15 +5,20 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared.contracts.consent import ChangeUserSettings, GetUserSettings
 from shared.contracts.keys import (
     Credential,
     Credentials,
+    GetKeyStatus,
     KeyResolved,
     KeysRevoked,
     ListKeys,
     ResolveKey,
     RevokeKey,
+    RevokeKeys,
+    RewrapKeys,
     StoreKey,
+    UpdateKey,
 )
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import Request
@@ -21,7 +26,7 @@ from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyPolicy, KeyService
 from tests.fakes.key_vault_desk import Desk
-from tests.fakes.key_vault_house import KEY, request_key, store_command
+from tests.fakes.key_vault_house import KEY, replace_command, request_key, store_command
 from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.component
@@ -57,8 +62,15 @@ async def test_the_life_of_a_key(desk: Desk) -> None:
 def _edge_requests(desk: Desk) -> list[Request]:
     return [
         store_command(desk.house.pair.public_key),
+        replace_command(desk.house.pair.public_key, new_id()),
+        UpdateKey(user_id="ada", credential_id=new_id(), label="x"),
         ListKeys(user_id="ada"),
         RevokeKey(user_id="ada", credential_id=new_id()),
+        RevokeKeys(user_id="ada"),
+        GetUserSettings(user_id="ada"),
+        ChangeUserSettings(user_id="ada", allow_gateway_fallback=True),
+        GetKeyStatus(user_id="ada"),
+        RewrapKeys(),
     ]
 
 
@@ -66,7 +78,8 @@ def _edge_requests(desk: Desk) -> list[Request]:
 async def test_only_the_edge_handles_a_users_keys(desk: Desk, sender: str) -> None:
     for request in _edge_requests(desk):
         assert await desk.code(request, sender) == "forbidden"
-    assert (desk.house.store.calls, desk.house.cipher.calls) == (0, 0)
+    house = desk.house
+    assert (house.store.calls, house.store.consents.calls, house.cipher.calls) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("sender", ["", API_EDGE, BILLING, KEY_VAULT, "admin", "analyst", "Inference"])

@@ -1,0 +1,84 @@
+"""Telling what changed: at once, once, and never at the cost of the change."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from services.key_vault.adapters.bus_news import BusKeyNews
+from shared.contracts.key_events import KeyRevoked
+from shared.contracts.message import Message
+from shared.kernel.errors import BusUnavailableError
+from shared.kernel.ids import new_id
+from shared.kernel.names import KEY_VAULT
+from tests.logs import Log, logging_as
+
+pytestmark = pytest.mark.unit
+
+EVENT = KeyRevoked(user_id="ada", credential_id=new_id())
+
+
+class Wire:
+    """A bus that fails as long as it is told to, or takes its time."""
+
+    def __init__(self, *fails: Exception, takes_s: float = 0) -> None:
+        self.fails = list(fails)
+        self.takes_s = takes_s
+        self.tries: list[tuple[Message, str | None]] = []
+        self.published: list[Message] = []
+
+    async def publish(self, message: Message, *, event_id: str | None = None) -> None:
+        self.tries.append((message, event_id))
+        await asyncio.sleep(self.takes_s)
+        if self.fails:
+            raise self.fails.pop(0)
+        self.published.append(message)
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    with logging_as(KEY_VAULT) as log:
+        yield log
+
+
+async def test_it_is_out_before_the_change_is_answered() -> None:
+    wire = Wire()
+    await BusKeyNews(wire).tell(EVENT)
+    assert wire.published == [EVENT]
+
+
+async def test_what_fails_is_told_again_as_the_same_event() -> None:
+    wire = Wire(BusUnavailableError(), RuntimeError("odd"))
+    news = BusKeyNews(wire, retry_s=0.01)
+    await news.tell(EVENT)
+    await news.finish()
+    assert wire.published == [EVENT]
+    assert len(wire.tries) == 3
+    assert len({event_id for _, event_id in wire.tries}) == 1
+
+
+async def test_a_slow_bus_holds_the_change_up_for_a_moment_only() -> None:
+    wire = Wire(takes_s=0.6)
+    news = BusKeyNews(wire)
+    began = asyncio.get_running_loop().time()
+    await news.tell(EVENT)
+    assert asyncio.get_running_loop().time() - began < 0.5
+    await news.finish()
+    assert wire.published == [EVENT]
+
+
+async def test_in_the_end_it_is_given_up_and_logged(log: Log) -> None:
+    wire = Wire(*(BusUnavailableError() for _ in range(1_000)))
+    news = BusKeyNews(wire, retry_s=0.01, told_within_s=0.1)
+    await news.tell(EVENT)
+    await news.finish()
+    assert wire.published == []
+    assert "a key event was not told" in log.getvalue()
+
+
+async def test_at_the_end_nothing_is_left_running() -> None:
+    news = BusKeyNews(Wire(takes_s=60))
+    await news.tell(EVENT)
+    await news.finish(within_s=0.01)
+    await asyncio.sleep(0.01)
+    assert not news._telling
