@@ -121,8 +121,7 @@ class Problems:
         if detail := _detail(error):
             members["detail"] = detail
         if isinstance(error, KeyRefusedError):
-            # The key's, in the place of RFC 9457's number (§3.1: who wants a number ignores another type).
-            members["status"] = error.status
+            members["key_status"] = error.key_status
         if _rule(error).mendable:
             members["settings_url"] = self._settings_url
         return members

@@ -172,7 +172,8 @@ async def test_a_bad_key_is_refused_by_name_and_not_kept(persist: str, verdict: 
         answer = await client.post("/api/keys", json=body)
     problem = answer.json()
     assert answer.status_code == 401
-    assert (problem["code"], problem["status"], problem["service"]) == (
+    assert (problem["status"], problem["code"], problem["key_status"], problem["service"]) == (
+        401,
         "user_api_key_invalid",
         verdict.value,
         "groq",

@@ -34,4 +34,4 @@ class KeyRefusedError(UserApiKeyInvalidError):
 
     def __init__(self, verdict: KeyVerdict, service: KeyService) -> None:
         super().__init__(service=service.value, detail=f"key_{verdict.value}")
-        self.status = verdict.value
+        self.key_status = verdict.value

@@ -57,7 +57,7 @@ async def test_a_key_is_validated_by_inference_alone(house: House, mint: Mint) -
         (listed,) = (await client.get("/api/keys")).json()["items"]
     assert (entered.status_code, entered.json()) == (200, {"status": "valid"})
     assert (none.status_code, none.json()["code"]) == (403, "user_api_key_required")
-    assert (expired.status_code, expired.json()["status"]) == (401, "expired")
+    assert (expired.status_code, expired.json()["key_status"]) == (401, "expired")
     assert listed["status"] == "expired"
     assert house.validator.seen == [CANARY, CANARY]
     assert str(house.validator.asked.asked[-1].credential_id) == listed["id"]

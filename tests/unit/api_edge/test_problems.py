@@ -167,7 +167,8 @@ def test_a_key_refused_at_entry_is_unauthorized_and_has_its_own_status(verdict: 
     response = PROBLEMS.response(KeyRefusedError(verdict, KeyService.GROQ), API)
     body = _body(response.body)
     assert (response.status_code, body["code"]) == (401, "user_api_key_invalid")
-    assert (body["status"], body["detail"], body["service"]) == (verdict, f"key_{verdict}", "groq")
+    assert (body["status"], body["key_status"], body["service"]) == (401, verdict, "groq")
+    assert body["detail"] == f"key_{verdict}"
 
 
 def test_a_defect_of_ours_tells_nothing() -> None:
