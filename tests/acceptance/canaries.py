@@ -12,6 +12,8 @@ from shared.kernel.names import KeyService
 from tests.acceptance.callers import Caller
 from tests.acceptance.worker import PUBLIC
 
+SONG: Final = "sk-canary-"
+"""How every canary begins."""
 GATEWAY_URL: Final = f"https://canary{PUBLIC}/v1"
 MODELS: Final = {
     KeyService.OPENAI: "openai/gpt-4o-mini",
@@ -56,7 +58,7 @@ class Canary:
 
     def __post_init__(self) -> None:
         # With characters that every encoding writes in another way.
-        self.key = f"sk-canary-{self.mark}{secrets.token_hex(16)}+/={secrets.token_hex(4)}"
+        self.key = f"{SONG}{self.mark}{secrets.token_hex(16)}+/={secrets.token_hex(4)}"
 
     def __str__(self) -> str:
         return f"{self.way} key for {self.model_of}"
