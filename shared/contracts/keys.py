@@ -329,7 +329,10 @@ class RewrapKeys(Request):
 
 
 class KeysRewrapped(BaseModel):
-    """`remaining`: credentials under an older version. Repeat until it is 0."""
+    """`remaining`: credentials under an older version. Repeat until it is 0.
+
+    None rewrapped with some remaining: those do not decrypt, key_vault's log names them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -101,9 +101,11 @@ class KeyMemory:
         self._chars = 0
 
     def forget_old(self) -> None:
-        """Let go of what nobody asked for again."""
-        oldest_alive = self._clock() - self._ttl_s
-        for user_id in [user for user, entry in self._entries.items() if entry.read_at <= oldest_alive]:
+        """Let go of what nobody asked for again. The oldest come first."""
+        while self._entries:
+            user_id, entry = next(iter(self._entries.items()))
+            if self._clock() - entry.read_at < self._ttl_s:
+                return
             self._drop(user_id)
 
     def turn_on(self) -> None:

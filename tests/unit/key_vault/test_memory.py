@@ -1,7 +1,9 @@
 """The memory of users' keys: when it answers, and all that makes it forget."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
@@ -138,7 +140,8 @@ def test_a_user_is_forgotten_and_no_other(memory: KeyMemory) -> None:
 
 def test_what_was_begun_before_is_not_remembered(memory: KeyMemory) -> None:
     own = own_of("ada")
-    for makes_forget in (lambda: memory.forget("ada"), memory.forget_all, memory.turn_off):
+    ways: list[Callable[[], None]] = [partial(memory.forget, "ada"), memory.forget_all, memory.turn_off]
+    for makes_forget in ways:
         memory.turn_on()
         load = memory.begin("ada")
         makes_forget()
