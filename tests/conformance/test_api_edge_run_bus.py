@@ -12,7 +12,7 @@ from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.ports import RunBus
 from services.api_edge.use_cases.waiting_runs import Inbox, Progress, WaitingRuns
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunRequested, RunStarted
-from shared.contracts.topology import INFERENCE_RUNS
+from shared.contracts.topology import CONTROL, INFERENCE_RUNS
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KeyPolicy, KeyService, KeySource
@@ -79,7 +79,7 @@ async def _on_rabbitmq(bus_for: BusFor) -> Way:
         way.cancelled.put_nowait(delivery.read(CancelRun, senders=(API_EDGE,)).run_id)
 
     worker.subscribe(INFERENCE_RUNS, on_run, prefetch=10)
-    worker.on_broadcast(topology.CONTROL, on_control)
+    worker.on_broadcast(CONTROL, on_control)
     await worker.start()
     await mine.start()
     return way
