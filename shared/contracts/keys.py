@@ -293,7 +293,7 @@ class ListPlatformKeys(Request):
 
 
 class PlatformKeyInfo(BaseModel):
-    """One key of a platform pool. `until`: the end of its cooling; `reason`: the error code it failed with."""
+    """One key of a platform pool. `until`: when its cooling ends; `reason`: the code it failed with."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
