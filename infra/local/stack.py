@@ -191,10 +191,13 @@ class Stack:
         return checks
 
     def _is_edge_ready(self) -> bool:
-        """Ask with a token of this stack's: another one's edge, on a port both want, does not know it."""
+        """Ask with a token of this stack's: another one's edge, on a port both want, does not know it.
+
+        One of them may have been revoked since.
+        """
         env = self.env()
-        url, token = env["LATCHKEY_URL"], env["LATCHKEY_USER_TOKEN"]
-        return answers(f"{url}/readyz") and answers(f"{url}/v1/models", token=token)
+        url, tokens = env["LATCHKEY_URL"], (env["LATCHKEY_ADMIN_TOKEN"], env["LATCHKEY_USER_TOKEN"])
+        return answers(f"{url}/readyz") and any(answers(f"{url}/v1/models", token=token) for token in tokens)
 
     def _is_up(self, name: str) -> Check:
         return lambda: any(state.name == name and state.is_running for state in self._supervisor.states())
