@@ -26,6 +26,10 @@ from shared.kernel.names import KeyService, KeySource
 MESSAGE_CHARS_MAX: Final = 500
 _RETRY_AFTER_S: Final = 5.0
 _RETRY_AFTER_MAX_S: Final = 3600.0
+_SHORT_S: Final = 60.0
+"""How long a platform key rests that had too little credit for one request: one large request must not take
+it from everybody for good.
+"""
 _SAID_CHARS_MAX: Final = 500
 _DETAILS_MAX: Final = 20
 
@@ -73,6 +77,7 @@ class Meaning(Enum):
     KEY_INVALID = auto()
     KEY_EXPIRED = auto()
     KEY_EXHAUSTED = auto()
+    KEY_SHORT = auto()
     RATE_LIMITED = auto()
     BAD_REQUEST = auto()
     TIMED_OUT = auto()
@@ -94,6 +99,11 @@ _MODERATED: Final = ("input was flagged", "requires moderation")  # OpenRouter
 
 # Where the status alone would mislead. The first that shows counts.
 _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
+    (
+        Meaning.KEY_SHORT,  # OpenRouter: too little credit for this one request
+        frozenset({402}),
+        ("this request requires more credits, or fewer max_tokens",),
+    ),
     (
         Meaning.KEY_EXHAUSTED,
         frozenset({400, 402, 403, 429}),
@@ -239,13 +249,17 @@ def _patience(refusal: Refusal) -> float:
 
 
 def _key_error(meaning: Meaning, name: str, source: KeySource) -> PlatformError:
+    if not source.is_byok and meaning is Meaning.KEY_SHORT:
+        return ProviderRateLimitedError(
+            f"the platform's key for {name} is short of credit", service=name, retry_after_s=_SHORT_S
+        )
     if not source.is_byok:
         return SystemKeyExhaustedError(
             f"the platform's key for {name} is exhausted",
             service=name,
             detail="OPENROUTER_SYSTEM_KEY_EXHAUSTED" if name == KeyService.OPENROUTER else None,
         )
-    if meaning is Meaning.KEY_EXHAUSTED:
+    if meaning in {Meaning.KEY_EXHAUSTED, Meaning.KEY_SHORT}:
         return UserApiKeyExhaustedError(f"your {name} key has no quota or credit left", service=name)
     if meaning is Meaning.KEY_EXPIRED:
         return UserApiKeyInvalidError(f"your {name} key has expired", service=name, detail="expired")

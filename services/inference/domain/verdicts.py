@@ -22,6 +22,7 @@ _BY_MEANING: Final = {
     Meaning.KEY_INVALID: KeyVerdict.INVALID,
     Meaning.KEY_EXPIRED: KeyVerdict.EXPIRED,
     Meaning.KEY_EXHAUSTED: KeyVerdict.NO_QUOTA,
+    Meaning.KEY_SHORT: KeyVerdict.NO_QUOTA,
 }
 
 

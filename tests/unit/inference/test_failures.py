@@ -54,6 +54,14 @@ def test_each_providers_own_refusals(case: RefusalCase) -> None:
     assert refusal.message == case.message
 
 
+def test_one_large_request_does_not_take_a_platform_key_out() -> None:
+    said = "This request requires more credits, or fewer max_tokens. You requested up to 64000 tokens."
+    body = {"error": {"message": said, "code": 402}}
+    short = error(402, body, PLATFORM)
+    assert (short.code, short.retry_after_s) == ("provider_rate_limited", 60.0)
+    assert error(402, body).code == "user_api_key_exhausted"
+
+
 @pytest.mark.parametrize(
     "quoted",
     [
