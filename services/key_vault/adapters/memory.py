@@ -74,6 +74,10 @@ class KeyMemory:
         """Call before reading what is to be remembered."""
         return Load(user_id, self._clock(), self._generation_of(user_id))
 
+    def is_overtaken(self, load: Load) -> bool:
+        """Say whether something was to be forgotten since it was begun."""
+        return load.generation != self._generation_of(load.user_id)
+
     def remember(self, load: Load, own: OwnKeys) -> None:
         if not self._counts(load):
             return
@@ -145,7 +149,7 @@ class KeyMemory:
         return chars <= self._chars_max
 
     def _counts(self, load: Load) -> bool:
-        return self.is_on and load.generation == self._generation_of(load.user_id)
+        return self.is_on and not self.is_overtaken(load)
 
     def _generation_of(self, user_id: str) -> tuple[int, int]:
         return self._generation, self._generations[_stripe(user_id)]

@@ -17,7 +17,7 @@ from services.key_vault.domain.credentials import (
     StoredCredential,
 )
 from services.key_vault.ports import Cipher, ConsentStore, CredentialStore
-from shared.kernel.errors import InternalError
+from shared.kernel.errors import InternalError, UserApiKeyInvalidError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
 
@@ -119,8 +119,15 @@ class RememberingCipher:
             key = await self._cipher.decrypt(ciphertext, place)
         except InternalError:
             return await self._rewrapped_meanwhile(ciphertext, place)
+        if self._memory.is_overtaken(load):
+            await self._check_not_revoked(place)
         self._memory.remember_key(load, ciphertext, place, key)
         return key
+
+    async def _check_not_revoked(self, place: Place) -> None:
+        """However long Vault took: no worker is handed a key after it was told of its revocation."""
+        if await self._store.find(place.user_id, place.credential_id) is None:
+            raise UserApiKeyInvalidError("the key was revoked", service=place.service, detail="revoked")
 
     async def _rewrapped_meanwhile(self, ciphertext: str, place: Place) -> SecretText:
         """Another replica rewrapped what is remembered here, and Vault refuses the old ciphertext already."""

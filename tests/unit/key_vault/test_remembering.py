@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.key_vault.domain.credentials import CredentialUse
+from services.key_vault.domain.credentials import CredentialUse, Place
 from shared.contracts.consent import ChangeUserSettings
 from shared.contracts.keys import (
     GetKeyStatus,
@@ -20,10 +20,13 @@ from shared.kernel.errors import (
     ConsentRequiredError,
     DatabaseUnavailableError,
     InternalError,
+    UserApiKeyInvalidError,
     UserApiKeyRequiredError,
     VaultUnavailableError,
 )
 from shared.kernel.names import CredentialStatus, KeyPolicy, KeyService
+from shared.kernel.secret import SecretText
+from tests.fakes.key_vault import InMemoryCipher
 from tests.fakes.key_vault_house import KEY, House, replace_command
 from tests.fakes.key_vault_store import InMemoryCredentialStore
 
@@ -163,6 +166,41 @@ async def test_what_was_read_before_a_revocation_is_not_remembered_after_it() ->
     store.meanwhile = lambda: house.handlers.on_revoke_key(revoke)
     await house.resolve()
     await _refuses(house)
+
+
+class SlowCipher(InMemoryCipher):
+    """What it decrypted, it hands over only after `meanwhile`."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def decrypt(self, ciphertext: str, place: Place) -> SecretText:
+        key = await super().decrypt(ciphertext, place)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return key
+
+
+async def test_a_key_revoked_while_vault_took_its_time_is_not_handed_out() -> None:
+    cipher = SlowCipher()
+    house = House(cipher=cipher)
+    kept = await house.keep()
+    revoke = RevokeKey(user_id="ada", credential_id=kept.id)
+    cipher.meanwhile = lambda: house.handlers.on_revoke_key(revoke)
+    with pytest.raises(UserApiKeyInvalidError) as refused:
+        await house.resolve()
+    assert refused.value.detail == "revoked"
+
+
+async def test_one_replaced_meanwhile_goes_on_with_the_old_key() -> None:
+    cipher = SlowCipher()
+    house = House(cipher=cipher)
+    house.memory.turn_on()
+    kept = await house.keep()
+    command = replace_command(house.pair.public_key, kept.id, "sk-the-second-0002")
+    cipher.meanwhile = lambda: house.handlers.on_replace_key(command)
+    assert (await house.resolve())[1] == KEY
+    assert (await house.resolve())[1] == "sk-the-second-0002"
 
 
 async def test_many_users_at_once(house: House) -> None:
