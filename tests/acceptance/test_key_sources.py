@@ -212,6 +212,8 @@ async def receipt_faults(
     told = [entry["key_source"] for entry in receipt["apiKeyUsageLog"] if entry["key_source"]]
     if told != sources:
         faults.append(f"the receipt tells of {told}, not {sources}")
+    if case.is_served() and answer.json()["latchkey"]["apiKeyUsageLog"] != receipt["apiKeyUsageLog"]:
+        faults.append("the answer and the receipt tell of different keys")
     served_by_platform = case.is_served() and case.tried()[-1] in PLATFORM
     if (receipt["totals"]["charged_micros"] > 0) != served_by_platform:
         faults.append(f"charged {receipt['totals']['charged_micros']} micros")
