@@ -97,8 +97,8 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    everything = [Case(flow, ORDER, broken) for flow in ("chat", "solver", REPORTED) for broken in range(9)]
-    yield from everything
+    for flow, some_broken in (("chat", range(9)), ("solver", range(6)), (REPORTED, (0, 4, 5, 6, 8))):
+        yield from (Case(flow, ORDER, broken) for broken in some_broken)
     for broken in (0, 4, 5, 6):
         yield Case("chat", ORDER, broken, platform_ok=False)
         yield Case("chat", ORDER, broken, gateway_ok=False)

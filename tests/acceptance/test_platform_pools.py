@@ -1,4 +1,4 @@
-"""The platform's pools: taking turns, cooling down, out, and mended, as all workers and the operators see them."""
+"""The platform's pools: taking turns, cooling down, out, and mended, as workers and operators see them."""
 
 import asyncio
 import secrets
