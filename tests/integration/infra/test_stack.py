@@ -30,6 +30,11 @@ def _pids(home: Home) -> dict[str, str]:
     return {part: home.pid_file(part).read_text().strip() for part in _PARTS}
 
 
+def _servers_of(stack: Stack) -> dict[str, str]:
+    """Where its servers are. No edge runs here, so another stack may take its port meanwhile."""
+    return {name: value for name, value in stack.env().items() if name != "LATCHKEY_URL"}
+
+
 def _alive(stack: Stack) -> set[str]:
     return {part.process.name for part in stack.status() if part.process.pid}
 
@@ -45,11 +50,11 @@ async def test_a_stack_starts_heals_and_leaves_nothing() -> None:
     async with native_home() as home:
         stack = Stack(home.path, lambda _line: None)
         first = _pids(home)
-        env = stack.env()
+        env = _servers_of(stack)
         assert home.dev_env.stat().st_mode & 0o777 == 0o600
 
         await asyncio.to_thread(stack.up, {}, servers_only=True)
-        assert (_pids(home), stack.env()) == (first, env)
+        assert (_pids(home), _servers_of(stack)) == (first, env)
 
         for part in ("vault", "postgres", "rabbitmq"):
             os.kill(int(first[part]), signal.SIGKILL)
@@ -57,7 +62,7 @@ async def test_a_stack_starts_heals_and_leaves_nothing() -> None:
             lambda: all(first[part] != _pids(home)[part] for part in ("vault", "postgres", "rabbitmq"))
         )
         await asyncio.to_thread(stack.up, {}, servers_only=True)
-        assert stack.env() == env
+        assert _servers_of(stack) == env
         assert _alive(stack) == _PARTS
 
         await asyncio.to_thread(stack.stop, "vault")
@@ -69,7 +74,7 @@ async def test_a_stack_starts_heals_and_leaves_nothing() -> None:
 
         await _kill_supervisor(stack)
         await asyncio.to_thread(stack.up, {}, servers_only=True)
-        assert stack.env() == env, "a stack keeps its ports, although what crashed still held them"
+        assert _servers_of(stack) == env, "a stack keeps its ports, although what crashed still held them"
 
         await _kill_supervisor(stack)
         await asyncio.to_thread(stack.down)
