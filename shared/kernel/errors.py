@@ -1,6 +1,8 @@
 """The one tree of typed errors. Codes are stable; only the edge maps them to HTTP."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
+
+from shared.kernel.names import KeyService
 
 
 class PlatformError(Exception):
@@ -71,6 +73,12 @@ class ConsentRequiredError(PlatformError):
 class SystemKeyExhaustedError(PlatformError):
     code = "system_key_exhausted"
     retryable = True
+
+    @classmethod
+    def of(cls, service: KeyService, message: str, *, retry_after_s: float | None = None) -> Self:
+        """For OpenRouter, `detail` is the name that its clients know."""
+        detail = "OPENROUTER_SYSTEM_KEY_EXHAUSTED" if service is KeyService.OPENROUTER else None
+        return cls(message, service=service.value, retry_after_s=retry_after_s, detail=detail)
 
 
 class InsufficientCreditsError(PlatformError):

@@ -191,7 +191,7 @@ def error_of(refusal: Refusal, service: KeyService, source: KeySource) -> Platfo
         return ProviderTimeoutError(f"{name} timed out", service=name)
     if meaning is Meaning.BROKEN:
         return ProviderError(f"{name} failed (HTTP {refusal.status})", service=name)
-    return _key_error(meaning, name, source)
+    return _key_error(meaning, service, source)
 
 
 def refusal_of(status: int, body: object, retry_after_s: float | None = None) -> Refusal:
@@ -248,17 +248,14 @@ def _patience(refusal: Refusal) -> float:
     return min(max(asked, 0.0), _RETRY_AFTER_MAX_S)
 
 
-def _key_error(meaning: Meaning, name: str, source: KeySource) -> PlatformError:
+def _key_error(meaning: Meaning, service: KeyService, source: KeySource) -> PlatformError:
+    name = service.value
     if not source.is_byok and meaning is Meaning.KEY_SHORT:
         return ProviderRateLimitedError(
             f"the platform's key for {name} is short of credit", service=name, retry_after_s=_SHORT_S
         )
     if not source.is_byok:
-        return SystemKeyExhaustedError(
-            f"the platform's key for {name} is exhausted",
-            service=name,
-            detail="OPENROUTER_SYSTEM_KEY_EXHAUSTED" if name == KeyService.OPENROUTER else None,
-        )
+        return SystemKeyExhaustedError.of(service, f"the platform's key for {name} is exhausted")
     if meaning in {Meaning.KEY_EXHAUSTED, Meaning.KEY_SHORT}:
         return UserApiKeyExhaustedError(f"your {name} key has no quota or credit left", service=name)
     if meaning is Meaning.KEY_EXPIRED:

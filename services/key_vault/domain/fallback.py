@@ -11,7 +11,6 @@ from shared.kernel.errors import ConsentRequiredError, PlatformError, SystemKeyE
 from shared.kernel.names import KeyPolicy, KeyService, PlatformKeyState
 
 GATEWAY_WITHHELD: Final = "allowGatewayFallback"
-OPENROUTER_EXHAUSTED: Final = "OPENROUTER_SYSTEM_KEY_EXHAUSTED"
 
 Pools = Mapping[KeyService, PoolState]
 
@@ -93,11 +92,8 @@ def _exhausted(ask: Ask, pools: Pools) -> PlatformError:
     """Name the last of the platform's services that has keys at all, and when the first of them is back."""
     pooled = [s for s in platform_services(ask.provider) if s is not KeyService.GATEWAY and pools[s].keys]
     service = pooled[-1] if pooled else ask.provider
-    return SystemKeyExhaustedError(
-        "the platform has no usable key",
-        service=service,
-        detail=OPENROUTER_EXHAUSTED if service is KeyService.OPENROUTER else None,
-        retry_after_s=_back_in_s(ask, pools),
+    return SystemKeyExhaustedError.of(
+        service, "the platform has no usable key", retry_after_s=_back_in_s(ask, pools)
     )
 
 
