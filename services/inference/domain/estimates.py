@@ -1,5 +1,6 @@
 """How many tokens a request may use, before (or without) the provider's own count."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,9 @@ _PRICED_APART: Final = (
 )
 """What makes a call cost something else than its model's tokens, or calls another model."""
 _TOOLS: Final = ("function", "custom")
+_DEARER_MODEL: Final = re.compile(r"[:@](?:online|nitro|exacto|extended|preset)(?![^:@/])", re.IGNORECASE)
+"""OpenRouter's ways to ask in a model's name for web search, dearer hosts, or a preset of the key's account:
+https://openrouter.ai/docs/features/model-variants"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,10 @@ def completion_tokens_max(body: dict[str, Any], ceiling: int) -> int:
     return (completion_limit(body) or ceiling) * choices
 
 
-def check_priceable(body: dict[str, Any]) -> None:
+def check_priceable(model: str, body: dict[str, Any]) -> None:
     """Raise InvalidRequestError for what the price of the model's tokens does not cover: nobody held it."""
+    if _DEARER_MODEL.search(model):
+        raise InvalidRequestError("this variant of the model needs a key of your own")
     for name in _PRICED_APART:
         if body.get(name) is not None:
             raise InvalidRequestError(f"{name} needs a key of your own: credits pay for tokens only")

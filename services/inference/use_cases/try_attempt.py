@@ -98,7 +98,7 @@ class TryAttempt:
         request = run.request
         if key.used.source.is_byok or request.policy is KeyPolicy.SYSTEM:
             return None
-        check_priceable(request.body)
+        check_priceable(request.model, request.body)
         ceiling = self._limits.completion_tokens_ceiling
         ask = AuthorizeRun(
             run_id=request.run_id,

@@ -108,14 +108,37 @@ def test_a_limit_that_is_no_number_is_refused(value: object) -> None:
 )
 def test_what_tokens_do_not_pay_for_is_no_matter_of_credits(extra: dict[str, object]) -> None:
     with pytest.raises(InvalidRequestError):
-        check_priceable({**user("hi"), **extra})
+        check_priceable("openai/gpt-4o", {**user("hi"), **extra})
 
 
 @pytest.mark.parametrize(
     "extra", [{}, {"temperature": 1, "service_tier": None}, {"tools": [{"type": "function"}]}, {"tools": "x"}]
 )
 def test_other_parameters_are_paid_for_with_tokens(extra: dict[str, object]) -> None:
-    check_priceable({**user("hi"), **extra})
+    check_priceable("openai/gpt-4o", {**user("hi"), **extra})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "anthropic/claude-3-5-sonnet:online",
+        "openrouter/anthropic/claude-3-5-sonnet:nitro:online",
+        "openai/gpt-4o:EXTENDED",
+        "openai/gpt-4o@preset/ours",
+        "openrouter/@preset/ours",
+    ],
+)
+def test_a_variant_that_tokens_do_not_pay_for_is_no_matter_of_credits(model: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        check_priceable(model, user("hi"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["openai/gpt-4o", "openrouter/x/y:free", "openrouter/x/y:onlineish", "anthropic/claude-3-5@20240620"],
+)
+def test_other_models_are_paid_for_with_tokens(model: str) -> None:
+    check_priceable(model, user("hi"))
 
 
 def test_no_limit_is_none() -> None:
