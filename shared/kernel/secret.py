@@ -74,7 +74,11 @@ class SecretText:
 def is_provider_key(secret: SecretText) -> bool:
     """Say whether it is 1 to 8,192 visible ASCII characters: a provider's key is an HTTP header as it is."""
     text = secret.reveal()
-    return 0 < len(text) <= KEY_CHARS_MAX and text.isascii() and text.isprintable() and " " not in text
+    return 0 < len(text) <= KEY_CHARS_MAX and is_visible_ascii(text)
+
+
+def is_visible_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def holds_secret(text: str) -> bool:

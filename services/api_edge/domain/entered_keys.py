@@ -3,11 +3,10 @@
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
-from services.api_edge.domain.request_keys import usable_key
+from services.api_edge.domain.request_keys import is_session_key, usable_key
 from shared.kernel.secret import SecretText
 
 _PARAM: Final = "api_key"
-_SESSION_PREFIX: Final = "lks_"
 
 
 def entered_key(text: SecretText, **shown: str | None) -> SecretText:
@@ -16,7 +15,7 @@ def entered_key(text: SecretText, **shown: str | None) -> SecretText:
     Raises BadInputError, without the value, for others, and for one that stands in a field that is shown
     (`shown`, by its name on the wire).
     """
-    if text.reveal().strip().startswith(_SESSION_PREFIX):
+    if is_session_key(text.reveal()):
         raise BadInputError("session_key_here", _PARAM)
     key = usable_key(text.reveal(), _PARAM)
     for name, value in shown.items():

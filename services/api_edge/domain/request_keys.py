@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
+from shared.kernel.base_url import is_base_url
 from shared.kernel.names import KeyService
-from shared.kernel.secret import SecretText, holds_secret, is_provider_key
+from shared.kernel.secret import SecretText, is_provider_key, is_visible_ascii
 
 KEY_HEADERS: Final = (
     "X-Provider-Key",
@@ -20,8 +21,6 @@ KEY_HEADERS: Final = (
     "X-OpenRouter-Key",
 )
 _BASE_URL: Final = "x-gateway-base-url"
-_BASE_URL_CHARS_MAX: Final = 512
-_NOT_IN_URLS: Final = frozenset(" ?#@\\")
 _SESSION_PREFIX: Final = "lks_"
 _SESSION_CHARS_MAX: Final = 12_000
 """What a sealed message holds."""
@@ -65,7 +64,7 @@ def sent_keys(headers: Mapping[str, str], provider: KeyService) -> SentKeys:
     for header, service in candidates.items():
         if (value := headers.get(header)) is None:
             continue
-        if value.strip().startswith(_SESSION_PREFIX):
+        if is_session_key(value):
             token = SentKey(service, _session_token(value, header))
             session = session or token
         else:
@@ -74,41 +73,32 @@ def sent_keys(headers: Mapping[str, str], provider: KeyService) -> SentKeys:
     return SentKeys(plain, session)
 
 
+def is_session_key(value: str) -> bool:
+    return value.strip().startswith(_SESSION_PREFIX)
+
+
 def usable_key(value: str, param: str) -> SecretText:
     """Return a key as it can be sent to a provider. Raises BadInputError, without the value, for others."""
     key = SecretText(value.strip())
-    if key.reveal().startswith(_SESSION_PREFIX) or not is_provider_key(key):
+    if not is_provider_key(key):
         raise BadInputError("wrong_value", param)
     return key
 
 
 def _session_token(value: str, param: str) -> SecretText:
     token = value.strip()
-    if len(token) > _SESSION_CHARS_MAX or not _is_visible_ascii(token):
+    if len(token) > _SESSION_CHARS_MAX or not is_visible_ascii(token):
         raise BadInputError("wrong_value", param)
     return SecretText(token)
 
 
 def _address(service: KeyService, headers: Mapping[str, str]) -> str | None:
-    """Return where a gateway is. Whether it may be called is the egress guard's business."""
+    """Return where a gateway is."""
     if service is not KeyService.GATEWAY:
         return None
     address = (headers.get(_BASE_URL) or "").strip()
     if not address:
         raise BadInputError("required", _BASE_URL)
-    if not _is_plain_https(address) or holds_secret(address):
+    if not is_base_url(address):
         raise BadInputError("wrong_value", _BASE_URL)
     return address
-
-
-def _is_plain_https(text: str) -> bool:
-    return (
-        len(text) <= _BASE_URL_CHARS_MAX
-        and text.startswith("https://")
-        and _is_visible_ascii(text)
-        and _NOT_IN_URLS.isdisjoint(text)
-    )
-
-
-def _is_visible_ascii(text: str) -> bool:
-    return text.isascii() and text.isprintable() and " " not in text

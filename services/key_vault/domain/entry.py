@@ -1,14 +1,13 @@
 """What may enter. Every refusal is `invalid_request` and echoes nothing of what it refused."""
 
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
+from shared.kernel.base_url import BASE_URL_CHARS_MAX, is_base_url
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import USER_ID_CHARS_MAX, is_user_id
 from shared.kernel.names import KeyService
 from shared.kernel.secret import KEY_CHARS_MAX, SecretText, holds_secret, is_provider_key
 
-BASE_URL_CHARS_MAX: Final = 512
 LABEL_CHARS_MAX: Final = 200
 
 
@@ -24,7 +23,7 @@ def check_base_url(service: KeyService, base_url: str | None) -> None:
     if base_url is None:
         if service is KeyService.GATEWAY:
             raise InvalidRequestError("a gateway needs a base URL")
-    elif not _is_plain_https(base_url) or holds_secret(base_url):
+    elif not is_base_url(base_url):
         raise InvalidRequestError(
             f"the base URL must be https on port 443, at most {BASE_URL_CHARS_MAX} characters, "
             "with a host and without user, query, fragment or key"
@@ -41,22 +40,3 @@ def check_label(label: str | None) -> None:
         return
     if len(label) > LABEL_CHARS_MAX or not label.isprintable() or holds_secret(label):
         raise InvalidRequestError(f"a label is at most {LABEL_CHARS_MAX} printable characters, and no key")
-
-
-def _is_visible_ascii(text: str) -> bool:
-    return text.isascii() and text.isprintable() and " " not in text
-
-
-def _is_plain_https(text: str) -> bool:
-    if len(text) > BASE_URL_CHARS_MAX or not _is_visible_ascii(text) or any(mark in text for mark in "?#@\\"):
-        return False
-    try:
-        parts = urlsplit(text)
-        return text.startswith("https://") and bool(parts.hostname) and _is_on_443(parts)
-    except ValueError:
-        return False
-
-
-def _is_on_443(parts: SplitResult) -> bool:
-    """The egress guard calls no other port: better refused here than at every run."""
-    return parts.port in {None, 443} and not parts.netloc.endswith(":")

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.api_edge.domain.entered_keys import entered_key
 from services.api_edge.domain.errors import BadInputError
-from services.api_edge.domain.request_keys import KEY_HEADERS, SentKey, SentKeys, sent_keys, usable_key
+from services.api_edge.domain.request_keys import KEY_HEADERS, SentKey, SentKeys, sent_keys
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
 
@@ -95,6 +96,8 @@ def test_a_run_at_a_gateway_needs_its_address(header: str) -> None:
         "https://gateway.example\\@evil.example",
         "https://gäteway.example",
         "https://gateway.example/sk-canary-0123456789",
+        "https://gateway.example:8443/v1",
+        "https:///v1",
         "https://" + "a" * 512,
         "file:///etc/passwd",
     ],
@@ -129,8 +132,8 @@ def test_a_key_that_would_not_travel_is_checked_all_the_same() -> None:
 
 def test_a_session_token_is_no_key_to_store() -> None:
     with pytest.raises(BadInputError) as refusal:
-        usable_key(TOKEN, "api_key")
-    assert (refusal.value.reason, refusal.value.param) == ("wrong_value", "api_key")
+        entered_key(SecretText(f" {TOKEN}"))
+    assert (refusal.value.reason, refusal.value.param) == ("session_key_here", "api_key")
 
 
 def test_every_service_has_its_header() -> None:
