@@ -82,7 +82,7 @@ async def test_a_bad_key_replaces_nothing(verdict: KeyVerdict) -> None:
         answer = await client.put(f"/api/keys/{before['id']}", json={"api_key": NEXT, "label": "new"})
         listed = (await client.get("/api/keys")).json()["items"]
     assert (answer.status_code, answer.json()["code"]) == (401, "user_api_key_invalid")
-    assert answer.json()["status"] == verdict.value
+    assert answer.json()["key_status"] == verdict.value
     assert listed == [before]
 
 
@@ -246,7 +246,7 @@ async def test_a_bad_key_is_told_in_the_readers_language(
         answer = await client.post("/api/keys/validate", json={"service": "xai", "api_key": CANARY})
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (401, "user_api_key_invalid")
-    assert problem["status"] == verdict.value
+    assert problem["key_status"] == verdict.value
     assert problem["message"].startswith(message)
     assert "canary" not in answer.text
 
