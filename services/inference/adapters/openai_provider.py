@@ -4,6 +4,7 @@ A key goes with each request as a header; the SDK's clients hold none, so no two
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -32,6 +33,9 @@ _EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
 _DRAIN_S: Final = 0.2
 _DONE: Final = "[DONE]"
 _REDACTED: Final = "[redacted]"
+_SECRET_CHARS_MIN: Final = 8
+"""Servers of one's own take any key: cutting out a shorter one, as `x`, would spoil every answer."""
+_ESCAPED: Final = re.compile(r"\\[u/]")
 
 
 class OpenAIProvider:
@@ -150,15 +154,36 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
 
 def _piece(call: ProviderCall, text: str, body: dict[str, Any]) -> Piece:
     secret = call.key.secret.reveal()
-    if secret in text:
-        text = text.replace(secret, _REDACTED)
-    return Piece(text, generated_chars(body), _usage(secret, body))
+    return Piece(_without(secret, text, body), generated_chars(body), _usage(secret, body))
+
+
+def _without(secret: str, text: str, body: dict[str, Any]) -> str:
+    """Cut the key out, also one written with escapes that JSON does not need."""
+    if _ESCAPED.search(text) and _is_in(secret, plain := _plain(body)):
+        text = plain
+    return text.replace(_in_json(secret), _REDACTED) if _is_in(secret, text) else text
+
+
+def _plain(body: dict[str, Any]) -> str:
+    """Write JSON anew, with no more escapes than it needs; nothing of what is too deep for that."""
+    try:
+        return orjson.dumps(body).decode()
+    except orjson.JSONEncodeError:
+        return "{}"
 
 
 def _usage(secret: str, body: dict[str, Any]) -> dict[str, Any] | None:
     """Return the usage object if it can be kept as it came, and the key is not in it."""
     usage = keepable(usage_in(body))
-    return None if usage is None or secret in orjson.dumps(usage).decode() else usage
+    return None if usage is None or _is_in(secret, orjson.dumps(usage).decode()) else usage
+
+
+def _is_in(secret: str, text: str) -> bool:
+    return len(secret) >= _SECRET_CHARS_MIN and _in_json(secret) in text
+
+
+def _in_json(secret: str) -> str:
+    return orjson.dumps(secret).decode()[1:-1]
 
 
 def _not_an_answer(call: ProviderCall) -> ProviderError:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import httpcore2
 import httpx2
+import orjson
 import pytest
 
 from infra.simulator.control import read_calls, reset_calls, running_simulator
@@ -274,7 +275,35 @@ async def test_a_usage_object_with_the_key_in_it_is_not_kept(echo: str) -> None:
         answer = await provider.complete(a_call(secret=ECHO))
 
     assert answer.usage is None
-    assert ECHO not in answer.text
+    assert ECHO not in str(orjson.loads(answer.text))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("escape", ["json", "slash", "needless"])
+async def test_a_key_of_odd_characters_is_cut_out_however_it_is_written(escape: str, *, stream: bool) -> None:
+    key = 'canary"9\\good/9key%41'
+    said = orjson.dumps(key).decode()[1:-1]
+    echo = {"json": said, "slash": said.replace("/", "\\/"), "needless": said.replace("c", "\\u0063")}[escape]
+    usage = f'{{"prompt_tokens": 1, "completion_tokens": 1, "{echo}": 1}}'
+    message = f'{{"content": "{echo}, {said}, \\u00e8"}}'
+    body = f'{{"choices": [{{"delta": {message}, "finish_reason": "stop"}}], "usage": {usage}}}'
+    async with answering(f"data: {body}\n\n" if stream else body) as provider:
+        call = a_call(secret=key)
+        (answer,) = await collect(provider, call) if stream else [await provider.complete(call)]
+
+    assert answer.usage is None
+    assert key not in str(read := orjson.loads(answer.text)).replace("\\\\", "\\")
+    assert read["choices"][0]["delta"]["content"] == "[redacted], [redacted], è"
+
+
+@pytest.mark.parametrize("key", ["x", '"', "EMPTY", "1"])
+async def test_a_key_as_short_as_a_word_spoils_no_answer(key: str) -> None:
+    body = '{"choices": [], "x": "EMPTY", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'
+    async with answering(body) as provider:
+        answer = await provider.complete(a_call(secret=key))
+
+    assert answer.text == body
+    assert answer.usage is not None
 
 
 async def test_a_stalled_stream_times_out(provider: OpenAIProvider) -> None:
