@@ -101,6 +101,14 @@ class TestVaultSessions(SessionsContract):
             await cipher.decrypt(await sessions.encrypt(KEY, CLAIMS), place)
         await self.refused(sessions, (await cipher.encrypt(KEY, place)).text, CLAIMS)
 
+    async def test_a_ciphertext_has_one_way_to_be_written(self, sessions: SessionCipher) -> None:
+        ciphertext = await sessions.encrypt(SecretText("x" * 28), CLAIMS)
+        text = ciphertext.removeprefix("vault:v1:")
+        stray = f"{text[:-2]}{chr(ord(text[-2]) + 1)}="
+        assert b64decode(stray) == b64decode(text) != text
+        for other in (f"vault:v0:{text}", f"vault:v01:{text}", f"vault:v1:{stray}", f"{ciphertext}\n"):
+            await self.refused(sessions, other, CLAIMS)
+
     async def test_a_missing_mount_is_vaults_trouble(self, vault: VaultClient) -> None:
         lost = VaultSessionCipher(vault, mount="nowhere_transit")
         with pytest.raises(VaultUnavailableError):
