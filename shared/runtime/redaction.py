@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import orjson
+
 from shared.kernel.secret import SECRET_SHAPES, SecretText
 
 REDACTED = "[redacted]"
@@ -19,11 +21,16 @@ _exact: ContextVar[tuple[str, ...]] = ContextVar("exact_values", default=())
 @contextmanager
 def redacting(secret: SecretText) -> Iterator[None]:
     """Redact this exact value from everything logged by this task and those it starts."""
-    token = _exact.set((*_exact.get(), secret.reveal()))
+    token = _exact.set((*_exact.get(), *_written(secret.reveal())))
     try:
         yield
     finally:
         _exact.reset(token)
+
+
+def _written(text: str) -> dict[str, None]:
+    """The ways that one text is written in a message, a `repr()` and JSON: quotes and backslashes differ."""
+    return dict.fromkeys((text, repr(text)[1:-1], orjson.dumps(text).decode()[1:-1]))
 
 
 def redact(text: str) -> str:

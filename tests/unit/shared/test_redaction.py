@@ -1,7 +1,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -49,6 +49,15 @@ def test_fields_go_by_name_and_counts_stay() -> None:
         "prompt_tokens": 7,
         "key_source": "user",
     }
+
+
+@pytest.mark.parametrize("write", [str, repr, json.dumps])
+def test_an_exact_value_goes_however_it_is_written(write: Callable[[str], str]) -> None:
+    odd = 'canary"9\\good%41key'
+    with redacting(SecretText(odd)):
+        assert redact(f"failed with {write(odd)}").strip("'\"") == f"failed with {write(REDACTED)}".strip(
+            "'\""
+        )
 
 
 async def test_an_exact_value_goes_while_in_use_in_its_own_task_only() -> None:
