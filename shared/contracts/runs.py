@@ -1,6 +1,6 @@
 """Messages of a run: the request, what the worker tells the waiting edge, and the cancel."""
 
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from shared.contracts.keys import RequestKey
 from shared.contracts.message import Message
 from shared.contracts.rpc import ErrorBody
+from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
 
 
@@ -65,7 +66,7 @@ class RunChunk(_Progress):
 
 
 class KeyUse(BaseModel):
-    """Which key one attempt used, and what came of it."""
+    """Which key one attempt used, and what came of it: what the client is told of it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -77,6 +78,22 @@ class KeyUse(BaseModel):
     outcome: Outcome
     error_code: str | None = None
     timestamp: AwareDatetime
+
+    @classmethod
+    def of(cls, usage: UsageRecorded) -> Self | None:
+        """Return None for an attempt that had no key."""
+        if usage.key_source is None or usage.credential_id is None:
+            return None
+        return cls(
+            attempt=usage.attempt,
+            provider=usage.provider,
+            model=usage.model,
+            key_source=usage.key_source,
+            credential_id=usage.credential_id,
+            outcome=usage.outcome,
+            error_code=usage.error_code,
+            timestamp=usage.started_at,
+        )
 
 
 class RunCompleted(_Progress):

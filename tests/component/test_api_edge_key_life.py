@@ -315,7 +315,7 @@ async def test_a_stored_keys_status_follows_its_provider(
         edge.validator.verdict = verdict
         answer = await client.post("/api/keys/validate", json={"service": "openai"})
         (listed,) = (await client.get("/api/keys")).json()["items"]
-    told = "status" if status == 200 else "key_status"  # noqa: PLR2004
+    told = "status" if status == 200 else "key_status"
     assert (answer.status_code, answer.json()[told]) == (status, verdict.value)
     assert listed["status"] == after
     assert len(edge.key_vault.updated) == (before is not after)

@@ -19,21 +19,9 @@ def key_usage(uses: Sequence[KeyUse]) -> dict[str, Any]:
 
 
 def uses_of(billed: Iterable[ReceiptAttempt]) -> tuple[KeyUse, ...]:
-    """Read from usage events what a worker tells the edge of the same attempts."""
-    return tuple(
-        KeyUse(
-            attempt=usage.attempt,
-            provider=usage.provider,
-            model=usage.model,
-            key_source=usage.key_source,
-            credential_id=usage.credential_id,
-            outcome=usage.outcome,
-            error_code=usage.error_code,
-            timestamp=usage.started_at,
-        )
-        for usage in (attempt.usage for attempt in billed)
-        if usage.key_source is not None and usage.credential_id is not None
-    )
+    """Return what the worker told the edge of the same attempts."""
+    uses = (KeyUse.of(attempt.usage) for attempt in billed)
+    return tuple(use for use in uses if use is not None)
 
 
 def run_metadata(run_id: UUID, completed: RunCompleted) -> dict[str, Any]:

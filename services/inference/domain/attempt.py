@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared.contracts.runs import KeyUse, RunRequested
+from shared.contracts.runs import RunRequested
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import PlatformError, ProviderRateLimitedError
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
@@ -81,20 +81,4 @@ def usage_event(request: RunRequested, attempt: Attempt, ending: Ending, at: dat
         started_at=attempt.claimed_at,
         finished_at=at,
         first_token_ms=ending.first_token_ms,
-    )
-
-
-def key_use(usage: UsageRecorded) -> KeyUse | None:
-    """Return what the client is told of an attempt's key; None when it had none."""
-    if usage.key_source is None or usage.credential_id is None:
-        return None
-    return KeyUse(
-        attempt=usage.attempt,
-        provider=usage.provider,
-        model=usage.model,
-        key_source=usage.key_source,
-        credential_id=usage.credential_id,
-        outcome=usage.outcome,
-        error_code=usage.error_code,
-        timestamp=usage.started_at,
     )

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import Enum, auto
 
-from services.inference.domain.attempt import key_use
 from services.inference.ports import Audience, Clock
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import KeyUse, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
@@ -140,7 +139,7 @@ class Run:
         await self._audience.tell(message, self.request.reply_to)
 
     def _key_uses(self) -> tuple[KeyUse, ...]:
-        uses = (key_use(self._ended[attempt]) for attempt in sorted(self._ended))
+        uses = (KeyUse.of(self._ended[attempt]) for attempt in sorted(self._ended))
         return tuple(use for use in uses if use is not None)
 
     def _next(self) -> int:
