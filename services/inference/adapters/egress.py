@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import httpcore2
 import httpx2
@@ -29,7 +30,8 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAME_CHARS_MAX: Final = 253
 _INNER_NAMES: Final = ("localhost", "localdomain", "local", "internal", "home.arpa")
 """Top-level names that are never of the public internet (RFC 6761, 6762, 8375, and ICANN's `.internal`)."""
-_THREADS: Final = 16
+_THREADS: Final = 64
+_THREADS_OF_A_DOMAIN: Final = 8
 _BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 _PUBLIC_V6: Final = IPv6Network("2000::/3")
 # What `is_global` (Python 3.11) takes for public, or what leads elsewhere by its inside.
@@ -103,17 +105,25 @@ def _forbidden() -> InvalidRequestError:
 
 class ThreadedResolver:
     """Looks up callers' hosts in threads of its own: the event loop has four for all names that this process
-    calls, and a caller's name server may take its time.
+    calls, and a caller's name server may take its time. It takes it from its own domain, not from others.
     """
 
     def __init__(self, look_up: Callable[..., list[Any]] = socket.getaddrinfo) -> None:
         self._look_up = look_up
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="callers-hosts")
+        self._domains: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __call__(self, host: str) -> list[Address]:
         """Return all addresses of a host. Raises OSError without any, UnicodeError for what is no name."""
+        domain = ".".join(host.split(".")[-2:])
+        turns = self._domains.setdefault(domain, asyncio.Semaphore(_THREADS_OF_A_DOMAIN))
+        await turns.acquire()
         look_up = partial(self._look_up, host, _HTTPS_PORT, type=socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        looking = asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        looking.add_done_callback(lambda _: turns.release())
+        found = await asyncio.shield(
+            looking
+        )  # whoever waits may give up, and its thread is busy all the same
         return [ip_address(entry[4][0]) for entry in found]
 
 

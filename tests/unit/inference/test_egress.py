@@ -215,6 +215,27 @@ async def test_slow_name_servers_of_callers_hold_up_nobody_else() -> None:
         await asyncio.gather(*looking)
 
 
+async def test_a_slow_name_server_holds_up_no_other_domain() -> None:
+    answered = threading.Event()
+
+    def slow(host: str, *_: object, **__: object) -> list[Any]:
+        if host.endswith("slow.example"):
+            answered.wait(5)
+        return [(2, 1, 6, "", ("8.8.8.8", 443))]
+
+    resolver = ThreadedResolver(slow)
+    backend = PinningBackend(_Connections(), resolver)
+    try:
+        for _ in range(2):  # nor do those that nobody waits for any more
+            given_up = (backend.connect_tcp(f"{n}.slow.example", 443, timeout=0.05) for n in range(50))
+            late = await asyncio.gather(*given_up, return_exceptions=True)
+            assert {type(error) for error in late} == {httpcore2.ConnectTimeout}
+        await backend.connect_tcp("fast.example", 443, timeout=1)
+    finally:
+        answered.set()
+    await backend.connect_tcp("again.slow.example", 443, timeout=1)
+
+
 async def test_all_addresses_of_a_name_are_found() -> None:
     found = [(2, 1, 6, "", ("8.8.8.8", 443)), (10, 1, 6, "", ("2606:4700::1", 443, 0, 0))]
 
