@@ -1,11 +1,13 @@
 """Validating a key: one answer, in time."""
 
+import asyncio
+
 import pytest
 
 from services.inference.ports import OpenedKey
 from services.inference.use_cases.validate_key import ValidateKeyUseCase
 from shared.contracts.validation import ValidateKey
-from shared.kernel.errors import InvalidRequestError, NotFoundError
+from shared.kernel.errors import InvalidRequestError, NotFoundError, ServiceUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyService, KeyVerdict
 from shared.kernel.secret import SecretText
@@ -14,8 +16,8 @@ from tests.fakes.inference import InMemoryKeyChecker, InMemoryKeyOpener, Worker
 pytestmark = pytest.mark.unit
 
 
-def an_ask() -> ValidateKey:
-    return ValidateKey(validation_id=new_id(), user_id="ann", service=KeyService.GATEWAY)
+def an_ask(user_id: str = "ann") -> ValidateKey:
+    return ValidateKey(validation_id=new_id(), user_id=user_id, service=KeyService.GATEWAY)
 
 
 @pytest.mark.parametrize("verdict", list(KeyVerdict))
@@ -53,6 +55,22 @@ async def test_a_forbidden_address_is_an_invalid_request() -> None:
 
     with pytest.raises(InvalidRequestError):
         await ValidateKeyUseCase(opener=InMemoryKeyOpener(), checker=checker)(an_ask())
+
+
+async def test_one_users_keys_keep_nobody_elses_waiting() -> None:
+    opener, checker = InMemoryKeyOpener(delay_s=0.2), InMemoryKeyChecker()
+    validate = ValidateKeyUseCase(opener=opener, checker=checker, at_once_max=3)
+
+    async with asyncio.TaskGroup() as group:
+        hanging = [group.create_task(validate(an_ask())) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(ServiceUnavailableError) as refused:
+            await validate(an_ask())
+        others = group.create_task(validate(an_ask("bob")))
+
+    assert refused.value.retry_after_s == 1
+    assert all(task.result().verdict is KeyVerdict.VALID for task in (*hanging, others))
+    await validate(an_ask())
 
 
 def test_only_the_edge_may_ask() -> None:
