@@ -3,18 +3,17 @@
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import Field, StrictBool, field_validator
+from pydantic import Field, StrictBool
 from pydantic.config import JsonDict
 
 from services.api_edge.domain.catalogue import Catalogue
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.flows import DESCRIPTION_CHARS_MAX, Flow, FlowChange, is_flow_name
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Input, Json, body_docs, moment, read_body
+from services.api_edge.routes.wire import Input, Json, Shown, body_docs, moment, read_body
 from services.api_edge.use_cases.known_flows import KnownFlows
 from shared.kernel.errors import NotFoundError
 from shared.kernel.names import KeyPolicy
-from shared.kernel.secret import holds_secret
 
 
 def _may_be_absent(chars_min: int | None = None, chars_max: int | None = None) -> Any:
@@ -31,15 +30,8 @@ class FlowBody(Input):
 
     key_policy: KeyPolicy = _may_be_absent()
     default_model: str = _may_be_absent()
-    description: str = _may_be_absent(1, DESCRIPTION_CHARS_MAX)
+    description: Shown = _may_be_absent(1, DESCRIPTION_CHARS_MAX)
     report_only: StrictBool = _may_be_absent()
-
-    @field_validator("description")
-    @classmethod
-    def _is_public(cls, value: str) -> str:
-        if not value.isprintable() or holds_secret(value):
-            raise ValueError("not printable, or a key")
-        return value
 
 
 def flows_router(gate: Gate, flows: KnownFlows, catalogue: Catalogue) -> APIRouter:

@@ -2,23 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field
+from pydantic import AliasChoices, Field
 
-from services.api_edge.routes.wire import Input
+from services.api_edge.routes.wire import Input, Shown
+from shared.kernel.base_url import BASE_URL_CHARS_MAX
 from shared.kernel.names import KeyService
-from shared.kernel.secret import SecretText, holds_secret
+from shared.kernel.secret import SecretText
 
-
-def _shown(text: str) -> str:
-    if holds_secret(text) or not text.isprintable():
-        raise ValueError("a key in a field that is shown, or not printable")
-    return text
-
-
-_Label = Annotated[str, Field(max_length=200), AfterValidator(_shown)]
+_Label = Annotated[Shown, Field(max_length=200)]
 _Position = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 _BaseUrl = Annotated[
-    Annotated[str, Field(max_length=512), AfterValidator(_shown)] | None,
+    Annotated[Shown, Field(max_length=BASE_URL_CHARS_MAX)] | None,
     Field(validation_alias=AliasChoices("baseUrl", "base_url")),
 ]
 

@@ -30,8 +30,17 @@ def _is_user_id(value: str) -> str:
     return value
 
 
+def _is_shown(value: str) -> str:
+    if not value.isprintable() or holds_secret(value):
+        raise ValueError("not printable, or a key")
+    return value
+
+
 UserId = Annotated[str, AfterValidator(_is_user_id)]
 """Another user's id, named in a body."""
+
+Shown = Annotated[str, AfterValidator(_is_shown)]
+"""A text that is shown again: nothing unprintable, and no key that somebody put there."""
 
 
 class Json(Response):
