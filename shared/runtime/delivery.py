@@ -14,24 +14,29 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 @dataclass(frozen=True)
 class Delivery:
-    """`sender` is the publishing service, as RabbitMQ validated it (`user_id`); empty when it did not."""
+    """`sender` is the publishing service, as RabbitMQ validated it (`user_id`); empty when it did not.
+
+    `ttl_s`: for how long somebody waits for what it asks; None when nobody said.
+    """
 
     body: bytes
     sender: str
     redelivered: bool = False
     reply_to: str | None = None
     correlation_id: str | None = None
+    ttl_s: float | None = None
 
     @classmethod
     def of(cls, message: AbstractIncomingMessage, realm: str) -> Self:
         prefix = f"{realm}_"
-        user = message.user_id or ""
+        user, ttl_s = message.user_id or "", message.expiration
         return cls(
             body=message.body,
             sender=user.removeprefix(prefix) if user.startswith(prefix) else "",
             redelivered=bool(message.redelivered),
             reply_to=message.reply_to,
             correlation_id=message.correlation_id,
+            ttl_s=ttl_s if isinstance(ttl_s, int | float) else None,
         )
 
     @cached_property

@@ -1,10 +1,10 @@
-"""No request is done twice because somebody sent it again."""
+"""No request is done twice because somebody sent it again, and none that nobody waits for any more."""
 
 import time
 from collections.abc import Callable
 from typing import Final
 
-from shared.kernel.errors import ConflictError, InvalidRequestError
+from shared.kernel.errors import ConflictError, InvalidRequestError, ServiceUnavailableError
 from shared.runtime.delivery import Delivery
 
 WINDOW_S: Final = 60.0
@@ -33,11 +33,15 @@ class Replays:
     def check(self, delivery: Delivery) -> None:
         """Let a request pass once; again only when the broker itself delivers it again.
 
-        Raises InvalidRequestError when its time is too far off, ConflictError when it was here before.
+        Raises InvalidRequestError when its time is too far off, ConflictError when it was here before, and
+        ServiceUnavailableError when its caller has given up: the broker drops what waits in its queue, but a
+        process that stood still finds what it had been handed, and meanwhile its user may have decided anew.
         """
         now, sent = self._now(), delivery.envelope.time.timestamp()
         if abs(now - sent) > WINDOW_S:
             raise InvalidRequestError("the request's time is too far off")
+        if delivery.ttl_s is not None and now - sent > delivery.ttl_s:
+            raise ServiceUnavailableError("the request came too late: nobody waits for it any more")
         self._forget(now)
         seen = (delivery.sender, delivery.envelope.id)
         if seen in self._until and not delivery.redelivered:

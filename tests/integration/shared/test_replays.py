@@ -97,6 +97,23 @@ async def test_a_request_of_another_time_is_refused(realm: TestRealm, billing: B
     assert billing.served == []
 
 
+async def test_what_a_replica_finds_after_its_caller_gave_up_is_not_done(
+    realm: TestRealm, billing: Billing
+) -> None:
+    """The broker had handed it over in time: a process that stood still takes no notice of its expiry."""
+    async with intruding(realm, API_EDGE) as intruder:
+        ear = await intruder.listen()
+        for age_s, code in ((1, None), (4, "service_unavailable")):
+            request, time = GetBalance(user_id=f"{age_s} s"), datetime.now(UTC) - timedelta(seconds=age_s)
+            message = intruder.message(request, reply_to=ear.name)
+            message.body = Envelope.wrap(request, source=API_EDGE, time=time).encode()
+            message.expiration = 3
+            await intruder.publish("rpc", request.ROUTING_KEY, message)
+            reply = await ear.reply()
+            assert (reply.error.code if reply.error else None) == code
+    assert billing.served == ["1 s"]
+
+
 async def test_a_request_that_expired_in_the_queue_is_never_served(realm: TestRealm, bus_for: BusFor) -> None:
     edge, receiver = bus_for(API_EDGE), bus_for(BILLING)
     served: list[str] = []

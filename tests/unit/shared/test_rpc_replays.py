@@ -7,7 +7,7 @@ import pytest
 from shared.contracts.billing import Balance, GetBalance
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import RpcReply
-from shared.kernel.errors import ConflictError, InvalidRequestError
+from shared.kernel.errors import ConflictError, InvalidRequestError, ServiceUnavailableError
 from shared.runtime.delivery import Delivery
 from shared.runtime.replays import WINDOW_S, Replays
 from shared.runtime.rpc import Route, RpcServer
@@ -37,10 +37,15 @@ def replays(clock: Clock) -> Replays:
 
 
 def _request(
-    *, sent: datetime = NOW, event_id: str | None = None, sender: str = "api_edge", redelivered: bool = False
+    *,
+    sent: datetime = NOW,
+    event_id: str | None = None,
+    sender: str = "api_edge",
+    redelivered: bool = False,
+    ttl_s: float | None = None,
 ) -> Delivery:
     body = Envelope.wrap(GetBalance(user_id="u"), source=sender, event_id=event_id, time=sent).encode()
-    return Delivery(body, sender, redelivered, reply_to="reply.api_edge.1", correlation_id="c")
+    return Delivery(body, sender, redelivered, reply_to="reply.api_edge.1", correlation_id="c", ttl_s=ttl_s)
 
 
 def test_a_copy_is_refused_as_long_as_its_age_would_let_it_pass(replays: Replays, clock: Clock) -> None:
@@ -64,6 +69,17 @@ def test_its_time_is_within_a_minute_of_ours(replays: Replays, off_s: int, passe
         with pytest.raises(InvalidRequestError):
             replays.check(request)
     assert len(replays) == passes
+
+
+@pytest.mark.parametrize(("age_s", "passes"), [(-3, True), (0, True), (4.9, True), (5.1, False), (30, False)])
+def test_nothing_is_done_that_its_caller_has_given_up(replays: Replays, age_s: float, passes: bool) -> None:  # noqa: FBT001
+    """A replica that stood still was handed it in time. Meanwhile another has done what came after it."""
+    request = _request(sent=NOW - timedelta(seconds=age_s), ttl_s=5)
+    if passes:
+        replays.check(request)
+    else:
+        with pytest.raises(ServiceUnavailableError):
+            replays.check(request)
 
 
 def test_what_the_broker_delivers_again_passes_and_does_not_open_the_door(replays: Replays) -> None:
