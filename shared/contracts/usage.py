@@ -47,7 +47,9 @@ class UsageRecorded(Message):
     outcome: Outcome
     error_code: str | None = None
     retry_after_s: float | None = None
-    """How long the provider asked to wait, with `provider_rate_limited`."""
+    """How long the provider asked to wait, with `provider_rate_limited`; how long a platform key is to rest,
+    with `system_key_exhausted` (None: it is out).
+    """
     tokens: TokenCounts = TokenCounts()
     provider_cost_usd: str | None = None
     """Decimal string, when the provider reports its own figure."""

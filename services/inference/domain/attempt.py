@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from shared.contracts.runs import RunRequested
 from shared.contracts.usage import TokenCounts, UsageRecorded
-from shared.kernel.errors import PlatformError, ProviderRateLimitedError
+from shared.kernel.errors import PlatformError, ProviderRateLimitedError, SystemKeyExhaustedError
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
+
+_RESTING: Final = (ProviderRateLimitedError, SystemKeyExhaustedError)
+"""What a key may get over by a rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def usage_event(request: RunRequested, attempt: Attempt, ending: Ending, at: dat
         stream=request.stream,
         outcome=ending.outcome,
         error_code=error.code if error else None,
-        retry_after_s=error.retry_after_s if isinstance(error, ProviderRateLimitedError) else None,
+        retry_after_s=error.retry_after_s if isinstance(error, _RESTING) else None,
         tokens=ending.tokens,
         provider_cost_usd=ending.provider_cost_usd,
         usage_raw=ending.usage_raw,

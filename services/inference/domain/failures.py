@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
+from http import HTTPStatus
 from typing import Any, Final
 
 from shared.kernel.errors import (
@@ -27,8 +28,8 @@ MESSAGE_CHARS_MAX: Final = 500
 _RETRY_AFTER_S: Final = 5.0
 _RETRY_AFTER_MAX_S: Final = 3600.0
 _SHORT_S: Final = 60.0
-"""How long a platform key rests that had too little credit for one request: one large request must not take
-it from everybody for good.
+"""How long a platform key rests that had too little credit, or no leave, for one request: what one user asks
+for must not take it from everybody for good.
 """
 _SAID_CHARS_MAX: Final = 500
 _DETAILS_MAX: Final = 20
@@ -191,7 +192,7 @@ def error_of(refusal: Refusal, service: KeyService, source: KeySource) -> Platfo
         return ProviderTimeoutError(f"{name} timed out", service=name)
     if meaning is Meaning.BROKEN:
         return ProviderError(f"{name} failed (HTTP {refusal.status})", service=name)
-    return _key_error(meaning, service, source)
+    return _key_error(meaning, service, source, refusal.status)
 
 
 def refusal_of(status: int, body: object, retry_after_s: float | None = None) -> Refusal:
@@ -248,14 +249,19 @@ def _patience(refusal: Refusal) -> float:
     return min(max(asked, 0.0), _RETRY_AFTER_MAX_S)
 
 
-def _key_error(meaning: Meaning, service: KeyService, source: KeySource) -> PlatformError:
+def _key_error(meaning: Meaning, service: KeyService, source: KeySource, status: int) -> PlatformError:
     name = service.value
     if not source.is_byok and meaning is Meaning.KEY_SHORT:
         return ProviderRateLimitedError(
             f"the platform's key for {name} is short of credit", service=name, retry_after_s=_SHORT_S
         )
     if not source.is_byok:
-        return SystemKeyExhaustedError.of(service, f"the platform's key for {name} is exhausted")
+        may_be_asked_for = meaning is Meaning.KEY_INVALID and status == HTTPStatus.FORBIDDEN
+        return SystemKeyExhaustedError.of(
+            service,
+            f"the platform's key for {name} is exhausted",
+            retry_after_s=_SHORT_S if may_be_asked_for else None,
+        )
     if meaning in {Meaning.KEY_EXHAUSTED, Meaning.KEY_SHORT}:
         return UserApiKeyExhaustedError(f"your {name} key has no quota or credit left", service=name)
     if meaning is Meaning.KEY_EXPIRED:

@@ -44,9 +44,10 @@ def mark_of(event: UsageRecorded) -> PlatformMark | None:
     service = service_of(event.credential_id or "")
     if service is None or event.key_source not in _LENT or event.outcome is not Outcome.FAILED:
         return None
-    if event.error_code == SystemKeyExhaustedError.code:
+    is_exhausted = event.error_code == SystemKeyExhaustedError.code
+    if is_exhausted and event.retry_after_s is None:
         return _mark(event, service, PlatformKeyState.OUT, None)
-    if event.error_code == ProviderRateLimitedError.code:
+    if is_exhausted or event.error_code == ProviderRateLimitedError.code:
         return _mark(event, service, PlatformKeyState.COOLING, event.finished_at + _rest(event.retry_after_s))
     return None
 

@@ -169,13 +169,23 @@ async def test_the_usage_event_says_which_version_failed_and_how_long_to_wait() 
 
 
 @pytest.mark.parametrize("error", [UserApiKeyInvalidError(retry_after_s=9), ProviderError(retry_after_s=9)])
-async def test_only_a_rate_limit_says_how_long_to_wait(error: PlatformError) -> None:
+async def test_a_users_refused_key_does_not_say_how_long_to_wait(error: PlatformError) -> None:
     worker = Worker([a_key()])
     worker.provider.scripts["mine"] = [error]
 
     await worker.run(a_request())
 
     assert [usage.retry_after_s for usage in worker.usage_log.events] == [None]
+
+
+async def test_a_platform_key_that_may_not_do_this_is_to_rest() -> None:
+    worker = Worker(a_pool(2))
+    forbidden = SystemKeyExhaustedError(retry_after_s=60)
+    worker.provider.scripts = {"platform:0": [forbidden], "platform:1": [an_answer()]}
+
+    await worker.run(a_request())
+
+    assert [usage.retry_after_s for usage in worker.usage_log.events] == [60, None]
 
 
 async def test_the_usage_event_says_which_policy_would_have_refused_the_key() -> None:

@@ -62,6 +62,17 @@ def test_one_large_request_does_not_take_a_platform_key_out() -> None:
     assert error(402, body).code == "user_api_key_exhausted"
 
 
+def test_what_a_platform_key_may_not_do_takes_it_from_nobody_for_good() -> None:
+    """A model that the key has no leave for is its caller's choice; a key that is wrong is nobody's."""
+    kind = {"type": "permission_error", "message": "Your API key does not have permission to use this model."}
+    for status, body, rest_s in ((403, {"error": kind}, 60.0), (403, None, 60.0), (401, None, None)):
+        refused = error(status, body, PLATFORM)
+        assert (refused.code, refused.retry_after_s) == ("system_key_exhausted", rest_s)
+    spent = {"error": {"message": "Key limit exceeded (total limit)."}}
+    assert error(403, spent, PLATFORM).retry_after_s is None
+    assert error(403, None).code == "user_api_key_invalid"
+
+
 @pytest.mark.parametrize(
     "quoted",
     [

@@ -1,5 +1,6 @@
 """What usage events say of keys: which count, and for whom."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from services.key_vault.domain.usage import mark_of, use_of
 from shared.contracts.keys import Credential, ListKeys
 from shared.kernel.ids import new_id
-from shared.kernel.names import CredentialStatus, KeyService, KeySource, Outcome
+from shared.kernel.names import CredentialStatus, KeyService, KeySource, Outcome, PlatformKeyState
 from tests.fakes.key_vault_asking import limited, refused, used
 from tests.fakes.key_vault_house import House, soon
 
@@ -94,6 +95,15 @@ def test_what_says_nothing_of_a_stored_key(fields: dict[str, Any]) -> None:
 def test_what_says_nothing_of_a_platform_key(fields: dict[str, Any]) -> None:
     assert mark_of(refused(KeyService.OPENAI, "sk-1")) is not None
     assert mark_of(refused(KeyService.OPENAI, "sk-1", **fields)) is None
+
+
+def test_a_platform_key_with_a_time_to_rest_is_not_out() -> None:
+    for seconds, state in ((None, PlatformKeyState.OUT), (60.0, PlatformKeyState.COOLING)):
+        event = refused(KeyService.OPENAI, "sk-1", retry_after_s=seconds)
+        mark = mark_of(event)
+        assert mark is not None
+        assert (mark.state, mark.reason) == (state, "system_key_exhausted")
+        assert mark.until == (event.finished_at + timedelta(seconds=seconds) if seconds else None)
 
 
 def test_a_users_trouble_is_never_the_platforms() -> None:
