@@ -32,10 +32,10 @@ from services.api_edge.routes.failures import install_failures
 from services.api_edge.routes.flows import flows_router
 from services.api_edge.routes.gate import Gate
 from services.api_edge.routes.health import health_router
+from services.api_edge.routes.key_admin import key_admin_router
 from services.api_edge.routes.keys import KeyUseCases, keys_router
 from services.api_edge.routes.middleware import BodyLimit, RequestLog
 from services.api_edge.routes.models import models_router
-from services.api_edge.routes.platform_keys import platform_keys_router
 from services.api_edge.routes.providers import providers_router
 from services.api_edge.routes.runs import runs_router
 from services.api_edge.routes.usage import usage_router
@@ -49,7 +49,7 @@ from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase
 from services.api_edge.use_cases.start_run import RunTimes, StartRunUseCase
 from services.api_edge.use_cases.store_key import StoreKeyUseCase
-from services.api_edge.use_cases.validate_key import ValidateStoredKey
+from services.api_edge.use_cases.validate_stored_key import ValidateStoredKey
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 
 _DATA = Path(__file__).parent / "data"
@@ -135,7 +135,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     app.include_router(keys_router(gate, _key_use_cases(ports), ports.key_vault))
     app.include_router(user_settings_router(gate, ports.key_vault))
     app.include_router(providers_router(gate, ports.key_vault))
-    app.include_router(platform_keys_router(gate, ports.administration))
+    app.include_router(key_admin_router(gate, ports.administration))
     app.include_router(credits_router(gate, ports.billing))
     app.include_router(usage_router(gate, ports.billing))
     app.include_router(runs_router(gate, read_receipt))

@@ -91,8 +91,8 @@ def _log(request: RunRequested, report: Report | None, elapsed_s: float) -> None
         provider=request.provider,
         model=request.model,
         key_source=attempt.key.source if attempt.key else None,
-        called=attempt.key.service if attempt.key else None,
-        would_refuse=attempt.key.would_refuse_policy if attempt.key else None,
+        key_service=attempt.key.service if attempt.key else None,
+        would_refuse_policy=attempt.key.would_refuse_policy if attempt.key else None,
         first_token_ms=ending.first_token_ms,
         ms=round(elapsed_s * 1000, 1),
     )

@@ -50,10 +50,10 @@ from services.key_vault.use_cases.revoke_key import RevokeKeyUseCase
 from services.key_vault.use_cases.revoke_keys import RevokeKeysUseCase
 from services.key_vault.use_cases.rewrap_keys import RewrapKeysUseCase
 from services.key_vault.use_cases.sent_keys import SentKeys
-from services.key_vault.use_cases.settings import ChangeUserSettingsUseCase, GetUserSettingsUseCase
 from services.key_vault.use_cases.show_status import ShowKeyStatusUseCase
 from services.key_vault.use_cases.store_key import StoreKeyUseCase
 from services.key_vault.use_cases.update_key import UpdateKeyUseCase
+from services.key_vault.use_cases.user_settings import ChangeUserSettingsUseCase, GetUserSettingsUseCase
 from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE, KEYS, instance_queue
 from shared.kernel.names import KEY_VAULT
 from shared.runtime.background import in_background

@@ -16,7 +16,7 @@ from services.api_edge.use_cases.check_key import CheckKey, EnteredKey
 from services.api_edge.use_cases.issue_session import IssueSessionUseCase, NewSession
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase, Replacement
 from services.api_edge.use_cases.store_key import NewKey, StoreKeyUseCase
-from services.api_edge.use_cases.validate_key import ValidateStoredKey
+from services.api_edge.use_cases.validate_stored_key import ValidateStoredKey
 from shared.contracts.keys import Credential, UpdateKey
 from shared.kernel.names import CredentialStatus, KeyService
 from shared.kernel.secret import SecretText

@@ -22,7 +22,7 @@ def describe(stored: StoredCredential) -> Credential:
     )
 
 
-def told(stored: StoredCredential) -> KeyStored:
+def key_stored(stored: StoredCredential) -> KeyStored:
     return KeyStored(
         user_id=stored.place.user_id,
         credential_id=stored.place.credential_id,

@@ -5,7 +5,7 @@ from typing import Final
 from services.key_vault.domain.credentials import StoredCredential
 from services.key_vault.domain.entry import check_base_url
 from services.key_vault.ports import CredentialStore, KeyNews
-from services.key_vault.use_cases.describe import describe, told
+from services.key_vault.use_cases.describe import describe, key_stored
 from services.key_vault.use_cases.entering import Entering
 from shared.contracts.keys import Credential, ReplaceKey
 from shared.kernel.errors import ConflictError, InvalidRequestError, NotFoundError
@@ -27,7 +27,7 @@ class ReplaceKeyUseCase:
             version = current.place.version + 1
             new = await self._entering(command, version=version, label=current.label)
             if stored := await self._store.replace(new):
-                await self._news.tell(told(stored))
+                await self._news.tell(key_stored(stored))
                 return describe(stored)
         raise ConflictError("the credential is being replaced by others, too")
 

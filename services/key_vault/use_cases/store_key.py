@@ -3,7 +3,7 @@
 from services.key_vault.domain.credentials import CredentialChange, NewCredential, StoredCredential
 from services.key_vault.domain.entry import check_base_url, check_label
 from services.key_vault.ports import CredentialStore, KeyNews
-from services.key_vault.use_cases.describe import describe, told
+from services.key_vault.use_cases.describe import describe, key_stored
 from services.key_vault.use_cases.entering import Entering
 from shared.contracts.keys import Credential, StoreKey
 
@@ -19,7 +19,7 @@ class StoreKeyUseCase:
         check_base_url(command.service, command.base_url)
         new = await self._entering(command, version=1, label=command.label)
         stored = await self._as_said_now(await self._store.add(new), new)
-        await self._news.tell(told(stored))
+        await self._news.tell(key_stored(stored))
         return describe(stored)
 
     async def _as_said_now(self, stored: StoredCredential, new: NewCredential) -> StoredCredential:

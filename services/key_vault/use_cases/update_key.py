@@ -3,7 +3,7 @@
 from services.key_vault.domain.credentials import CredentialChange
 from services.key_vault.domain.entry import check_label
 from services.key_vault.ports import CredentialStore, KeyNews
-from services.key_vault.use_cases.describe import describe, told
+from services.key_vault.use_cases.describe import describe, key_stored
 from shared.contracts.keys import Credential, UpdateKey
 from shared.kernel.errors import NotFoundError
 
@@ -19,5 +19,5 @@ class UpdateKeyUseCase:
         stored = await self._store.update(command.user_id, command.credential_id, change)
         if stored is None:
             raise NotFoundError("no such key")
-        await self._news.tell(told(stored))
+        await self._news.tell(key_stored(stored))
         return describe(stored)

@@ -27,7 +27,7 @@ class ChangeUserSettingsUseCase:
         decision = await self._consents.decide(
             command.user_id, allow_platform=platform, allow_gateway=gateway
         )
-        await self._news.tell(_told(command.user_id, decision))
+        await self._news.tell(_consent_changed(command.user_id, decision))
         return _shown(decision)
 
 
@@ -40,7 +40,7 @@ def _shown(consent: Consent) -> UserSettings:
     )
 
 
-def _told(user_id: str, decision: Consent) -> ConsentChanged:
+def _consent_changed(user_id: str, decision: Consent) -> ConsentChanged:
     return ConsentChanged(
         user_id=user_id,
         consent_id=decision.consent_id,

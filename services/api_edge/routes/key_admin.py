@@ -30,7 +30,7 @@ class RewrapBody(Input):
     limit: int = Field(default=200, ge=1, le=1_000, strict=True)
 
 
-def platform_keys_router(gate: Gate, administration: KeyAdministration) -> APIRouter:
+def key_admin_router(gate: Gate, administration: KeyAdministration) -> APIRouter:
     router = APIRouter(prefix="/api/admin", tags=["admin"], dependencies=[BEARER, Depends(gate.admin)])
 
     @router.get("/platform-keys", response_class=Json)
