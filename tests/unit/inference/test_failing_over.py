@@ -6,7 +6,7 @@ import pytest
 
 from services.inference.domain.attempt import KeyUsed
 from services.inference.ports import ResolvedKey
-from shared.contracts.runs import KeyUse, RunCompleted, RunFailed
+from shared.contracts.runs import KeyUse, RunCompleted
 from shared.kernel.errors import (
     ConsentRequiredError,
     InsufficientCreditsError,
@@ -22,17 +22,12 @@ from shared.kernel.errors import (
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
 from tests.fakes.inference import PLATFORM, QUICK, Step, Worker, a_key, a_request, an_answer, chunks
+from tests.unit.inference.watching import failure
 
 pytestmark = pytest.mark.unit
 
 LIMITED = ProviderRateLimitedError(retry_after_s=3)
 INVALID = UserApiKeyInvalidError("openai does not accept your key")
-
-
-def failure(worker: Worker) -> RunFailed:
-    last = worker.audience.told[-1]
-    assert isinstance(last, RunFailed)
-    return last
 
 
 def key_uses(worker: Worker) -> tuple[KeyUse, ...]:

@@ -1,7 +1,6 @@
 """Runs that come again: after a crash, a lost connection, a shutdown."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,14 +25,9 @@ from tests.fakes.inference import (
     an_answer,
     chunks,
 )
+from tests.unit.inference.watching import until
 
 pytestmark = pytest.mark.unit
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def lost_in_the_middle(store: InMemoryAttemptStore, request: RunRequested) -> Worker:

@@ -1,7 +1,6 @@
 """A key is revoked while runs use it, or are about to."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -9,7 +8,7 @@ from services.inference.domain.attempt import Attempt
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.revocations import Revocations
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunFailed, RunRequested
+from shared.contracts.runs import RunRequested
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import UserApiKeyInvalidError
 from shared.kernel.names import KeySource, Outcome, TokensSource
@@ -22,14 +21,9 @@ from tests.fakes.inference import (
     an_answer,
     chunks,
 )
+from tests.unit.inference.watching import failure, until
 
 pytestmark = pytest.mark.unit
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 class SlowStore(InMemoryAttemptStore):
@@ -44,12 +38,6 @@ class SlowStore(InMemoryAttemptStore):
         ended = await super().finish(usage, error)
         await asyncio.sleep(0.05)
         return ended
-
-
-def failure(worker: Worker) -> RunFailed:
-    last = worker.audience.told[-1]
-    assert isinstance(last, RunFailed)
-    return last
 
 
 def check_revoked(worker: Worker) -> None:

@@ -22,6 +22,7 @@ from shared.kernel.errors import (
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 from tests.fakes.inference import CANARY, PLATFORM, Worker, a_key, a_request, an_answer, chunks
+from tests.unit.inference.watching import failure, until
 
 pytestmark = pytest.mark.unit
 
@@ -31,18 +32,6 @@ MEASURED = TokenCounts(prompt=7, completion=5, source=TokensSource.MEASURED)
 def only_usage(worker: Worker) -> UsageRecorded:
     [usage] = worker.usage_log.events
     return usage
-
-
-def failure(worker: Worker) -> RunFailed:
-    last = worker.audience.told[-1]
-    assert isinstance(last, RunFailed)
-    return last
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def rows_are_ended(worker: Worker) -> bool:
