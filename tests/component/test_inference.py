@@ -88,10 +88,6 @@ async def test_nobody_but_the_edge_may_ask_or_cancel(worker: Worker, sender: str
     assert worker.store.rows == {}
 
 
-def _valid() -> bytes:
-    return arrives(a_request()).body
-
-
 @pytest.mark.parametrize(
     "body",
     [
