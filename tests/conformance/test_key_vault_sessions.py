@@ -105,7 +105,7 @@ class TestVaultSessions(SessionsContract):
         ciphertext = await sessions.encrypt(SecretText("x" * 28), CLAIMS)
         text = ciphertext.removeprefix("vault:v1:")
         stray = f"{text[:-2]}{chr(ord(text[-2]) + 1)}="
-        assert b64decode(stray) == b64decode(text) != text
+        assert b64decode(stray) == b64decode(text)
         for other in (f"vault:v0:{text}", f"vault:v01:{text}", f"vault:v1:{stray}", f"{ciphertext}\n"):
             await self.refused(sessions, other, CLAIMS)
 
