@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextvars import Context
 
 from services.key_vault.domain.platform import PlatformMark, PlatformPool, PoolState, pool_state
 from services.key_vault.ports import Clock, PlatformKeys, PlatformMarks
@@ -20,6 +21,7 @@ class PlatformPools:
         self._marks = marks
         self._now = now
         self._turns: Counter[KeyService] = Counter()
+        self._glance: asyncio.Task[dict[KeyService, PoolState]] | None = None
 
     async def take_turn(self, service: KeyService) -> PoolState:
         """Return a pool; the next to ask gets the next turn."""
@@ -39,6 +41,14 @@ class PlatformPools:
             service: await self._state(service, pool, marks)
             for service, pool in zip(KeyService, found, strict=True)
         }
+
+    async def glance(self) -> dict[KeyService, PoolState]:
+        """Return the same, but whoever asks meanwhile has the same answer: it is only to be shown, and seven
+        reads of Vault for everybody who looks would leave none for runs.
+        """
+        if self._glance is None or self._glance.done():
+            self._glance = asyncio.create_task(self.all(), context=Context())
+        return await asyncio.shield(self._glance)
 
     async def _state(
         self, service: KeyService, pool: PlatformPool, marks: Sequence[PlatformMark], turn: int = 0

@@ -22,7 +22,7 @@ class ShowKeyStatusUseCase:
 
     async def __call__(self, query: GetKeyStatus) -> KeyStatus:
         stored, consent, pools = await asyncio.gather(
-            self._store.all_of(query.user_id), self._consents.consent(query.user_id), self._pools.all()
+            self._store.all_of(query.user_id), self._consents.consent(query.user_id), self._pools.glance()
         )
         return KeyStatus(
             services=tuple(_of_service(service, stored, pools[service]) for service in KeyService),

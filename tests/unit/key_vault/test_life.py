@@ -320,6 +320,20 @@ async def test_the_status_tells_of_consent(house: House) -> None:
     assert (status.allow_platform_fallback, status.allow_gateway_fallback) == (False, True)
 
 
+async def test_many_who_look_at_once_read_the_pools_once(house: House) -> None:
+    query = GetKeyStatus(user_id="ada")
+    for times in (1, 2):
+        await asyncio.gather(*(house.handlers.on_get_status(query) for _ in range(50)))
+        assert house.platform_keys.calls == times * len(KeyService)
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    assert (await _of(house, KeyService.OPENAI)).has_platform_key
+    house.platform_keys.fails = VaultUnavailableError()
+    for told in await asyncio.gather(
+        *(house.handlers.on_get_status(query) for _ in range(3)), return_exceptions=True
+    ):
+        assert isinstance(told, VaultUnavailableError)
+
+
 @pytest.mark.parametrize("user_id", ["", "nul\x00", "x" * 129])
 async def test_nobodys_keys_are_handled(house: House, user_id: str) -> None:
     handlers = house.handlers
