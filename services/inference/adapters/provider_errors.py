@@ -11,7 +11,8 @@ import httpx2
 import openai
 import orjson
 
-from services.inference.domain.failures import error_of, refusal_of
+from services.inference.domain.failures import error_of
+from services.inference.domain.refusals import refusal_of
 from services.inference.ports import ProviderCall
 from shared.kernel.errors import InternalError, PlatformError, ProviderError, ProviderTimeoutError
 from shared.runtime.logs import get_logger, redact, redacting

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-from services.inference.domain.failures import Refusal, refusal_of
+from services.inference.domain.refusals import Refusal, refusal_of
 
 _ERRORS: Final = range(400, 600)
 _TEXTS: Final = ("content", "refusal", "reasoning", "reasoning_content")

@@ -1,12 +1,11 @@
 """What a provider's refusal means, as one of our errors. Pure; the tables are in the tests."""
 
 import math
-import re
-from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
+from services.inference.domain.refusals import FLAGGED, Refusal
 from shared.kernel.errors import (
     BusUnavailableError,
     DatabaseUnavailableError,
@@ -31,8 +30,6 @@ _SHORT_S: Final = 60.0
 """How long a platform key rests that had too little credit, or no leave, for one request: what one user asks
 for must not take it from everybody for good.
 """
-_SAID_CHARS_MAX: Final = 500
-_DETAILS_MAX: Final = 20
 
 CURABLE: Final = (
     UserApiKeyInvalidError,
@@ -50,28 +47,6 @@ UNAVAILABLE: Final = (
     InternalError,
 )
 """A part of ours was away: nobody refused anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What the provider answered.
-
-    `codes`: its codes in lower case; `said`: how its message begins, in lower case; `message`: the words that
-    may be quoted. `retry_after_s`: its wish.
-    """
-
-    status: int
-    codes: frozenset[str] = frozenset()
-    said: str = ""
-    message: str = ""
-    retry_after_s: float | None = None
-
-    def shows(self, *signs: str) -> bool:
-        """Tell whether a sign is one of the codes, or a pattern that the message begins with.
-
-        Nowhere else: what a message quotes is its caller's, and could put a key of the platform out of use.
-        """
-        return any(sign in self.codes or re.match(sign, self.said) for sign in signs)
 
 
 class Meaning(Enum):
@@ -95,8 +70,6 @@ _BY_STATUS: Final = {
     498: Meaning.RATE_LIMITED,  # Groq: flex capacity exceeded
 }
 _CLIENT_ERRORS: Final = range(400, 500)
-_FLAGGED: Final = "flagged"
-_MODERATED: Final = ("input was flagged", "requires moderation")  # OpenRouter
 
 # Where the status alone would mislead. The first that shows counts.
 _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
@@ -158,7 +131,7 @@ _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
             "model_permission_blocked_project",
             "free_tier_model_not_available",
             "you do not have permission to access the file",  # Gemini
-            _FLAGGED,
+            FLAGGED,
         ),
     ),
     (
@@ -193,53 +166,6 @@ def error_of(refusal: Refusal, service: KeyService, source: KeySource) -> Platfo
     if meaning is Meaning.BROKEN:
         return ProviderError(f"{name} failed (HTTP {refusal.status})", service=name)
     return _key_error(meaning, service, source, refusal.status)
-
-
-def refusal_of(status: int, body: object, retry_after_s: float | None = None) -> Refusal:
-    """Read an error body in any of the providers' shapes.
-
-    `{"error": {…}}` (OpenAI, Groq, OpenRouter, Vercel; Anthropic's with a `type` beside it), the same in a
-    list (Gemini), `{"code": "…", "error": "…"}` (xAI), `{"message": "…"}`.
-    """
-    outer = body[0] if isinstance(body, list) and body else body
-    if not isinstance(outer, dict):
-        return Refusal(status, retry_after_s=retry_after_s)
-    inner = outer.get("error", outer)
-    codes, message = _codes(outer), inner
-    if isinstance(inner, dict):
-        codes, message = _codes(inner), inner.get("message")
-    text = message if isinstance(message, str) else ""
-    said = text[:_SAID_CHARS_MAX].strip().lower()
-    if any(sign in said for sign in _MODERATED):
-        codes |= {_FLAGGED}
-    asked = retry_after_s if retry_after_s is not None else _retry_delay_s(inner)
-    return Refusal(status, codes, said, text, asked)
-
-
-def _codes(error: dict[str, Any]) -> frozenset[str]:
-    found = [error.get(name) for name in ("code", "type", "status")]
-    found += [detail.get("reason") for detail in _details(error)]
-    metadata = error.get("metadata")
-    if isinstance(metadata, dict) and "flagged_input" in metadata:
-        found.append(_FLAGGED)
-    return frozenset(str(code).lower() for code in found if isinstance(code, str | int))
-
-
-def _details(error: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return google.rpc.Status's details: https://google.aip.dev/193."""
-    details = error.get("details")
-    found = details[:_DETAILS_MAX] if isinstance(details, list) else []
-    return [detail for detail in found if isinstance(detail, dict)]
-
-
-def _retry_delay_s(error: object) -> float | None:
-    """Read Gemini's google.rpc.RetryInfo (`"retryDelay": "34s"`), which comes without a Retry-After."""
-    details = _details(error) if isinstance(error, dict) else []
-    for delay in (detail.get("retryDelay") for detail in details):
-        number = delay.removesuffix("s") if isinstance(delay, str) else ""
-        if number.replace(".", "", 1).isdecimal() and number.isascii():
-            return float(number)
-    return None
 
 
 def _patience(refusal: Refusal) -> float:

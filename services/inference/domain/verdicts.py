@@ -9,8 +9,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from services.inference.domain.answers import refusal_in
-from services.inference.domain.failures import Meaning, Refusal, meaning_of, refusal_of
+from services.inference.domain.failures import Meaning, meaning_of
 from services.inference.domain.providers import KeyCheck
+from services.inference.domain.refusals import Refusal, refusal_of
 from shared.kernel.names import KeyVerdict
 
 _SUCCESS: Final = range(200, 300)

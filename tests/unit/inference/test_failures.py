@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.inference.domain.failures import CURABLE, MESSAGE_CHARS_MAX, Refusal, error_of, refusal_of
+from services.inference.domain.failures import CURABLE, MESSAGE_CHARS_MAX, error_of
+from services.inference.domain.refusals import Refusal, refusal_of
 from shared.kernel.errors import PlatformError
 from shared.kernel.names import KeyService, KeySource
 from tests.unit.inference.provider_bodies import RefusalCase, refusal_cases
