@@ -53,10 +53,6 @@ class PlatformKey:
     def state(self) -> PlatformKeyState:
         return self.mark.state if self.mark else PlatformKeyState.READY
 
-    @property
-    def until(self) -> datetime | None:
-        return self.mark.until if self.mark else None
-
 
 @dataclass(frozen=True)
 class PoolState:
