@@ -64,7 +64,7 @@ check: $(READY) ## Lint, format, types, architecture
 	@.venv/bin/lint-imports --no-logo
 
 test: $(READY) ## All tests but the long ones [ARGS="tests/unit -k money"]
-	@$(RUN) pytest -m "not chaos and not bench" $(ARGS)
+	@$(RUN) pytest -m "not chaos and not bench" --numprocesses 2 --dist loadgroup $(ARGS)
 
 chaos: $(READY) ## Kill servers under load; takes minutes
 	@$(RUN) pytest -m chaos $(ARGS)

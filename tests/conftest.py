@@ -19,6 +19,7 @@ from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
 from tests.servers import choose, has_docker, running_servers
 
 _LEVELS: Final = ("unit", "component", "conformance", "integration", "acceptance", "chaos", "bench")
+_HOUSE: Final = "acceptance"
 _WITHOUT_SERVERS: Final = {"unit", "component"}
 
 
@@ -27,11 +28,14 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Hold every test to its level, and run the cheap levels first."""
+    """Hold every test to its level, run the cheap levels first, and those that need the house beside others
+    (where pytest-xdist runs two at once).
+    """
     levels = {item: _level(item) for item in items}
     for item, level in levels.items():
         if level in _WITHOUT_SERVERS and "servers" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid}: a {level} test asks for real servers")
+        item.add_marker(pytest.mark.xdist_group(level if level == _HOUSE else "others"))
     items.sort(key=lambda item: _LEVELS.index(levels[item]))
 
 
