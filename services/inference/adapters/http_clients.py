@@ -15,6 +15,9 @@ _KEPT_OPEN_S: Final = 2.0
 """How long an idle connection to a provider is kept: well below what servers (5 s and more) bear themselves,
 for a call on one that the provider is just closing is lost, and must not be repeated."""
 
+_CHECKED_AT_ONCE: Final = 64
+"""Keys, as many as the RPC server has in hand: however long they take, runs have connections of their own."""
+
 
 @dataclass(frozen=True)
 class HttpClients:
@@ -28,9 +31,11 @@ class HttpClients:
 async def http_clients(
     concurrency: int, outside: httpcore2.AsyncNetworkBackend
 ) -> AsyncIterator[HttpClients]:
-    """`outside`: the guarded way to callers' addresses."""
+    """`concurrency`: runs at once. `outside`: the guarded way to callers' addresses."""
     limits = httpx2.Limits(
-        max_connections=2 * concurrency, max_keepalive_connections=concurrency, keepalive_expiry=_KEPT_OPEN_S
+        max_connections=2 * concurrency + _CHECKED_AT_ONCE,
+        max_keepalive_connections=concurrency,
+        keepalive_expiry=_KEPT_OPEN_S,
     )
     async with (
         _client(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits)) as configured,

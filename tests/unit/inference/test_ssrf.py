@@ -6,6 +6,7 @@ The only thing not real is what lies beyond the guard: the DNS, and the network 
 
 # ruff: noqa: ARG002 - httpcore's signature
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -216,6 +217,21 @@ async def test_a_platform_key_goes_to_no_callers_address(outside: _Outside, url:
     with pytest.raises(InternalError):
         await outside.chat(url, KeySource.PLATFORM)
     assert outside.network.made == []
+
+
+async def test_keys_that_are_being_checked_leave_runs_their_connections() -> None:
+    async def resolve(host: str) -> list[Address]:
+        if host.startswith("slow"):
+            await asyncio.Event().wait()
+        return await _resolve(host)
+
+    async with http_clients(2, PinningBackend(_Network(), resolve)) as http, asyncio.TaskGroup() as group:
+        outside = _Outside(_Network(), http)
+        slow = [group.create_task(outside.validate("https://slow.example/v1")) for _ in range(64)]
+        await asyncio.sleep(0.1)
+        assert await outside.validate(PUBLIC_URL) is KeyVerdict.VALID
+
+    assert {task.result() for task in slow} == {KeyVerdict.UNREACHABLE}
 
 
 async def test_a_cookie_of_ones_gateway_does_not_go_with_anothers_call() -> None:
