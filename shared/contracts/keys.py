@@ -120,7 +120,8 @@ class StoreKey(Request):
 class ReplaceKey(Request):
     """Puts another key in a credential's place (binding purpose `store`): its version goes up by one.
 
-    Runs that hold the old key go on with it. Raises `not_found`, `invalid_request` for another service's.
+    One that its owner took out stays out, whatever `status` says: only they put it back. Runs that hold the
+    old key go on with it. Raises `not_found`, `invalid_request` for another service's.
     """
 
     ROUTING_KEY = "key_vault.replace.v1"
@@ -134,7 +135,11 @@ class ReplaceKey(Request):
 
 
 class UpdateKey(Request):
-    """Changes what is not None. `label` "" removes it. Raises `not_found`."""
+    """Changes what is not None. `label` "" removes it. Raises `not_found`.
+
+    `status_of_version`: the status is what a provider said of the credential's key of this version. It says
+    nothing of a later one, and puts back none that its owner took out meanwhile. None: the owner's own word.
+    """
 
     ROUTING_KEY = "key_vault.update.v1"
 
@@ -144,6 +149,7 @@ class UpdateKey(Request):
     position: int | None = Field(default=None, ge=0, le=1_000_000)
     """Of two keys for one service, the lower is tried first; of equals, the newer."""
     status: CredentialStatus | None = None
+    status_of_version: int | None = None
 
 
 class Credential(BaseModel):

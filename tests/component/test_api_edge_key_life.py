@@ -103,6 +103,18 @@ async def test_a_replaced_key_has_its_own_status(verdict: KeyVerdict, status: st
     assert (answer.status_code, answer.json()["status"]) == (200, status)
 
 
+@pytest.mark.parametrize("decided", ["active", "inactive"])
+async def test_what_its_owner_decides_while_a_replacement_is_asked_about_stands(decided: str) -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        at = f"/api/keys/{(await stored(client))['id']}"
+        if decided == "active":
+            await client.patch(at, json={"status": "inactive"})
+        edge.validator.meanwhile = lambda: client.patch(at, json={"status": decided})
+        answer = await client.put(at, json={"api_key": NEXT})
+    assert (answer.json()["status"], answer.json()["version"]) == (decided, 2)
+
+
 async def test_a_key_taken_out_stays_out_when_it_is_replaced() -> None:
     edge = Edge()
     async with edge.client() as client:
@@ -319,6 +331,32 @@ async def test_a_stored_keys_status_follows_its_provider(
     assert (answer.status_code, answer.json()[told]) == (status, verdict.value)
     assert listed["status"] == after
     assert len(edge.key_vault.updated) == (before is not after)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "after"),
+    [("PATCH", {"status": "inactive"}, "inactive"), ("PUT", {"api_key": NEXT}, "active")],
+)
+@pytest.mark.parametrize("verdict", [KeyVerdict.VALID, KeyVerdict.NO_QUOTA])
+async def test_a_verdict_undoes_nothing_that_its_owner_did_meanwhile(
+    method: str, body: dict[str, str], after: str, verdict: KeyVerdict
+) -> None:
+    """Taken out, it is not put back; replaced, the verdict was of the key before."""
+    edge = Edge()
+    async with edge.client() as client:
+        key = await stored(client)
+        edge.key_vault.mark(CredentialStatus.INVALID)
+
+        async def change() -> None:
+            edge.validator.meanwhile, edge.validator.verdict = None, KeyVerdict.VALID
+            await client.request(method, f"/api/keys/{key['id']}", json=body)
+            edge.validator.verdict = verdict
+
+        edge.validator.meanwhile = change
+        answer = await client.post("/api/keys/validate", json={"service": "openai"})
+        (listed,) = (await client.get("/api/keys")).json()["items"]
+    assert answer.json()["status"] == verdict
+    assert listed["status"] == after
 
 
 async def test_without_a_stored_key_there_is_nothing_to_validate() -> None:

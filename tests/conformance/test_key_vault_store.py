@@ -132,6 +132,15 @@ class StoreContract:
         assert await store.remove(user, newest.place.credential_id)
         await store.add(a_credential(user, "BBBB"))
 
+    async def test_the_limit_holds_for_many_at_once(self, store: CredentialStore, user: str) -> None:
+        for number in range(CREDENTIALS_PER_USER_MAX - 1):
+            await store.add(a_credential(user, f"{number:04}"))
+        await asyncio.gather(*(store.all_of(user) for _ in range(8)))  # so many connections are there
+        at_once = [store.add(a_credential(user, f"BBB{number}")) for number in range(8)]
+        told = await asyncio.gather(*at_once, return_exceptions=True)
+        assert sum(isinstance(one, ConflictError) for one in told) == 7
+        assert len(await store.all_of(user)) == CREDENTIALS_PER_USER_MAX
+
     async def test_the_newest_comes_first(self, store: CredentialStore, user: str) -> None:
         added = [await store.add(a_credential(user, f"{number:04}")) for number in range(4)]
         assert await store.all_of(user) == tuple(reversed(added))
@@ -243,6 +252,30 @@ class StoreContract:
         still = await store.update(user, at, CredentialChange(status=CredentialStatus.INACTIVE, label="x"))
         assert still
         assert still.status_changed_at == out.status_changed_at
+
+    async def test_a_providers_word_is_of_one_version(self, store: CredentialStore, user: str) -> None:
+        stored = await store.add(a_credential(user))
+        at = stored.place.credential_id
+        marked = CredentialChange(status=CredentialStatus.NO_QUOTA, status_of_version=1)
+        said = await store.update(user, at, marked)
+        assert said
+        assert said.status is CredentialStatus.NO_QUOTA
+        new = await store.replace(a_successor(stored))
+        assert new
+        late = await store.update(user, at, marked)
+        assert late
+        assert (late.status, late.status_changed_at) == (new.status, new.status_changed_at)
+
+    async def test_a_providers_word_puts_back_none_that_was_taken_out(
+        self, store: CredentialStore, user: str
+    ) -> None:
+        at = (await store.add(a_credential(user))).place.credential_id
+        out = await store.update(user, at, CredentialChange(status=CredentialStatus.INACTIVE))
+        assert out
+        valid = CredentialChange(status=CredentialStatus.ACTIVE, status_of_version=1)
+        still = await store.update(user, at, valid)
+        assert still
+        assert (still.status, still.status_changed_at) == (out.status, out.status_changed_at)
 
     async def test_a_replaced_key_is_a_version_further(self, store: CredentialStore, user: str) -> None:
         old = await store.add(a_credential(user, status=CredentialStatus.INVALID))

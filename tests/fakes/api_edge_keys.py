@@ -1,5 +1,6 @@
 """key_vault and the validating inference, as the edge meets them, in memory."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -78,10 +79,12 @@ class InMemoryKeyVault(_Part):
         self._asked(command)
         _, _, found = self._own(command.user_id, command.credential_id)
         self.replaced.append(command)
+        is_out = found.status is CredentialStatus.INACTIVE
+        status = found.status if is_out else command.status
         return self._keep(
             command.user_id,
             command.sealed.ciphertext,
-            self._changed(found, base_url=command.base_url, status=command.status, version=found.version + 1),
+            self._changed(found, base_url=command.base_url, status=status, version=found.version + 1),
         )
 
     async def update(self, command: UpdateKey) -> Credential:
@@ -91,6 +94,9 @@ class InMemoryKeyVault(_Part):
         given = command.model_dump(include={"label", "position", "status"}, exclude_none=True)
         if "label" in given:
             given["label"] = given["label"] or None
+        is_out = found.status is CredentialStatus.INACTIVE
+        if command.status_of_version is not None and (is_out or command.status_of_version != found.version):
+            given.pop("status", None)
         return self._keep(owner, ciphertext, self._changed(found, **given))
 
     async def list(self, user_id: str) -> Credentials:
@@ -228,14 +234,17 @@ class InMemoryKeyAdministration(_Part):
 
 
 class InMemoryKeyValidator(_Part):
-    """`verdict` is what it says of every key."""
+    """`verdict` is what it says of every key; `meanwhile` happens while it asks."""
 
     def __init__(self) -> None:
         super().__init__()
         self.verdict = KeyVerdict.VALID
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self.asked: list[ValidateKey] = []
 
     async def validate(self, command: ValidateKey) -> KeyVerdict:
         self._asked(command)
         self.asked.append(command)
+        if self.meanwhile is not None:
+            await self.meanwhile()
         return self.verdict

@@ -129,10 +129,11 @@ class InMemoryCredentialStore(Failing):
         old = row.stored
         label = old.label if change.label is None else change.label or None
         position = old.position if change.position is None else change.position
-        if change.status not in {None, old.status} and old.status is CredentialStatus.INACTIVE:
-            woken = change.status or old.status
+        status = _said(change, old)
+        if status not in {None, old.status} and old.status is CredentialStatus.INACTIVE:
+            woken = status or old.status
             row.stored = replace(old, status=woken, status_changed_at=datetime.now(UTC))
-        return self._set(row, change.status, label=label, position=position)
+        return self._set(row, status, label=label, position=position)
 
     async def remove(self, user_id: str, credential_id: UUID) -> bool:
         self.called()
@@ -204,6 +205,14 @@ class InMemoryCredentialStore(Failing):
 
 def _age(stored: StoredCredential) -> tuple[datetime, str]:
     return stored.created_at, stored.credential_id
+
+
+def _said(change: CredentialChange, old: StoredCredential) -> CredentialStatus | None:
+    """Return the status to set; None when it was said of another version, or of one taken out since."""
+    if change.status_of_version is None:
+        return change.status
+    is_meant = change.status_of_version == old.place.version and old.status is not CredentialStatus.INACTIVE
+    return change.status if is_meant else None
 
 
 def _note(row: _Row, use: CredentialUse) -> None:

@@ -10,7 +10,7 @@ from services.api_edge.use_cases.check_key import CheckKey, EnteredKey
 from services.api_edge.use_cases.seal_key import seal_key
 from shared.contracts.keys import Credential, ReplaceKey, UpdateKey
 from shared.kernel.errors import NotFoundError
-from shared.kernel.names import CredentialStatus, KeyService, KeyVerdict
+from shared.kernel.names import KeyService, KeyVerdict
 from shared.kernel.secret import SecretText
 
 
@@ -64,13 +64,11 @@ class ReplaceKeyUseCase:
             base_url=entered.base_url,
             credential_id=found.id,
         )
-        # A key taken out by its owner stays out: only they put it back.
-        is_out = found.status is CredentialStatus.INACTIVE
         return ReplaceKey(
             credential_id=found.id,
             user_id=caller.user_id,
             service=found.service,
             sealed=sealed,
             base_url=entered.base_url,
-            status=CredentialStatus.INACTIVE if is_out else verdict.status,
+            status=verdict.status,
         )

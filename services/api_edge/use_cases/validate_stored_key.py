@@ -24,14 +24,14 @@ class ValidateStoredKey:
     async def __call__(self, caller: Caller, service: KeyService, base_url: str | None) -> Validated:
         """Ask about the key that would be tried first, of those for `base_url` when one is given.
 
-        Its status is written down when it changed. Raises UserApiKeyRequiredError when there is none,
-        KeyRefusedError, or what inference and key_vault answer.
+        Its status is written down when it changed, unless its owner has replaced it or taken it out since.
+        Raises UserApiKeyRequiredError when there is none, KeyRefusedError, or what inference and key_vault
+        answer.
         """
         found = await self._first(caller, service, base_url)
         verdict = await self._check_key.stored(caller, service, found.id)
         if verdict is not KeyVerdict.UNREACHABLE and verdict.status is not found.status:
-            change = UpdateKey(credential_id=found.id, user_id=caller.user_id, status=verdict.status)
-            found = await self._key_vault.update(change)
+            found = await self._key_vault.update(_told(caller, found, verdict))
         return Validated(found, accepted(verdict, service))
 
     async def _first(self, caller: Caller, service: KeyService, base_url: str | None) -> Credential:
@@ -40,3 +40,12 @@ class ValidateStoredKey:
             if is_meant and credential.status is not CredentialStatus.INACTIVE:
                 return credential
         raise UserApiKeyRequiredError(service=service.value)
+
+
+def _told(caller: Caller, asked_about: Credential, verdict: KeyVerdict) -> UpdateKey:
+    return UpdateKey(
+        credential_id=asked_about.id,
+        user_id=caller.user_id,
+        status=verdict.status,
+        status_of_version=asked_about.version,
+    )

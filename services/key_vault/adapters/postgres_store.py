@@ -33,25 +33,34 @@ class PostgresCredentialStore:
 
     async def add(self, new: NewCredential) -> StoredCredential:
         place = new.place
-        with database_errors():
-            row = await self._pool.fetchrow(
-                sql.INSERT,
-                place.credential_id,
-                place.user_id,
-                place.service,
-                new.ciphertext.text,
-                new.ciphertext.key_version,
-                new.fingerprint,
-                new.hint,
-                new.label,
-                place.base_url,
-                place.version,
-                new.status,
-                CREDENTIALS_PER_USER_MAX,
-            ) or await self._pool.fetchrow(sql.SAME, place.user_id, place.service, new.fingerprint)
+        row = await self._insert(new)
+        if row is None:
+            with database_errors():
+                row = await self._pool.fetchrow(sql.SAME, place.user_id, place.service, new.fingerprint)
         if row is None:
             raise ConflictError("the credential id is taken, or there are too many keys: revoke one")
         return _stored(row)
+
+    async def _insert(self, new: NewCredential) -> asyncpg.Record | None:
+        place = new.place
+        with database_errors():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(sql.ONE_BY_ONE, place.user_id)
+                return await connection.fetchrow(
+                    sql.INSERT,
+                    place.credential_id,
+                    place.user_id,
+                    place.service,
+                    new.ciphertext.text,
+                    new.ciphertext.key_version,
+                    new.fingerprint,
+                    new.hint,
+                    new.label,
+                    place.base_url,
+                    place.version,
+                    new.status,
+                    CREDENTIALS_PER_USER_MAX,
+                )
 
     async def own_keys(self, user_id: str, services: Collection[KeyService]) -> OwnKeys:
         rows = await self._fetch(sql.OWN, user_id, list(services))
@@ -87,7 +96,13 @@ class PostgresCredentialStore:
         self, user_id: str, credential_id: UUID, change: CredentialChange
     ) -> StoredCredential | None:
         return await self._one(
-            sql.UPDATE, user_id, credential_id, change.label, change.position, change.status
+            sql.UPDATE,
+            user_id,
+            credential_id,
+            change.label,
+            change.position,
+            change.status,
+            change.status_of_version,
         )
 
     async def remove(self, user_id: str, credential_id: UUID) -> bool:

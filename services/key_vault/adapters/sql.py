@@ -2,6 +2,9 @@
 
 from typing import Final
 
+# A statement of its own, in the insert's transaction: of many at once, each counts those before it.
+ONE_BY_ONE: Final = "select pg_advisory_xact_lock(hashtextextended($1, 0))"
+
 INSERT: Final = """
 insert into credentials
     (id, user_id, service, ciphertext, key_version, fingerprint, hint, label, base_url, version, status)
@@ -42,16 +45,23 @@ where user_id = $1 and id = $2 and service = $3 and version = $4 - 1
 returning *
 """
 
+# $6: of which version's key its provider said $5; null when its owner did.
 UPDATE: Final = """
-update credentials set
+with said as (
+    select id, case when $6::integer is null or (version = $6 and status <> 'inactive') then $5::text end
+        as status
+    from credentials where user_id = $1 and id = $2 for no key update
+)
+update credentials c set
     label = case when $3::text is null then label else nullif($3, '') end,
     position = coalesce($4, position),
-    status = coalesce($5, status),
-    status_changed_at = case when status <> $5::text then clock_timestamp() else status_changed_at end,
-    status_said_at = case when $5::text is not null then clock_timestamp() else status_said_at end,
+    status = coalesce(said.status, c.status),
+    status_changed_at = case when c.status <> said.status then clock_timestamp() else status_changed_at end,
+    status_said_at = case when said.status is not null then clock_timestamp() else status_said_at end,
     updated_at = clock_timestamp()
-where user_id = $1 and id = $2
-returning *
+from said
+where c.user_id = $1 and c.id = said.id
+returning c.*
 """
 
 DELETE: Final = "delete from credentials where user_id = $1 and id = $2 returning id"

@@ -63,11 +63,16 @@ class StoredCredential:
 
 @dataclass(frozen=True)
 class CredentialChange:
-    """What its owner (or a new look at its provider) changes; None stays. `label` "" removes it."""
+    """What its owner changes; None stays. `label` "" removes it.
+
+    With `status_of_version` the status is a provider's word, of that version's key: it stands unless the key
+    was replaced or taken out meanwhile.
+    """
 
     label: str | None = None
     position: int | None = None
     status: CredentialStatus | None = None
+    status_of_version: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ class UpdateKeyUseCase:
 
     async def __call__(self, command: UpdateKey) -> Credential:
         check_label(command.label)
-        change = CredentialChange(command.label, command.position, command.status)
+        change = CredentialChange(command.label, command.position, command.status, command.status_of_version)
         stored = await self._store.update(command.user_id, command.credential_id, change)
         if stored is None:
             raise NotFoundError("no such key")
