@@ -5,9 +5,9 @@ The team gateway's are `AI_GATEWAY_API_KEY(S)` (or `GATEWAY_…`), its address i
 
 import json
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from infra.bootstrap.realm import BootstrapError
+from shared.kernel.base_url import is_trusted_url
 from shared.kernel.names import KeyService
 
 _PREFIXES = {KeyService.GATEWAY: ("AI_GATEWAY", "GATEWAY")}
@@ -23,18 +23,9 @@ def platform_keys_from(environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]
 def gateway_url_from(environ: Mapping[str, str]) -> str | None:
     """Return the team gateway's address. Raises BootstrapError for what is no plain http(s) address."""
     url = environ.get(_GATEWAY_URL, "").strip()
-    if url and not _is_address(url):
+    if url and not is_trusted_url(url):
         raise BootstrapError(f"{_GATEWAY_URL} is not an address like https://gateway.example.com/v1")
     return url or None
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    plain = parts.username is None and not parts.query and not parts.fragment and len(url.split()) == 1
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and plain
 
 
 def _keys_of(environ: Mapping[str, str], service: KeyService) -> tuple[str, ...]:

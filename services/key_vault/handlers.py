@@ -1,7 +1,8 @@
 """Bus in: message → use case → message. Only the named callers are heard (HPKE does not tell who sealed)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,8 +88,7 @@ class Handlers:
         ]
 
     async def on_resolve_key(self, query: ResolveKey) -> KeyResolved:
-        check_user_id(query.user_id)
-        with bound(run_id=query.run_id, user_id=query.user_id, attempt=query.attempt):
+        with _of_user(query.user_id, run_id=query.run_id, attempt=query.attempt):
             resolved = await self.resolve(query)
             get_logger().info(
                 "key resolved",
@@ -102,60 +102,51 @@ class Handlers:
             return resolved
 
     async def on_store_key(self, command: StoreKey) -> Credential:
-        check_user_id(command.user_id)
-        with bound(user_id=command.user_id):
+        with _of_user(command.user_id):
             stored = await self.store(command)
             get_logger().info("key stored", key_service=stored.service, credential_id=str(stored.id))
             return stored
 
     async def on_replace_key(self, command: ReplaceKey) -> Credential:
-        check_user_id(command.user_id)
-        with bound(user_id=command.user_id):
+        with _of_user(command.user_id):
             stored = await self.replace(command)
             get_logger().info("key replaced", credential_id=str(stored.id), version=stored.version)
             return stored
 
     async def on_update_key(self, command: UpdateKey) -> Credential:
-        check_user_id(command.user_id)
-        with bound(user_id=command.user_id):
+        with _of_user(command.user_id):
             stored = await self.update(command)
             get_logger().info("key changed", credential_id=str(stored.id), status=stored.status)
             return stored
 
     async def on_list_keys(self, query: ListKeys) -> Credentials:
-        check_user_id(query.user_id)
-        with bound(user_id=query.user_id):
+        with _of_user(query.user_id):
             return await self.all_keys(query)
 
     async def on_revoke_key(self, command: RevokeKey) -> KeysRevoked:
-        check_user_id(command.user_id)
-        with bound(user_id=command.user_id):
+        with _of_user(command.user_id):
             revoked = await self.revoke(command)
             get_logger().info("key revoked", credential_ids=[str(gone) for gone in revoked.credential_ids])
             return revoked
 
     async def on_revoke_keys(self, command: RevokeKeys) -> KeysRevoked:
-        check_user_id(command.user_id)
-        with bound(user_id=command.user_id):
+        with _of_user(command.user_id):
             revoked = await self.revoke_all(command)
             get_logger().info("key revoked", credential_ids=[str(gone) for gone in revoked.credential_ids])
             return revoked
 
     async def on_get_settings(self, query: GetUserSettings) -> UserSettings:
-        check_user_id(query.user_id)
-        with bound(user_id=query.user_id):
+        with _of_user(query.user_id):
             return await self.settings(query)
 
     async def on_change_settings(self, command: ChangeUserSettings) -> UserSettings:
-        check_user_id(command.user_id)
-        with bound(user_id=command.user_id):
+        with _of_user(command.user_id):
             decided = await self.change_settings(command)
             get_logger().info("consent decided", consent_id=decided.consent_id)
             return decided
 
     async def on_get_status(self, query: GetKeyStatus) -> KeyStatus:
-        check_user_id(query.user_id)
-        with bound(user_id=query.user_id):
+        with _of_user(query.user_id):
             return await self.status(query)
 
     async def on_rewrap_keys(self, command: RewrapKeys) -> KeysRewrapped:
@@ -166,8 +157,7 @@ class Handlers:
         return done
 
     async def on_issue_session(self, command: IssueSessionKey) -> SessionKeyIssued:
-        check_user_id(command.user_id)
-        with bound(user_id=command.user_id):
+        with _of_user(command.user_id):
             issued = await self.issue_session(command)
             get_logger().info(
                 "session key issued", key_service=issued.service, expires_at=issued.expires_at.isoformat()
@@ -175,8 +165,7 @@ class Handlers:
             return issued
 
     async def on_open_key(self, query: OpenKey) -> KeyOpened:
-        check_user_id(query.user_id)
-        with bound(user_id=query.user_id):
+        with _of_user(query.user_id):
             opened = await self.open_key(query)
             get_logger().info(
                 "key opened to be validated",
@@ -193,6 +182,14 @@ class Handlers:
         mended = await self.mend(command)
         get_logger().info("platform key mended", credential_id=mended.credential_id)
         return mended
+
+
+@contextmanager
+def _of_user(user_id: str, **also: object) -> Iterator[None]:
+    """Log by the user's id, which is checked: nobody has keys. Raises InvalidRequestError."""
+    check_user_id(user_id)
+    with bound(user_id=user_id, **also):
+        yield
 
 
 class UsageHandler:

@@ -1,4 +1,4 @@
-"""The form of an address that a caller gives. Whether it may be called is the egress guard's business."""
+"""The form of an address. Whether a caller's may be called, the egress guard says."""
 
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -20,6 +20,16 @@ def is_base_url(text: str) -> bool:
     except ValueError:
         return False
     return is_plain and not holds_secret(text)
+
+
+def is_trusted_url(text: str) -> bool:
+    """Say whether it has the form of an address that operators put beside a key: http or https, and plain."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    is_plain = is_visible_ascii(text) and _MARKS.isdisjoint(text)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and is_plain
 
 
 def _is_on_443(parts: SplitResult) -> bool:

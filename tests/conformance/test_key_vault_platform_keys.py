@@ -124,7 +124,7 @@ class TestVaultPlatformKeys(PlatformKeysContract):
         kv.create_or_update_secret("platform/gemini", secret, mount_point=realm.name)
         assert (await platform_keys.pool(KeyService.GEMINI)).base_url is None
 
-    @pytest.mark.parametrize("base_url", ["", "gateway.example", "ftp://gateway.example", 7, ["x"]])
+    @pytest.mark.parametrize("base_url", ["", "gateway.example", "ftp://gateway.example", "https://", 7])
     async def test_a_team_gateway_without_a_readable_address_is_not_called_elsewhere(
         self, platform_keys: PlatformKeys, kv: Any, realm: TestRealm, base_url: object
     ) -> None:

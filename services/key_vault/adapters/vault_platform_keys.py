@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from services.key_vault.domain.platform import PlatformPool
+from shared.kernel.base_url import is_trusted_url
 from shared.kernel.errors import InvalidRequestError, NotFoundError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText, is_provider_key
@@ -57,7 +58,7 @@ def _is_address(base_url: object) -> bool:
     """A team's key goes to the address that was written beside it, or nowhere; none is the usual one."""
     if base_url is None:
         return True
-    return isinstance(base_url, str) and base_url.strip().startswith(("https://", "http://"))
+    return isinstance(base_url, str) and is_trusted_url(base_url.strip())
 
 
 def _listed(value: object) -> list[object]:
