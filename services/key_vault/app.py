@@ -97,7 +97,7 @@ def build(
     store = RememberingStore(store, memory)
     consents = RememberingConsents(consents, memory)
     pools = PlatformPools(keys=platform_keys, marks=marks, now=now)
-    entering = Entering(sealer=sealer, cipher=cipher, guarding=guarding)
+    entering = Entering(sealer=sealer, cipher=cipher, store=store, guarding=guarding)
     resolve = ResolveKeyUseCase(
         sealer=sealer,
         cipher=cipher,

@@ -2,17 +2,18 @@
 
 import asyncio
 
-from services.key_vault.domain.credentials import NewCredential, Place
+from services.key_vault.domain.credentials import NewCredential, Place, StoredCredential
 from services.key_vault.domain.entry import check_key
-from services.key_vault.ports import Cipher, Guarding, Sealer
+from services.key_vault.ports import Cipher, CredentialStore, Guarding, Sealer
 from shared.contracts.keys import ReplaceKey, SealBinding, StoreKey
 from shared.kernel.secret import SecretText
 
 
 class Entering:
-    def __init__(self, *, sealer: Sealer, cipher: Cipher, guarding: Guarding) -> None:
+    def __init__(self, *, sealer: Sealer, cipher: Cipher, store: CredentialStore, guarding: Guarding) -> None:
         self._sealer = sealer
         self._cipher = cipher
+        self._store = store
         self._guarding = guarding
 
     async def __call__(
@@ -23,6 +24,19 @@ class Entering:
         with self._guarding(key):
             check_key(key)
             return await self._encrypted(key, command, version, label)
+
+    async def keep_up(
+        self, command: StoreKey | ReplaceKey, new: NewCredential, stored: StoredCredential
+    ) -> None:
+        """Encrypt anew what a rotation of the master key has overtaken on its way into the store.
+
+        A rewrap that ended before it was there has not seen it, and says that none remain.
+        """
+        if stored.ciphertext != new.ciphertext.text:
+            return
+        if await self._cipher.latest_version() > new.ciphertext.key_version:
+            fresh = await self(command, version=new.place.version, label=new.label)
+            await self._store.rewrap([(stored, fresh.ciphertext)])
 
     async def _encrypted(
         self, key: SecretText, command: StoreKey | ReplaceKey, version: int, label: str | None

@@ -28,6 +28,7 @@ class ReplaceKeyUseCase:
             new = await self._entering(command, version=version, label=current.label)
             if stored := await self._store.replace(new):
                 await self._news.tell(key_stored(stored))
+                await self._entering.keep_up(command, new, stored)
                 return describe(stored)
         raise ConflictError("the credential is being replaced by others, too")
 

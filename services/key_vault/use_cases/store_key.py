@@ -20,6 +20,7 @@ class StoreKeyUseCase:
         new = await self._entering(command, version=1, label=command.label)
         stored = await self._as_said_now(await self._store.add(new), new)
         await self._news.tell(key_stored(stored))
+        await self._entering.keep_up(command, new, stored)
         return describe(stored)
 
     async def _as_said_now(self, stored: StoredCredential, new: NewCredential) -> StoredCredential:
