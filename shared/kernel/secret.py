@@ -12,6 +12,8 @@ _HINT_ENDS = 4
 _HINT_WHOLE = 12
 
 KEY_CHARS_MAX: Final = 8_192
+SECRET_CHARS_MIN: Final = 8
+"""Servers of one's own take any word as a key, as `x`: a shorter one is no secret, and stands everywhere."""
 
 SECRET_SHAPES: Final = re.compile(
     r"\b(?:sk-[A-Za-z0-9_\-]{8,}|gsk_[A-Za-z0-9_\-]{8,}|AIza[A-Za-z0-9_\-]{10,}|xai-[A-Za-z0-9_\-]{8,}"
@@ -38,6 +40,10 @@ class SecretText:
         if len(self._text) < _HINT_WHOLE:
             return "…"
         return f"{self._text[:3]}…{self._text[-_HINT_ENDS:]}"
+
+    def stands_in(self, text: str | None) -> bool:
+        """Say whether a text that others may read holds it."""
+        return text is not None and len(self._text) >= SECRET_CHARS_MIN and self._text in text
 
     def __repr__(self) -> str:
         return _MASK

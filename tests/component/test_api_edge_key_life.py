@@ -73,6 +73,20 @@ async def test_a_gateway_keeps_an_address(body: dict[str, Any]) -> None:
     assert edge.key_vault.replaced == []
 
 
+@pytest.mark.parametrize(
+    ("kept", "field"),
+    [({"label": "of odd-key-12345"}, "label"), ({"baseUrl": f"{URL}/odd-key-12345"}, "baseUrl")],
+)
+async def test_a_key_replaces_none_whose_label_or_address_shows_it(kept: dict[str, str], field: str) -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        before = await stored(client, **kept)
+        answer = await client.put(f"/api/keys/{before['id']}", json={"api_key": "odd-key-12345"})
+        other = await client.put(f"/api/keys/{before['id']}", json={"api_key": "odd-key-12345", field: None})
+    assert (answer.status_code, answer.json()["param"]) == (422, field)
+    assert other.status_code == 200
+
+
 @pytest.mark.parametrize("verdict", [KeyVerdict.INVALID, KeyVerdict.EXPIRED])
 async def test_a_bad_key_replaces_nothing(verdict: KeyVerdict) -> None:
     edge = Edge()

@@ -18,7 +18,12 @@ def entered_key(text: SecretText, **shown: str | None) -> SecretText:
     if is_session_key(text.reveal()):
         raise BadInputError("session_key_here", _PARAM)
     key = usable_key(text.reveal(), _PARAM)
-    for name, value in shown.items():
-        if value is not None and key.reveal() in value:
-            raise BadInputError("wrong_value", name)
+    check_not_shown(key, **shown)
     return key
+
+
+def check_not_shown(key: SecretText, **shown: str | None) -> None:
+    """Raise BadInputError when the key stands in a field that is shown."""
+    for name, value in shown.items():
+        if key.stands_in(value):
+            raise BadInputError("wrong_value", name)

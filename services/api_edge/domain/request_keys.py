@@ -68,8 +68,8 @@ def sent_keys(headers: Mapping[str, str], provider: KeyService) -> SentKeys:
             token = SentKey(service, _session_token(value, header))
             session = session or token
         else:
-            key = SentKey(service, usable_key(value, header), _address(service, headers))
-            plain = plain or key
+            key = usable_key(value, header)
+            plain = plain or SentKey(service, key, _address(service, key, headers))
     return SentKeys(plain, session)
 
 
@@ -92,13 +92,13 @@ def _session_token(value: str, param: str) -> SecretText:
     return SecretText(token)
 
 
-def _address(service: KeyService, headers: Mapping[str, str]) -> str | None:
-    """Return where a gateway is."""
+def _address(service: KeyService, key: SecretText, headers: Mapping[str, str]) -> str | None:
+    """Return where a gateway is. It travels in the clear, so the key is not to stand in it."""
     if service is not KeyService.GATEWAY:
         return None
     address = (headers.get(_BASE_URL) or "").strip()
     if not address:
         raise BadInputError("required", _BASE_URL)
-    if not is_base_url(address):
+    if not is_base_url(address) or key.stands_in(address):
         raise BadInputError("wrong_value", _BASE_URL)
     return address

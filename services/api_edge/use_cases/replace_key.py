@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.api_edge.domain.entered_keys import check_not_shown
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import KeyVault, Sealer
@@ -37,6 +38,7 @@ class ReplaceKeyUseCase:
         base_url = found.base_url if new.keeps_base_url else new.base_url
         if base_url is None and found.service is KeyService.GATEWAY:
             raise BadInputError("required", "baseUrl")
+        check_not_shown(new.key, label=found.label if new.label is None else new.label, baseUrl=base_url)
         entered = EnteredKey(found.service, new.key, base_url)
         verdict = await self._check_key.entered(caller, entered)
         replaced = await self._key_vault.replace(self._command(caller, found, entered, verdict))

@@ -25,6 +25,7 @@ from services.inference.domain.providers import ProviderSpec, request_body
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import ProviderError
 from shared.kernel.names import KeyService
+from shared.kernel.secret import SECRET_CHARS_MIN
 
 CONNECT_TIMEOUT_S: Final = 5.0
 _WRITE_TIMEOUT_S: Final = 30.0
@@ -33,8 +34,6 @@ _EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
 _DRAIN_S: Final = 0.2
 _DONE: Final = "[DONE]"
 _REDACTED: Final = "[redacted]"
-_SECRET_CHARS_MIN: Final = 8
-"""Servers of one's own take any key: cutting out a shorter one, as `x`, would spoil every answer."""
 _ESCAPED: Final = re.compile(r"\\[u/]")
 
 
@@ -179,7 +178,8 @@ def _usage(secret: str, body: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _is_in(secret: str, text: str) -> bool:
-    return len(secret) >= _SECRET_CHARS_MIN and _in_json(secret) in text
+    """Say so of a key in JSON. Cutting out one that is as short as a word would spoil every answer."""
+    return len(secret) >= SECRET_CHARS_MIN and _in_json(secret) in text
 
 
 def _in_json(secret: str) -> str:

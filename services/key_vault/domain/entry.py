@@ -1,5 +1,6 @@
 """What may enter. Every refusal is `invalid_request` and echoes nothing of what it refused."""
 
+import re
 from typing import Final
 
 from shared.kernel.base_url import BASE_URL_CHARS_MAX, is_base_url
@@ -9,6 +10,7 @@ from shared.kernel.names import KeyService
 from shared.kernel.secret import KEY_CHARS_MAX, SecretText, holds_secret, is_provider_key
 
 LABEL_CHARS_MAX: Final = 200
+_NO_LABEL: Final = f"a label is at most {LABEL_CHARS_MAX} printable characters, and no key"
 
 
 def check_key(key: SecretText) -> None:
@@ -39,4 +41,11 @@ def check_label(label: str | None) -> None:
     if label is None:
         return
     if len(label) > LABEL_CHARS_MAX or not label.isprintable() or holds_secret(label):
-        raise InvalidRequestError(f"a label is at most {LABEL_CHARS_MAX} printable characters, and no key")
+        raise InvalidRequestError(_NO_LABEL)
+
+
+def check_label_of(label: str, hint: str) -> None:
+    """Refuse a label with a word in it that begins and ends as the credential's own key does."""
+    begin, between, end = hint.partition("…")
+    if begin and between and re.search(rf"{re.escape(begin)}\S{{5,}}{re.escape(end)}", label):
+        raise InvalidRequestError(_NO_LABEL)

@@ -21,6 +21,14 @@ def _key(service: KeyService, key: str, base_url: str | None = None) -> SentKey:
     return SentKey(service, SecretText(key), base_url)
 
 
+def test_an_address_does_not_show_the_key() -> None:
+    headers = {"x-gateway-key": "odd-key-12345", "x-gateway-base-url": "https://llm.example/odd-key-12345/v1"}
+    with pytest.raises(BadInputError) as refused:
+        sent_keys(headers, KeyService.OPENAI)
+    assert refused.value.param == "x-gateway-base-url"
+    assert sent_keys({**headers, "x-gateway-key": "v1"}, KeyService.OPENAI).plain, "a word is no secret"
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [

@@ -289,6 +289,17 @@ async def test_what_was_not_rewrapped_does_not_open_any_more(house: House) -> No
     assert (left.rewrapped, left.remaining) == (0, 1)
 
 
+async def test_a_label_does_not_show_its_key(house: House) -> None:
+    odd = "odd.Key.without.shape-77"
+    kept = await house.keep(key=odd)
+    with pytest.raises(InvalidRequestError):
+        await _update(house, kept, label=f"work:{odd}")
+    for label in ("odd, -77", kept.hint, "odd …-77", "work"):
+        assert (await _update(house, kept, label=label)).label == label
+    short = await house.keep(key="x")
+    assert (await _update(house, short, label="box …")).label == "box …"
+
+
 # -- status --------------------------------------------------------------------------------------------------
 
 
