@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
+import hvac
 
 from infra.bootstrap import Realm, Servers, bootstrap, drop_realm
 from infra.bootstrap.envfiles import read_env
@@ -40,6 +41,16 @@ class TestRealm:
     def admin(self) -> dict[str, str]:
         """Return the administrator's variables: URLs of the realm's vhost and database, Vault's token."""
         return self.env("admin")
+
+    @cached_property
+    def public_key(self) -> str:
+        """Return key_vault's public sealing key, as it is anchored in Vault."""
+        vault = hvac.Client(self.admin["VAULT_ADDR"], self.admin["VAULT_TOKEN"])
+        found = vault.secrets.kv.v2.read_secret_version(
+            "sealing/public", mount_point=self.name, raise_on_deleted_version=True
+        )
+        vault.adapter.close()
+        return str(found["data"]["data"]["public_key"])
 
 
 @asynccontextmanager

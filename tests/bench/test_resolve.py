@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Final
 
-import hvac
 import pytest
 import pytest_asyncio
 
@@ -103,17 +102,9 @@ async def _store(realm: TestRealm, user: str) -> None:
     edge = _bus(realm, API_EDGE)
     await edge.start()
     try:
-        await Edge(edge, _public_key(realm)).keep(f"sk-sim-{secrets.token_hex(8)}", user_id=user)
+        await Edge(edge, realm.public_key).keep(f"sk-sim-{secrets.token_hex(8)}", user_id=user)
     finally:
         await edge.stop()
-
-
-def _public_key(realm: TestRealm) -> str:
-    vault = hvac.Client(realm.admin["VAULT_ADDR"], realm.admin["VAULT_TOKEN"])
-    found = vault.secrets.kv.v2.read_secret_version(
-        "sealing/public", mount_point=realm.name, raise_on_deleted_version=True
-    )
-    return str(found["data"]["data"]["public_key"])
 
 
 async def _measure(ask: Callable[[], Awaitable[object]], at_once: int) -> list[float]:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 import pytest
@@ -94,7 +94,7 @@ async def store_many(realm: TestRealm) -> None:
     bus = Bus(url, service=API_EDGE, instance="crowd", realm=realm.name)
     await bus.start()
     try:
-        edge = Edge(bus, await public_key(realm))
+        edge = Edge(bus, realm.public_key)
         numbers = iter(range(CREDENTIALS))
 
         async def store_on() -> None:
@@ -107,16 +107,10 @@ async def store_many(realm: TestRealm) -> None:
         await bus.stop()
 
 
-def ops(realm: TestRealm, mount: str | None = None) -> httpx2.AsyncClient:
-    """An operator at Vault's API, inside one mount: Transit's unless told."""
+def ops(realm: TestRealm) -> httpx2.AsyncClient:
+    """An operator at Vault's API, inside the Transit mount."""
     return httpx2.AsyncClient(
-        base_url=f"{realm.servers.vault_addr}/v1/{mount or f'{realm.name}_transit'}/",
+        base_url=f"{realm.servers.vault_addr}/v1/{realm.name}_transit/",
         headers={"X-Vault-Token": realm.servers.vault_token},
         trust_env=False,
     )
-
-
-async def public_key(realm: TestRealm) -> str:
-    async with ops(realm, realm.name) as vault:
-        found: Any = (await vault.get("data/sealing/public")).raise_for_status().json()
-    return str(found["data"]["data"]["public_key"])
