@@ -102,7 +102,7 @@ def test_every_source_of_the_users_own_gets_the_users_errors() -> None:
 def test_an_expired_key_is_said_to_be_expired() -> None:
     expired = error(401, {"error": {"message": "API key expired. Please renew the API key."}})
 
-    assert (expired.code, expired.detail) == ("user_api_key_invalid", "expired")
+    assert (expired.code, expired.detail) == ("user_api_key_invalid", "key_expired")
 
 
 def test_an_ambiguous_word_is_no_expiry() -> None:
