@@ -13,7 +13,7 @@ from services.key_vault.domain.credentials import DEFAULT_CONSENT, Consent
 from services.key_vault.ports import ConsentStore, CredentialStore
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import KEY_VAULT, KeyService
-from tests.fakes.key_vault import InMemoryConsentStore, InMemoryCredentialStore
+from tests.fakes.key_vault_store import InMemoryConsentStore, InMemoryCredentialStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

@@ -23,7 +23,7 @@ from services.key_vault.ports import CredentialStore
 from shared.kernel.errors import ConflictError, DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KEY_VAULT, CredentialStatus, KeyService
-from tests.fakes.key_vault import InMemoryCredentialStore
+from tests.fakes.key_vault_store import InMemoryCredentialStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

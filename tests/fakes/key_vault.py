@@ -14,15 +14,7 @@ from services.key_vault.domain.credentials import Ciphertext, Place, StoredCrede
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.kernel.errors import InternalError
 from shared.kernel.secret import SecretText
-from tests.fakes.key_vault_store import Failing, InMemoryConsentStore, InMemoryCredentialStore
-
-__all__ = [
-    "Failing",
-    "InMemoryCipher",
-    "InMemoryConsentStore",
-    "InMemoryCredentialStore",
-    "InMemoryKeyNews",
-]
+from tests.fakes.key_vault_store import Failing
 
 
 class InMemoryKeyNews:

@@ -23,8 +23,9 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService
 from shared.kernel.secret import SecretText
 from shared.runtime.sealing import KeyPair, seal
-from tests.fakes.key_vault import InMemoryCipher, InMemoryCredentialStore, InMemoryKeyNews
+from tests.fakes.key_vault import InMemoryCipher, InMemoryKeyNews
 from tests.fakes.key_vault_pools import InMemoryPlatformKeys, InMemoryPlatformMarks, InMemorySessionCipher
+from tests.fakes.key_vault_store import InMemoryCredentialStore
 
 KEY = "sk-test-0123456789abcdefWXYZ"
 GATEWAY_URL = "https://gateway.example/v1"
