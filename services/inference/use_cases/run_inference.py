@@ -33,10 +33,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Following:
-    """A claimed attempt and its key."""
+    """An attempt and its key. `doubt`: why nobody knows whether it was claimed; None when it was."""
 
     attempt: Attempt
     key: ResolvedKey
+    doubt: PlatformError | None = None
 
 
 class RunInference:
@@ -102,11 +103,14 @@ class RunInference:
     async def _attempts(self, run: Run, attempt: Attempt) -> Report:
         """Try until one attempt succeeds, or fails in a way no other credential can cure."""
         began, ending = attempt, await self._first(run, attempt)
-        first_error, refusal = ending.error, None
+        first_error, refusal, doubtful = ending.error, None, None
         while ending.curable and attempt.number < self._limits.attempts_max:
             following = await self._following(run, attempt)
             if not isinstance(following, _Following):
                 refusal = following
+                break
+            if following.doubt is not None:
+                doubtful = following
                 break
             await self._end.record(run, attempt, ending)
             attempt = following.attempt
@@ -114,6 +118,8 @@ class RunInference:
         ran_out = ending.curable or ending.outcome is Outcome.REFUSED
         error = _in_vain(began, first_error, refusal) if ran_out else ending.error
         await self._finish(run, attempt, ending, error)
+        if doubtful is not None:
+            await self._end.record(run, doubtful.attempt, Ending(Outcome.FAILED, doubtful.doubt))
         return Report(attempt, ending)
 
     async def _first(self, run: Run, attempt: Attempt) -> Ending:
@@ -125,6 +131,8 @@ class RunInference:
     async def _following(self, run: Run, attempt: Attempt) -> "_Following | PlatformError | None":
         """Claim the next attempt with another key before the failed one ends, so that a run in progress
         always has an unfinished attempt. Else return why there is none, if anybody said so.
+
+        The claim is not cut short: a stop finds it claimed, and ends it like any other.
         """
         following = self._new_attempt(run, attempt.number + 1)
         if attempt.key is not None:
@@ -132,12 +140,15 @@ class RunInference:
         try:
             async with run.on_leash():
                 key = await self._try.resolve(run, following.number)
-                following.key = key.used
-                claimed = await self._store.claim(following, run.request)
         except PlatformError as error:
             return error
         except StoppedError:
             return None
+        following.key = key.used
+        try:
+            claimed = await self._store.claim(following, run.request)
+        except DatabaseUnavailableError as error:
+            return _Following(following, key, doubt=error)
         return _Following(following, key) if claimed else None
 
     async def _finish(self, run: Run, attempt: Attempt, ending: Ending, error: PlatformError | None) -> None:

@@ -1,14 +1,18 @@
 """A run whose key fails: which key is tried next, what each attempt leaves behind, how the run ends."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
-from services.inference.domain.attempt import KeyUsed
+from services.inference.domain.attempt import Attempt, KeyUsed
 from services.inference.ports import ResolvedKey
-from shared.contracts.runs import KeyUse, RunCompleted
+from shared.contracts.runs import KeyUse, RunCompleted, RunRequested
 from shared.kernel.errors import (
     ConsentRequiredError,
+    DatabaseUnavailableError,
     InsufficientCreditsError,
     InvalidRequestError,
     PlatformError,
@@ -21,7 +25,17 @@ from shared.kernel.errors import (
     VaultUnavailableError,
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
-from tests.fakes.inference import PLATFORM, QUICK, Step, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference import (
+    PLATFORM,
+    QUICK,
+    InMemoryAttemptStore,
+    Step,
+    Worker,
+    a_key,
+    a_request,
+    an_answer,
+    chunks,
+)
 from tests.unit.inference.watching import failure
 
 pytestmark = pytest.mark.unit
@@ -289,6 +303,57 @@ async def test_another_failure_of_the_other_key_is_the_runs_own() -> None:
     await worker.run(a_request())
 
     assert failure(worker).error.message == "bad n"
+
+
+# -- a claim that is cut short ----------------------------------------------------------------------------
+
+
+class SecondClaim(InMemoryAttemptStore):
+    """`then` happens when an attempt that follows another has just been claimed."""
+
+    then: Callable[[UUID], object]
+
+    async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
+        claimed = await super().claim(attempt, request)
+        if attempt.number > 1:
+            self.then(attempt.run_id)
+            await asyncio.sleep(0)  # where work on a leash that was cut would end
+        return claimed
+
+
+async def test_a_run_cancelled_while_it_claims_leaves_no_attempt_unfinished() -> None:
+    store = SecondClaim()
+    worker, request = Worker(a_pool(2), store=store), a_request()
+    store.then = worker.in_flight.cancel
+    worker.provider.scripts = {"platform:0": [LIMITED], "platform:1": [an_answer()]}
+
+    await worker.run(request)
+
+    assert [usage.outcome for usage in worker.usage_log.events] == ["failed", "cancelled"]
+    assert all(row.usage for row in store.rows.values())
+    assert [call.key.used.credential_id for call in worker.provider.calls] == ["platform:0"]
+    assert failure(worker).error.code == "run_cancelled"
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_a_claim_whose_answer_was_lost_leaves_no_attempt_unfinished(written: bool) -> None:  # noqa: FBT001
+    store = SecondClaim()
+    worker, request = Worker([a_key(), *a_pool(1)], store=store), a_request()
+
+    def lose(run_id: UUID) -> None:
+        if not written:
+            del store.rows[run_id, 2]
+        raise DatabaseUnavailableError
+
+    store.then = lose
+    worker.provider.scripts["mine"] = [INVALID]
+
+    await worker.run(request)
+
+    assert failure(worker).error.code == INVALID.code
+    assert all(row.usage for row in store.rows.values())
+    codes = [INVALID.code, "database_unavailable"] if written else [INVALID.code]
+    assert [usage.error_code for usage in worker.usage_log.events] == codes
 
 
 # -- credits for one attempt at a time --------------------------------------------------------------------
