@@ -15,7 +15,7 @@ from services.inference.adapters.bus import BusAudience, BusUsageLog, RpcRunAuth
 from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.key_check import HttpKeyChecker
-from services.inference.adapters.key_vault import RpcKeyResolver
+from services.inference.adapters.key_vault import RpcKeyVault
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.postgres import PostgresAttemptStore
 from services.inference.adapters.provider_catalogue import load_providers
@@ -144,7 +144,7 @@ async def serving(
 
 def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", http: HttpClients) -> Parts:
     specs = load_providers(settings.base_urls)
-    keys = RpcKeyResolver(bus.rpc)
+    keys = RpcKeyVault(bus.rpc)
     return Parts(
         store=PostgresAttemptStore(pool),
         resolver=keys,

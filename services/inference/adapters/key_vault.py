@@ -17,8 +17,8 @@ from shared.runtime.sealing import KeyPair
 _ROTATE_S: Final = 3600.0
 
 
-class RpcKeyResolver:
-    """Holds this worker's key pair in memory. A new one every hour; a call keeps the one it began with."""
+class RpcKeyVault:
+    """Resolves and opens. The key pair is in memory, new every hour; a call keeps the one it began with."""
 
     def __init__(self, rpc: RpcClient) -> None:
         self._rpc = rpc

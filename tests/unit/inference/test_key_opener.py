@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.inference.adapters.key_vault import RpcKeyResolver
+from services.inference.adapters.key_vault import RpcKeyVault
 from shared.contracts.keys import KeyOpened, OpenKey, SealBinding, SealedKey
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import Request, RpcReply
@@ -64,7 +64,7 @@ def an_ask() -> ValidateKey:
 async def test_the_key_comes_with_its_service_and_address() -> None:
     vault, ask = InMemoryKeyVault(), an_ask()
 
-    opened = await RpcKeyResolver(vault.rpc).open(ask, timeout_s=1)
+    opened = await RpcKeyVault(vault.rpc).open(ask, timeout_s=1)
 
     assert (opened.secret.reveal(), opened.service, opened.base_url) == (CANARY, KeyService.GATEWAY, URL)
     [query] = vault.asked
@@ -89,4 +89,4 @@ async def test_a_key_sealed_for_another_use_does_not_open(sealed_for: dict[str, 
     vault = InMemoryKeyVault(**sealed_for)
 
     with pytest.raises(InternalError):
-        await RpcKeyResolver(vault.rpc).open(an_ask(), timeout_s=1)
+        await RpcKeyVault(vault.rpc).open(an_ask(), timeout_s=1)

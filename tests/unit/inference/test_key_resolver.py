@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.inference.adapters.key_vault import RpcKeyResolver
+from services.inference.adapters.key_vault import RpcKeyVault
 from shared.contracts.keys import KeyResolved, RequestKey, ResolveKey, SealBinding, SealedKey
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import Request, RpcReply
@@ -56,7 +56,7 @@ class InMemoryKeyVault:
 
 
 async def resolve(vault: InMemoryKeyVault, request: RunRequested | None = None) -> Any:
-    resolver = RpcKeyResolver(vault.rpc)
+    resolver = RpcKeyVault(vault.rpc)
     return await resolver.resolve(request or a_request(), 2, excluding=("c-0",), timeout_s=1)
 
 
