@@ -46,6 +46,8 @@ class UsageRecorded(Message):
     stream: bool
     outcome: Outcome
     error_code: str | None = None
+    error_detail: str | None = None
+    """A word of ours beside the code, such as `key_expired`; never a provider's."""
     retry_after_s: float | None = None
     """How long the provider asked to wait, with `provider_rate_limited`; how long a platform key is to rest,
     with `system_key_exhausted` (None: it is out).

@@ -59,7 +59,10 @@ class UserApiKeyRequiredError(PlatformError):
 
 
 class UserApiKeyInvalidError(PlatformError):
+    """`EXPIRED` is the detail of a key that was good once."""
+
     code = "user_api_key_invalid"
+    EXPIRED: ClassVar[str] = "key_expired"
 
 
 class UserApiKeyExhaustedError(PlatformError):

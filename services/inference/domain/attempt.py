@@ -76,6 +76,7 @@ def usage_event(request: RunRequested, attempt: Attempt, ending: Ending, at: dat
         stream=request.stream,
         outcome=ending.outcome,
         error_code=error.code if error else None,
+        error_detail=error.detail if error else None,
         retry_after_s=error.retry_after_s if isinstance(error, _RESTING) else None,
         tokens=ending.tokens,
         provider_cost_usd=ending.provider_cost_usd,

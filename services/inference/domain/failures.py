@@ -191,5 +191,7 @@ def _key_error(meaning: Meaning, service: KeyService, source: KeySource, status:
     if meaning in {Meaning.KEY_EXHAUSTED, Meaning.KEY_SHORT}:
         return UserApiKeyExhaustedError(f"your {name} key has no quota or credit left", service=name)
     if meaning is Meaning.KEY_EXPIRED:
-        return UserApiKeyInvalidError(f"your {name} key has expired", service=name, detail="key_expired")
+        return UserApiKeyInvalidError(
+            f"your {name} key has expired", service=name, detail=UserApiKeyInvalidError.EXPIRED
+        )
     return UserApiKeyInvalidError(f"{name} does not accept your key", service=name)

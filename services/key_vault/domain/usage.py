@@ -62,7 +62,10 @@ def _mark(
 def _status(event: UsageRecorded) -> CredentialStatus | None:
     if event.outcome is Outcome.COMPLETED:
         return CredentialStatus.ACTIVE
-    return _FAILURES.get(event.error_code or "") if event.outcome is Outcome.FAILED else None
+    if event.outcome is not Outcome.FAILED:
+        return None
+    is_expired = event.error_detail == UserApiKeyInvalidError.EXPIRED
+    return CredentialStatus.EXPIRED if is_expired else _FAILURES.get(event.error_code or "")
 
 
 def _rest(retry_after_s: float | None) -> timedelta:

@@ -32,17 +32,19 @@ async def test_a_success_is_a_use(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status"),
+    ("code", "detail", "status"),
     [
-        ("user_api_key_invalid", CredentialStatus.INVALID),
-        ("user_api_key_exhausted", CredentialStatus.NO_QUOTA),
+        ("user_api_key_invalid", None, CredentialStatus.INVALID),
+        ("user_api_key_invalid", "key_expired", CredentialStatus.EXPIRED),
+        ("user_api_key_exhausted", None, CredentialStatus.NO_QUOTA),
     ],
 )
 async def test_a_refusal_marks_the_key_and_a_success_clears_it(
-    house: House, code: str, status: CredentialStatus
+    house: House, code: str, detail: str | None, status: CredentialStatus
 ) -> None:
     kept = await house.keep()
-    failed = used(**_of(kept, outcome=Outcome.FAILED, error_code=code, finished_at=soon(0)))
+    why = {"outcome": Outcome.FAILED, "error_code": code, "error_detail": detail}
+    failed = used(**_of(kept, finished_at=soon(0), **why))
     await house.handlers.note_usage([failed])
     assert ((await _only(house)).status, (await _only(house)).last_used_at) == (status, None)
     assert (await house.resolve())[0].credential_id == str(kept.id), "a mark does not change the order"
