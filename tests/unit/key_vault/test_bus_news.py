@@ -1,16 +1,17 @@
-"""Telling what changed: at once, once, and never at the cost of the change."""
+"""Telling what changed: at once, as one event, and never at the cost of the change."""
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from services.key_vault.adapters.bus_news import BusKeyNews
-from shared.contracts.key_events import KeyRevoked
+from shared.contracts.key_events import KeyRevoked, KeyStored
 from shared.contracts.message import Message
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.ids import new_id
-from shared.kernel.names import KEY_VAULT
+from shared.kernel.names import KEY_VAULT, CredentialStatus, KeyService
 from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.unit
@@ -76,9 +77,32 @@ async def test_in_the_end_it_is_given_up_and_logged(log: Log) -> None:
     assert "a key event was not told" in log.getvalue()
 
 
-async def test_at_the_end_nothing_is_left_running() -> None:
-    news = BusKeyNews(Wire(takes_s=60))
+async def test_a_revocation_is_told_again_to_who_was_just_connecting() -> None:
+    wire = Wire()
+    news = BusKeyNews(wire, again_s=(0.01, 0.01, 0.01))
+    await news.tell(EVENT)
+    assert wire.published == [EVENT]
+    wire.fails = [BusUnavailableError()]
+    await asyncio.sleep(0.1)
+    assert wire.published == [EVENT] * 3
+    assert len(wire.tries) == 4
+    assert len({event_id for _, event_id in wire.tries}) == 1
+
+
+async def test_what_else_changed_is_told_once() -> None:
+    """Who lost the bus remembers nothing that it could be about."""
+    said: dict[str, Any] = {"service": KeyService.OPENAI, "version": 1, "status": CredentialStatus.ACTIVE}
+    wire, stored = Wire(), KeyStored(user_id="ada", credential_id=new_id(), **said)
+    await BusKeyNews(wire, again_s=(0.01,)).tell(stored)
+    await asyncio.sleep(0.05)
+    assert wire.published == [stored]
+
+
+@pytest.mark.parametrize("takes_s", [0, 60])
+async def test_at_the_end_nothing_is_left_running(takes_s: float) -> None:
+    news = BusKeyNews(Wire(takes_s=takes_s))
     await news.tell(EVENT)
     await news.finish(within_s=0.01)
     await asyncio.sleep(0.01)
     assert not news._telling
+    assert not news._telling_again
