@@ -15,17 +15,15 @@ from shared.contracts.keys import (
     IssueSessionKey,
     KeysRewrapped,
     KeyStatus,
-    PlatformKeyInfo,
-    PlatformKeys,
     ReplaceKey,
     RevokeKeys,
-    SealBinding,
-    SealedKey,
     SessionKeyIssued,
     StoreKey,
     UpdateKey,
 )
+from shared.contracts.platform_keys import PlatformKeyInfo, PlatformKeys
 from shared.contracts.runs import RunRequested
+from shared.contracts.sealed import SealBinding, SealedKey
 from shared.contracts.validation import ValidateKey
 from shared.kernel.names import KeyVerdict
 from shared.kernel.secret import SecretText

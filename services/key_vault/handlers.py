@@ -14,19 +14,11 @@ from shared.contracts.keys import (
     Credentials,
     GetKeyStatus,
     IssueSessionKey,
-    KeyOpened,
-    KeyResolved,
     KeysRevoked,
     KeysRewrapped,
     KeyStatus,
     ListKeys,
-    ListPlatformKeys,
-    MendPlatformKey,
-    OpenKey,
-    PlatformKeyInfo,
-    PlatformKeys,
     ReplaceKey,
-    ResolveKey,
     RevokeKey,
     RevokeKeys,
     RewrapKeys,
@@ -34,6 +26,8 @@ from shared.contracts.keys import (
     StoreKey,
     UpdateKey,
 )
+from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
+from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE, INFERENCE

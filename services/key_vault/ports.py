@@ -19,7 +19,7 @@ from services.key_vault.domain.credentials import (
 from services.key_vault.domain.platform import PlatformMark, PlatformPool
 from services.key_vault.domain.session import SessionClaims
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
-from shared.contracts.keys import SealBinding, SealedKey
+from shared.contracts.sealed import SealBinding, SealedKey
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
 

@@ -1,103 +1,15 @@
-"""Messages of key_vault. A key travels only as `SealedKey` (HPKE, RFC 9180)."""
+"""Messages of key_vault about users' keys. A key travels only as `SealedKey`."""
 
-from datetime import timedelta
-from typing import Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from shared.contracts.rpc import Request
+from shared.contracts.sealed import SealedKey
 from shared.kernel.names import (
     CredentialStatus,
-    KeyPolicy,
     KeyService,
-    KeySource,
-    PlatformKeyState,
 )
-
-SEALED_FOR: Final = timedelta(seconds=30)
-"""How long a sealed key can be opened."""
-
-
-class SealBinding(BaseModel):
-    """What a sealed key is bound to: sealed for one use, it opens for no other.
-
-    Purposes, edge → key_vault: `store` (and replace), `request` (with a run), `session`, `validate`;
-    key_vault → worker: `resolve`, `open` (`run_id` is then the validation's id).
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    version: int = 1
-    purpose: str = Field(pattern=r"^(store|request|session|validate|resolve|open)$")
-    user_id: str
-    service: KeyService
-    expires_at: AwareDatetime
-    credential_id: str | None = None
-    run_id: UUID | None = None
-    attempt: int | None = None
-    base_url: str | None = None
-
-
-class SealedKey(BaseModel):
-    """`ciphertext`: base64 of HPKE enc‖ct, X25519 / HKDF-SHA256 / AES-128-GCM."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    ciphertext: str = Field(max_length=16_384)
-    expires_at: AwareDatetime
-
-
-class RequestKey(BaseModel):
-    """A key, or a session token (`lks_…`), that the client sent with the run, sealed to key_vault (binding
-    purpose `request`). What a session token is for, and its address, stand in the token.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    service: KeyService
-    sealed: SealedKey
-    base_url: str | None = None
-
-
-class ResolveKey(Request):
-    """Asks for the key of one attempt, sealed to `worker_public_key` (base64, 32 bytes X25519)."""
-
-    ROUTING_KEY = "key_vault.resolve.v1"
-
-    run_id: UUID
-    attempt: int = Field(ge=1)
-    user_id: str
-    flow: str
-    policy: KeyPolicy
-    provider: KeyService
-    request_key: RequestKey | None = None
-    session_key: RequestKey | None = None
-    worker_public_key: str
-    excluding: tuple[str, ...] = ()
-    """Credential ids that failed earlier attempts of this run."""
-    report_only: bool = False
-    """The flow's policy is only reported on: what it would refuse happens, with consent, and is told."""
-
-
-class KeyResolved(BaseModel):
-    """One credential for one attempt. `service` says whose spelling and address to use.
-
-    `base_url`: the caller's own address, or the team gateway's. `would_refuse_policy`: the policy that,
-    enforced, would have refused this key.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    credential_id: str
-    source: KeySource
-    service: KeyService
-    sealed: SealedKey
-    base_url: str | None = None
-    consent_id: str | None = None
-    credential_version: int | None = None
-    """Of a stored credential: which of its keys, counted from 1."""
-    would_refuse_policy: KeyPolicy | None = None
 
 
 class StoreKey(Request):
@@ -235,32 +147,6 @@ class SessionKeyIssued(BaseModel):
     expires_at: AwareDatetime
 
 
-class OpenKey(Request):
-    """A worker asks for a key that is to be validated: one just entered (binding purpose `validate`) or a
-    stored one. Raises `invalid_request`, `not_found`.
-    """
-
-    ROUTING_KEY = "key_vault.open.v1"
-
-    validation_id: UUID
-    user_id: str
-    service: KeyService
-    sealed: SealedKey | None = None
-    base_url: str | None = None
-    credential_id: UUID | None = None
-    worker_public_key: str
-
-
-class KeyOpened(BaseModel):
-    """Sealed to the worker, binding purpose `open`, `run_id` = the validation's id."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    service: KeyService
-    sealed: SealedKey
-    base_url: str | None = None
-
-
 class GetKeyStatus(Request):
     """Asks which keys there are for each service, of the user's and of the platform's."""
 
@@ -292,38 +178,6 @@ class KeyStatus(BaseModel):
     allow_gateway_fallback: bool
     cache_age_s: float | None
     cache_size: int
-
-
-class ListPlatformKeys(Request):
-    ROUTING_KEY = "key_vault.platform_keys.v1"
-
-
-class PlatformKeyInfo(BaseModel):
-    """One key of a platform pool. `until`: when its cooling ends; `reason`: the code it failed with."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    credential_id: str
-    service: KeyService
-    hint: str
-    state: PlatformKeyState
-    until: AwareDatetime | None = None
-    reason: str | None = None
-    changed_at: AwareDatetime | None = None
-
-
-class PlatformKeys(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    items: tuple[PlatformKeyInfo, ...]
-
-
-class MendPlatformKey(Request):
-    """Makes a platform key ready again. Raises `not_found`."""
-
-    ROUTING_KEY = "key_vault.mend_platform_key.v1"
-
-    credential_id: str = Field(max_length=128)
 
 
 class RewrapKeys(Request):

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from shared.contracts.keys import RequestKey
 from shared.contracts.message import Message
 from shared.contracts.rpc import ErrorBody
+from shared.contracts.sealed import RequestKey
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
 

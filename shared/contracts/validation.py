@@ -4,8 +4,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.contracts.keys import SealedKey
 from shared.contracts.rpc import Request
+from shared.contracts.sealed import SealedKey
 from shared.kernel.names import KeyService, KeyVerdict
 
 

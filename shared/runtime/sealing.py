@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from shared.contracts.keys import SealBinding, SealedKey
+from shared.contracts.sealed import SealBinding, SealedKey
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.secret import SecretText
 

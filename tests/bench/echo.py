@@ -3,7 +3,8 @@
 import asyncio
 from datetime import UTC, datetime
 
-from shared.contracts.keys import KeyResolved, ResolveKey, SealedKey
+from shared.contracts.resolving import KeyResolved, ResolveKey
+from shared.contracts.sealed import SealedKey
 from shared.contracts.topology import KEY_VAULT_RPC
 from shared.kernel.names import INFERENCE, KEY_VAULT, KeyService, KeySource
 from shared.runtime.bus import Bus

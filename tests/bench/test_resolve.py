@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
-from shared.contracts.keys import KeyResolved, ResolveKey
+from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, INFERENCE, KEY_VAULT, KeyPolicy, KeyService
 from shared.kernel.secret import SecretText

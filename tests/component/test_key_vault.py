@@ -10,10 +10,8 @@ from shared.contracts.keys import (
     Credential,
     Credentials,
     GetKeyStatus,
-    KeyResolved,
     KeysRevoked,
     ListKeys,
-    ResolveKey,
     RevokeKey,
     RevokeKeys,
     RewrapKeys,
@@ -21,6 +19,7 @@ from shared.contracts.keys import (
     UpdateKey,
 )
 from shared.contracts.message import Envelope
+from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.contracts.rpc import Request
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.ids import new_id

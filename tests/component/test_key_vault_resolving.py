@@ -8,18 +8,10 @@ import pytest
 
 from services.key_vault.handlers import UsageHandler
 from services.key_vault.use_cases.note_usage import Noted
-from shared.contracts.keys import (
-    Credentials,
-    KeyOpened,
-    KeyResolved,
-    ListKeys,
-    ListPlatformKeys,
-    MendPlatformKey,
-    PlatformKeyInfo,
-    PlatformKeys,
-    SessionKeyIssued,
-)
+from shared.contracts.keys import Credentials, ListKeys, SessionKeyIssued
 from shared.contracts.message import Envelope, Message
+from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
+from shared.contracts.resolving import KeyOpened, KeyResolved
 from shared.contracts.rpc import Request
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import (

@@ -20,10 +20,10 @@ from services.api_edge.ports import Probe, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, ReceiptAttempt, UsagePage
-from shared.contracts.keys import SealBinding, SealedKey
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import KeyUse, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.sealed import SealBinding, SealedKey
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import (
     ConflictError,

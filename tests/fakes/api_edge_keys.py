@@ -12,8 +12,6 @@ from shared.contracts.keys import (
     IssueSessionKey,
     KeysRewrapped,
     KeyStatus,
-    PlatformKeyInfo,
-    PlatformKeys,
     ReplaceKey,
     RevokeKeys,
     ServiceKeys,
@@ -22,6 +20,7 @@ from shared.contracts.keys import (
     UpdateKey,
 )
 from shared.contracts.message import Envelope, Message
+from shared.contracts.platform_keys import PlatformKeyInfo, PlatformKeys
 from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import NotFoundError, PlatformError
 from shared.kernel.names import CredentialStatus, KeyService, KeyVerdict, PlatformKeyState

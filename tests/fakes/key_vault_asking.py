@@ -5,7 +5,9 @@ from typing import Any
 from uuid import UUID
 
 from services.key_vault.domain.platform import platform_key
-from shared.contracts.keys import IssueSessionKey, KeyOpened, OpenKey, RequestKey, SealBinding, SealedKey
+from shared.contracts.keys import IssueSessionKey
+from shared.contracts.resolving import KeyOpened, OpenKey
+from shared.contracts.sealed import RequestKey, SealBinding, SealedKey
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import ProviderRateLimitedError, SystemKeyExhaustedError
 from shared.kernel.ids import new_id

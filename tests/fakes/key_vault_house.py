@@ -9,16 +9,9 @@ from services.key_vault.adapters.hpke import HpkeSealer
 from services.key_vault.adapters.memory import KeyMemory
 from services.key_vault.app import build
 from services.key_vault.handlers import Handlers
-from shared.contracts.keys import (
-    Credential,
-    KeyResolved,
-    ReplaceKey,
-    RequestKey,
-    ResolveKey,
-    SealBinding,
-    SealedKey,
-    StoreKey,
-)
+from shared.contracts.keys import Credential, ReplaceKey, StoreKey
+from shared.contracts.resolving import KeyResolved, ResolveKey
+from shared.contracts.sealed import RequestKey, SealBinding, SealedKey
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService
 from shared.kernel.secret import SecretText

@@ -23,10 +23,6 @@ from shared.contracts.keys import (
     KeysRewrapped,
     KeyStatus,
     ListKeys,
-    ListPlatformKeys,
-    MendPlatformKey,
-    PlatformKeyInfo,
-    PlatformKeys,
     ReplaceKey,
     RevokeKey,
     RevokeKeys,
@@ -35,6 +31,7 @@ from shared.contracts.keys import (
     StoreKey,
     UpdateKey,
 )
+from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
 from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.names import KeyVerdict
 from shared.runtime.rpc import RpcClient

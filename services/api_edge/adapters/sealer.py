@@ -4,7 +4,7 @@ import asyncio
 
 import hvac
 
-from shared.contracts.keys import SealBinding, SealedKey
+from shared.contracts.sealed import SealBinding, SealedKey
 from shared.kernel.errors import PlatformError
 from shared.kernel.secret import SecretText
 from shared.runtime.logs import get_logger

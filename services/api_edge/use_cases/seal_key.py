@@ -5,7 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 from services.api_edge.ports import Sealer
-from shared.contracts.keys import SEALED_FOR, SealBinding, SealedKey
+from shared.contracts.sealed import SEALED_FOR, SealBinding, SealedKey
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
 

@@ -16,8 +16,8 @@ from services.api_edge.use_cases.active_run import ActiveRun
 from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.seal_key import seal_key
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
-from shared.contracts.keys import RequestKey
 from shared.contracts.runs import RunRequested
+from shared.contracts.sealed import RequestKey
 
 
 @dataclass(frozen=True, slots=True)

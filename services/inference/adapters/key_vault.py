@@ -5,8 +5,9 @@ from typing import Final
 
 from services.inference.domain.attempt import KeyUsed
 from services.inference.ports import OpenedKey, ResolvedKey
-from shared.contracts.keys import KeyOpened, KeyResolved, OpenKey, ResolveKey, SealBinding, SealedKey
+from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
 from shared.contracts.runs import RunRequested
+from shared.contracts.sealed import SealBinding, SealedKey
 from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import InternalError, InvalidRequestError
 from shared.kernel.names import KeyPolicy, KeySource

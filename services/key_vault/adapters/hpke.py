@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from shared.contracts.keys import SealBinding, SealedKey
+from shared.contracts.sealed import SealBinding, SealedKey
 from shared.kernel.errors import PlatformError
 from shared.kernel.secret import SecretText
 from shared.runtime.logs import get_logger

@@ -5,7 +5,8 @@ import asyncio
 from services.key_vault.domain.credentials import NewCredential, Place, StoredCredential
 from services.key_vault.domain.entry import check_key
 from services.key_vault.ports import Cipher, CredentialStore, Guarding, Sealer
-from shared.contracts.keys import ReplaceKey, SealBinding, StoreKey
+from shared.contracts.keys import ReplaceKey, StoreKey
+from shared.contracts.sealed import SealBinding
 from shared.kernel.secret import SecretText
 
 

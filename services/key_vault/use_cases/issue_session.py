@@ -3,7 +3,8 @@
 from services.key_vault.domain.entry import check_base_url, check_key
 from services.key_vault.domain.session import SessionClaims, check_fits, expiry, write_token
 from services.key_vault.ports import Clock, Guarding, Sealer, SessionCipher
-from shared.contracts.keys import IssueSessionKey, SealBinding, SessionKeyIssued
+from shared.contracts.keys import IssueSessionKey, SessionKeyIssued
+from shared.contracts.sealed import SealBinding
 from shared.kernel.secret import SecretText
 
 

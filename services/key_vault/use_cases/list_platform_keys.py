@@ -2,7 +2,7 @@
 
 from services.key_vault.domain.platform import PlatformKey
 from services.key_vault.use_cases.platform_pools import PlatformPools
-from shared.contracts.keys import ListPlatformKeys, PlatformKeyInfo, PlatformKeys
+from shared.contracts.platform_keys import ListPlatformKeys, PlatformKeyInfo, PlatformKeys
 
 
 class ListPlatformKeysUseCase:

@@ -3,7 +3,7 @@
 from services.key_vault.domain.platform import platform_key, service_of
 from services.key_vault.ports import PlatformKeys, PlatformMarks
 from services.key_vault.use_cases.list_platform_keys import describe_platform
-from shared.contracts.keys import MendPlatformKey, PlatformKeyInfo
+from shared.contracts.platform_keys import MendPlatformKey, PlatformKeyInfo
 from shared.kernel.errors import NotFoundError
 
 

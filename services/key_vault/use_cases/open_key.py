@@ -6,7 +6,8 @@ from uuid import UUID
 
 from services.key_vault.domain.entry import check_base_url, check_key
 from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, Sealer
-from shared.contracts.keys import SEALED_FOR, KeyOpened, OpenKey, SealBinding, SealedKey
+from shared.contracts.resolving import KeyOpened, OpenKey
+from shared.contracts.sealed import SEALED_FOR, SealBinding, SealedKey
 from shared.kernel.errors import InvalidRequestError, NotFoundError
 from shared.kernel.secret import SecretText
 

@@ -10,7 +10,8 @@ from services.key_vault.domain.order import Ask, own_services, own_source, platf
 from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, Sealer
 from services.key_vault.use_cases.platform_pools import PlatformPools
 from services.key_vault.use_cases.sent_keys import SentKeys
-from shared.contracts.keys import SEALED_FOR, KeyResolved, ResolveKey, SealBinding
+from shared.contracts.resolving import KeyResolved, ResolveKey
+from shared.contracts.sealed import SEALED_FOR, SealBinding
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.kernel.secret import SecretText
 

@@ -6,7 +6,8 @@ from services.key_vault.domain.entry import check_base_url, check_key
 from services.key_vault.domain.order import check_serves
 from services.key_vault.domain.session import read_token
 from services.key_vault.ports import Clock, Guarding, Sealer, SessionCipher
-from shared.contracts.keys import RequestKey, ResolveKey, SealBinding
+from shared.contracts.resolving import ResolveKey
+from shared.contracts.sealed import RequestKey, SealBinding
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KeyService, KeySource
 from shared.kernel.secret import SecretText

@@ -23,19 +23,16 @@ from shared.contracts.keys import (
     IssueSessionKey,
     KeysRevoked,
     ListKeys,
-    ListPlatformKeys,
-    MendPlatformKey,
     ReplaceKey,
-    RequestKey,
     RevokeKey,
     RevokeKeys,
     RewrapKeys,
-    SealBinding,
-    SealedKey,
     StoreKey,
     UpdateKey,
 )
+from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunRequested, RunStarted
+from shared.contracts.sealed import RequestKey, SealBinding, SealedKey
 from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.names import API_EDGE, KeySource
 from shared.kernel.secret import SecretText

@@ -13,9 +13,10 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.key_events import KeyRevoked
-from shared.contracts.keys import KeyOpened, KeyResolved, OpenKey, ResolveKey, SealBinding
 from shared.contracts.message import read
+from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.sealed import SealBinding
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE, KEY_VAULT_RPC
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError, UserApiKeyRequiredError

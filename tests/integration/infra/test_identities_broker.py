@@ -15,10 +15,10 @@ from aiormq.exceptions import (
 )
 
 from infra.bootstrap.rabbitmq import management_address
-from shared.contracts import billing, consent, key_events, keys, runs, topology, usage, validation
-from shared.contracts.message import Message
+from shared.contracts import topology
 from shared.contracts.rpc import Request
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, SERVICES
+from tests.contracts import all_contracts
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -27,7 +27,6 @@ Deed: TypeAlias = Callable[[AbstractChannel], Awaitable[object]]
 
 ANALYST = "analyst"
 IDENTITIES = (*SERVICES, ANALYST)
-_CONTRACTS = (billing, consent, key_events, keys, runs, usage, validation)
 _ASKED_OF_KEY_VAULT = (
     *("store", "replace", "update", "list", "revoke", "revoke_all", "issue_session", "status"),
     *("settings", "change_settings", "platform_keys", "mend_platform_key", "rewrap"),
@@ -87,19 +86,10 @@ MAY_LISTEN = {
 }
 
 
-def _messages(base: type[Message]) -> set[type[Message]]:
-    return {base, *(one for child in base.__subclasses__() for one in _messages(child))}
-
-
 def _routing_keys() -> dict[str, set[str]]:
     """Every exchange with every routing key of the contracts, and some of nobody's."""
-    told = {
-        message
-        for message in _messages(Message)
-        if "ROUTING_KEY" in vars(message) and message.__module__ in {one.__name__ for one in _CONTRACTS}
-    }
     keys_of = {exchange: {"other.v1"} for exchange in topology.EXCHANGES}
-    for message in told:
+    for message in all_contracts().values():
         if message.EXCHANGE != "replies":
             keys_of[message.EXCHANGE].add(message.ROUTING_KEY)
     return {
@@ -149,7 +139,7 @@ Tried: TypeAlias = Callable[[Deed], Awaitable[bool]]
 
 
 def test_the_table_knows_every_request() -> None:
-    requests = {message for message in _messages(Request) if "ROUTING_KEY" in vars(message)}
+    requests = [message for message in all_contracts().values() if issubclass(message, Request)]
     allowed = {key for rights in MAY_PUBLISH.values() for key in rights.get("rpc", set())}
     assert {message.ROUTING_KEY for message in requests} == allowed
 

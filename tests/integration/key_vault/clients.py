@@ -8,7 +8,6 @@ from shared.contracts.keys import (
     Credential,
     Credentials,
     GetKeyStatus,
-    KeyResolved,
     KeysRevoked,
     KeysRewrapped,
     KeyStatus,
@@ -16,6 +15,7 @@ from shared.contracts.keys import (
     RevokeKey,
     RewrapKeys,
 )
+from shared.contracts.resolving import KeyResolved
 from shared.kernel.errors import PlatformError
 from shared.runtime.bus import Bus
 from tests.fakes.key_vault_house import KEY, Worker, store_command

@@ -8,8 +8,9 @@ from uuid import uuid4
 import aio_pika
 import pytest
 
-from shared.contracts.keys import KeyResolved, ListKeys
+from shared.contracts.keys import ListKeys
 from shared.contracts.message import Envelope, Message, read
+from shared.contracts.resolving import KeyResolved
 from shared.contracts.rpc import RpcReply
 from shared.kernel.errors import (
     InvalidRequestError,

@@ -8,14 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from shared.contracts.keys import (
-    KeyOpened,
-    ListPlatformKeys,
-    MendPlatformKey,
-    PlatformKeyInfo,
-    PlatformKeys,
-    SessionKeyIssued,
-)
+from shared.contracts.keys import SessionKeyIssued
+from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
+from shared.contracts.resolving import KeyOpened
 from shared.kernel.errors import PlatformError, SystemKeyExhaustedError, UserApiKeyInvalidError
 from shared.kernel.ids import new_id
 from shared.kernel.names import CredentialStatus, KeyPolicy, KeyService, KeySource, Outcome

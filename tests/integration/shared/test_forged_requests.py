@@ -16,7 +16,8 @@ from aiormq.exceptions import ChannelAccessRefused
 from services.inference.handlers import KeyHandlers
 from services.key_vault.handlers import Handlers as KeyVaultHandlers
 from shared.contracts import topology
-from shared.contracts.keys import KeyOpened, KeyResolved, OpenKey, ResolveKey, StoreKey
+from shared.contracts.keys import StoreKey
+from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
 from shared.contracts.rpc import Request, RpcReply
 from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.errors import NotFoundError
@@ -125,7 +126,11 @@ async def receivers(bus_for: BusFor) -> Receivers:
     return made
 
 
-@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+def _name(value: object) -> str:
+    return getattr(value, "__name__", str(value))
+
+
+@pytest.mark.parametrize("ask", ASKS, ids=_name)
 async def test_the_rightful_sender_is_heard(
     receivers: Receivers, bus_for: BusFor, ask: Callable[[], Request]
 ) -> None:
@@ -137,7 +142,7 @@ async def test_the_rightful_sender_is_heard(
     assert len(receivers.done) == 1
 
 
-@pytest.mark.parametrize(("who", "ask"), _UNRIGHTFUL, ids=str)
+@pytest.mark.parametrize(("who", "ask"), _UNRIGHTFUL, ids=_name)
 async def test_the_broker_refuses_everybody_else(
     realm: TestRealm, who: str, ask: Callable[[], Request]
 ) -> None:
@@ -152,7 +157,7 @@ async def test_the_broker_refuses_everybody_else(
 @pytest.mark.parametrize("claims", [True, False])
 @pytest.mark.parametrize("way", [Intruder.by_alternate_exchange, Intruder.by_dead_letters])
 @pytest.mark.parametrize(
-    ("who", "ask"), [(API_EDGE, _resolve), (API_EDGE, _open), (INFERENCE, _validate)], ids=str
+    ("who", "ask"), [(API_EDGE, _resolve), (API_EDGE, _open), (INFERENCE, _validate)], ids=_name
 )
 async def test_who_gets_in_by_a_back_way_is_refused_by_the_receiver(
     realm: TestRealm, receivers: Receivers, way: Any, *, who: str, ask: Callable[[], Request], claims: bool
@@ -183,7 +188,7 @@ async def test_others_have_no_back_way(realm: TestRealm, who: str, exchange: str
 
 
 @pytest.mark.parametrize("claims", [True, False])
-@pytest.mark.parametrize("ask", ASKS, ids=lambda ask: ask.__name__)
+@pytest.mark.parametrize("ask", ASKS, ids=_name)
 async def test_even_the_administrators_request_is_refused(
     realm: TestRealm,
     receivers: Receivers,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts import billing, key_events, keys, runs, topology, usage, validation
+from shared.contracts import billing, key_events, keys, resolving, runs, topology, usage, validation
 from shared.contracts.message import Message
 
 pytestmark = pytest.mark.unit
@@ -30,7 +30,7 @@ def test_every_work_queue_dead_letters_at_least_once_into_a_bound_queue() -> Non
 @pytest.mark.parametrize(
     "message",
     [
-        keys.ResolveKey,
+        resolving.ResolveKey,
         keys.StoreKey,
         key_events.KeyRevoked,
         validation.ValidateKey,

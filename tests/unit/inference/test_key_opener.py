@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from services.inference.adapters.key_vault import RpcKeyVault
-from shared.contracts.keys import KeyOpened, OpenKey, SealBinding, SealedKey
 from shared.contracts.message import Envelope
+from shared.contracts.resolving import KeyOpened, OpenKey
 from shared.contracts.rpc import Request, RpcReply
+from shared.contracts.sealed import SealBinding, SealedKey
 from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import InternalError
 from shared.kernel.ids import new_id

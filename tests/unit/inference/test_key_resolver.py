@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from services.inference.adapters.key_vault import RpcKeyVault
-from shared.contracts.keys import KeyResolved, RequestKey, ResolveKey, SealBinding, SealedKey
 from shared.contracts.message import Envelope
+from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.contracts.rpc import Request, RpcReply
 from shared.contracts.runs import RunRequested
+from shared.contracts.sealed import RequestKey, SealBinding, SealedKey
 from shared.kernel.errors import InternalError
 from shared.kernel.names import KEY_VAULT, KeyPolicy, KeyService, KeySource
 from shared.kernel.secret import SecretText

@@ -20,11 +20,7 @@ from shared.contracts.keys import (
     GetKeyStatus,
     IssueSessionKey,
     ListKeys,
-    ListPlatformKeys,
-    MendPlatformKey,
-    OpenKey,
     ReplaceKey,
-    ResolveKey,
     RevokeKey,
     RevokeKeys,
     RewrapKeys,
@@ -32,6 +28,8 @@ from shared.contracts.keys import (
     UpdateKey,
 )
 from shared.contracts.message import Message
+from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey
+from shared.contracts.resolving import OpenKey, ResolveKey
 from shared.contracts.runs import RunRequested
 from shared.contracts.topology import EXCHANGES, queues
 from shared.contracts.usage import UsageRecorded

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from shared.contracts.keys import OpenKey, UpdateKey
+from shared.contracts.keys import UpdateKey
+from shared.contracts.resolving import OpenKey
 from shared.kernel.errors import InvalidRequestError, NotFoundError, VaultUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import CredentialStatus, KeyService

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from services.key_vault.domain.platform import PlatformPool
-from shared.contracts.keys import KeyResolved, ListPlatformKeys, MendPlatformKey, PlatformKeyInfo
+from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo
+from shared.contracts.resolving import KeyResolved
 from shared.kernel.errors import ConsentRequiredError, NotFoundError, SystemKeyExhaustedError
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, PlatformKeyState
 from tests.fakes.key_vault_asking import limited, platform_id, refused

@@ -9,13 +9,7 @@ import pytest
 
 from services.key_vault.domain.credentials import CredentialUse, Place
 from shared.contracts.consent import ChangeUserSettings
-from shared.contracts.keys import (
-    GetKeyStatus,
-    RevokeKey,
-    RevokeKeys,
-    RewrapKeys,
-    UpdateKey,
-)
+from shared.contracts.keys import GetKeyStatus, RevokeKey, RevokeKeys, RewrapKeys, UpdateKey
 from shared.kernel.errors import (
     ConsentRequiredError,
     DatabaseUnavailableError,

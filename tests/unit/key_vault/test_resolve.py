@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.contracts.keys import SealBinding
+from shared.contracts.sealed import SealBinding
 from shared.kernel.errors import (
     DatabaseUnavailableError,
     InternalError,

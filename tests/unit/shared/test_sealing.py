@@ -3,7 +3,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.contracts.keys import SealBinding
+from shared.contracts.sealed import SealBinding
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText

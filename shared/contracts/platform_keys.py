@@ -1,0 +1,41 @@
+"""What administrators ask key_vault about the platform's own keys."""
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from shared.contracts.rpc import Request
+from shared.kernel.names import (
+    KeyService,
+    PlatformKeyState,
+)
+
+
+class ListPlatformKeys(Request):
+    ROUTING_KEY = "key_vault.platform_keys.v1"
+
+
+class PlatformKeyInfo(BaseModel):
+    """One key of a platform pool. `until`: when its cooling ends; `reason`: the code it failed with."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    credential_id: str
+    service: KeyService
+    hint: str
+    state: PlatformKeyState
+    until: AwareDatetime | None = None
+    reason: str | None = None
+    changed_at: AwareDatetime | None = None
+
+
+class PlatformKeys(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    items: tuple[PlatformKeyInfo, ...]
+
+
+class MendPlatformKey(Request):
+    """Makes a platform key ready again. Raises `not_found`."""
+
+    ROUTING_KEY = "key_vault.mend_platform_key.v1"
+
+    credential_id: str = Field(max_length=128)

@@ -1,0 +1,79 @@
+"""What workers ask key_vault for: the key of one attempt, or one that is to be validated."""
+
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.contracts.rpc import Request
+from shared.contracts.sealed import RequestKey, SealedKey
+from shared.kernel.names import (
+    KeyPolicy,
+    KeyService,
+    KeySource,
+)
+
+
+class ResolveKey(Request):
+    """Asks for the key of one attempt, sealed to `worker_public_key` (base64, 32 bytes X25519)."""
+
+    ROUTING_KEY = "key_vault.resolve.v1"
+
+    run_id: UUID
+    attempt: int = Field(ge=1)
+    user_id: str
+    flow: str
+    policy: KeyPolicy
+    provider: KeyService
+    request_key: RequestKey | None = None
+    session_key: RequestKey | None = None
+    worker_public_key: str
+    excluding: tuple[str, ...] = ()
+    """Credential ids that failed earlier attempts of this run."""
+    report_only: bool = False
+    """The flow's policy is only reported on: what it would refuse happens, with consent, and is told."""
+
+
+class KeyResolved(BaseModel):
+    """One credential for one attempt. `service` says whose spelling and address to use.
+
+    `base_url`: the caller's own address, or the team gateway's. `would_refuse_policy`: the policy that,
+    enforced, would have refused this key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    credential_id: str
+    source: KeySource
+    service: KeyService
+    sealed: SealedKey
+    base_url: str | None = None
+    consent_id: str | None = None
+    credential_version: int | None = None
+    """Of a stored credential: which of its keys, counted from 1."""
+    would_refuse_policy: KeyPolicy | None = None
+
+
+class OpenKey(Request):
+    """A worker asks for a key that is to be validated: one just entered (binding purpose `validate`) or a
+    stored one. Raises `invalid_request`, `not_found`.
+    """
+
+    ROUTING_KEY = "key_vault.open.v1"
+
+    validation_id: UUID
+    user_id: str
+    service: KeyService
+    sealed: SealedKey | None = None
+    base_url: str | None = None
+    credential_id: UUID | None = None
+    worker_public_key: str
+
+
+class KeyOpened(BaseModel):
+    """Sealed to the worker, binding purpose `open`, `run_id` = the validation's id."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    service: KeyService
+    sealed: SealedKey
+    base_url: str | None = None
