@@ -17,6 +17,7 @@ from services.key_vault.adapters.postgres_consent import PostgresConsentStore
 from services.key_vault.adapters.postgres_marks import PostgresPlatformMarks
 from services.key_vault.adapters.postgres_store import PostgresCredentialStore
 from services.key_vault.adapters.remembering import (
+    Confirm,
     RememberingCipher,
     RememberingConsents,
     RememberingStore,
@@ -88,12 +89,13 @@ def build(
     marks: PlatformMarks,
     sessions: SessionCipher,
     memory: KeyMemory,
+    confirm: Confirm,
     news: KeyNews,
     now: Clock,
     session_ttl_s: int = 43_200,
 ) -> Handlers:
     """Wire the service on any parts: the real ones, or a test's. `memory` comes before store and cipher."""
-    cipher = RememberingCipher(cipher, store, memory)
+    cipher = RememberingCipher(cipher, store, memory, confirm)
     store = RememberingStore(store, memory)
     consents = RememberingConsents(consents, memory)
     pools = PlatformPools(keys=platform_keys, marks=marks, now=now)
@@ -147,7 +149,7 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
             load_sealer(vault, settings.realm),
             create_pool(settings.postgres_url, command_timeout_s=_STATEMENT_S),
         )
-        async with pool, _memory(settings, bus) as memory:
+        async with pool, _memory(settings, bus) as (memory, watch):
             news = BusKeyNews(bus)
             handlers = build(
                 sealer=sealer,
@@ -158,6 +160,7 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
                 marks=PostgresPlatformMarks(pool),
                 sessions=VaultSessionCipher(vault, mount=f"{settings.realm}_transit"),
                 memory=memory,
+                confirm=watch.confirm,
                 news=news,
                 now=lambda: datetime.now(UTC),
                 session_ttl_s=settings.session_key_ttl_s,
@@ -175,7 +178,7 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
 
 
 @asynccontextmanager
-async def _memory(settings: Settings, bus: Bus) -> AsyncIterator[KeyMemory]:
+async def _memory(settings: Settings, bus: Bus) -> AsyncIterator[tuple[KeyMemory, MemoryWatch]]:
     """A memory that is kept true. It has a Vault client of its own: a busy Vault is not one that is away."""
     vault = _vault(settings, timeout_s=_WATCH_S)
     queue = instance_queue(KEYS, KEY_VAULT, settings.instance)
@@ -190,7 +193,7 @@ async def _memory(settings: Settings, bus: Bus) -> AsyncIterator[KeyMemory]:
     await vault.start()
     try:
         async with in_background(watch.job()):
-            yield memory
+            yield memory, watch
     finally:
         await vault.stop()
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from shared.kernel.names import API_EDGE
 from tests.acceptance.callers import MODEL
-from tests.acceptance.house import PLATFORM_KEY, House
+from tests.acceptance.house import PLATFORM_KEY, House, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -34,6 +34,20 @@ async def ask(anybody: httpx2.AsyncClient, flow: str = "chat", **headers: str) -
     return await anybody.post("/v1/chat/completions", json=body, headers={"Latchkey-Flow": flow, **headers})
 
 
+async def charges(house: House, answer: httpx2.Response) -> list[int]:
+    """What billing charged for a run, once it has heard of it."""
+    charged = "SELECT charged_micros FROM billing.usage WHERE run_id = $1::uuid"
+    found: list[int] = []
+
+    async def is_recorded() -> bool:
+        rows = await house.rows(charged, answer.headers["latchkey-run-id"])
+        found[:] = [row["charged_micros"] for row in rows]
+        return bool(found)
+
+    await eventually(is_recorded, "billing knows of the run")
+    return found
+
+
 async def test_nobodys_runs(house: House, anybody: httpx2.AsyncClient) -> None:
     key, dead = (f"sk-open-{mark}{secrets.token_hex(8)}" for mark in ("", "revoked-"))
     platform = house.calls().with_key(PLATFORM_KEY)
@@ -52,7 +66,7 @@ async def test_nobodys_runs(house: House, anybody: httpx2.AsyncClient) -> None:
     assert (keyless.status_code, keyless.headers["latchkey-key-source"]) == (200, "platform")
     assert house.calls().with_key(PLATFORM_KEY) == platform + 1
     assert (await ask(anybody, "system")).status_code == 403
-    assert await house.rows("SELECT 1 FROM billing.accounts WHERE user_id = 'anonymous'") == []
+    assert await charges(house, keyless) == [0]
     for path in CLOSED:
         assert (await anybody.get(path)).status_code == 403, path
     assert (await anybody.get("/api/providers/status")).status_code == 200

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.acceptance
 DEADLINE_S: Final = START_S + 6.0
 """What a run may wait for its beginning, and what it takes to say so."""
 RECOVERY_S: Final = 30.0
+REMEMBERED_S: Final = 0.1
+"""Longer than key_vault uses a key without a look at Vault."""
 AWAY: Final = {
     RABBITMQ: "bus_unavailable",
     VAULT: "vault_unavailable",
@@ -111,6 +113,7 @@ async def test_a_server_is_away(
     calls = users.platform_calls()
 
     await shut(house, server)
+    await asyncio.sleep(REMEMBERED_S)
     own, paid, listed = await asyncio.gather(
         users.own_run(), users.paid_run(), in_time(users.owner.http.get("/api/keys"))
     )

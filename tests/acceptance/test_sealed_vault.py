@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(120)]
 
 OWNERS: Final = 8
 SEALED_S: Final = 3.0
-NOTICED_S: Final = 0.5
+NOTICED_S: Final = 0.25
 """How long after the sealing a run that had its key already may still begin."""
 
 

@@ -118,10 +118,14 @@ class House:
             marks=self.marks,
             sessions=self.sessions,
             memory=self.memory,
+            confirm=self._confirm,
             news=self.news,
             now=lambda: datetime.now(UTC),
         )
         self.worker = Worker()
+
+    async def _confirm(self) -> None:
+        """Vault is open."""
 
     async def keep(self, key: str = KEY, **fields: Any) -> Credential:
         return await self.handlers.on_store_key(store_command(self.pair.public_key, key, **fields))

@@ -1,6 +1,7 @@
 """Keeps the memory true: other replicas' changes, a bus that cannot tell of them, a Vault that is sealed."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -14,7 +15,9 @@ from shared.runtime.logs import get_logger
 
 _EVERY_S: Final = 0.25
 _VAULT_ANSWERS_WITHIN_S: Final = 0.2
-"""Together under half a second: as long as a key may be used after Vault was sealed."""
+"""Together under half a second: as long as a key may be kept after Vault was sealed."""
+_FRESH_S: Final = 0.05
+"""As long as one may be used."""
 
 _EVENTS: Final = {event.event_type(): event for event in (KeyStored, KeyRevoked, ConsentChanged)}
 
@@ -33,16 +36,28 @@ class MemoryWatch:
         self._vault_is_open = vault_is_open
         self._hears = hears
         self._losses = 0
+        self._looked_at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
 
     def job(self) -> Repeating:
         return Repeating("watch the key memory", self.look, every_s=_EVERY_S)
 
+    async def confirm(self) -> None:
+        """Look once more before a remembered key is used, unless somebody has just looked."""
+        if not self._memory.is_on or time.monotonic() - self._looked_at < _FRESH_S:
+            return
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self.look())
+        await asyncio.shield(self._looking)
+
     async def look(self) -> None:
         """Turn the memory on or off, as it may be now."""
+        began = time.monotonic()
         if not await _in_time(self._vault_is_open):
             self._turn_off("vault")
         elif not self._memory.is_on:
             await self._begin()
+        self._looked_at = began
         self._memory.forget_old()
 
     def on_lost(self) -> None:

@@ -1,6 +1,6 @@
 """Store, consent and cipher with a memory before them. What they write, they make it forget."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID
@@ -20,6 +20,9 @@ from services.key_vault.ports import Cipher, ConsentStore, CredentialStore
 from shared.kernel.errors import InternalError, UserApiKeyInvalidError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
+
+Confirm = Callable[[], Awaitable[None]]
+"""Turns the memory off when it may not be used any more."""
 
 _ALL_SERVICES: Final = tuple(KeyService)
 
@@ -104,14 +107,16 @@ class RememberingConsents:
 
 
 class RememberingCipher:
-    """See `Cipher`. Only `decrypt` may be answered from memory."""
+    """See `Cipher`. Only `decrypt` may be answered from memory, after `confirm` saw that Vault is open."""
 
-    def __init__(self, cipher: Cipher, store: CredentialStore, memory: KeyMemory) -> None:
+    def __init__(self, cipher: Cipher, store: CredentialStore, memory: KeyMemory, confirm: Confirm) -> None:
         self._cipher = cipher
         self._store = store
         self._memory = memory
+        self._confirm = confirm
 
     async def decrypt(self, ciphertext: str, place: Place) -> SecretText:
+        await self._confirm()
         if known := self._memory.key(ciphertext, place):
             return known
         load = self._memory.begin(place.user_id)

@@ -25,12 +25,14 @@ class World:
     def __init__(self) -> None:
         self.is_open = True
         self.hangs = False
+        self.looked = 0
         self.is_told: bool | Exception = True
         self.memory = KeyMemory()
         self.watch = MemoryWatch(self.memory, vault_is_open=self._vault, hears=self._hears)
         self.meanwhile: Callable[[], None] | None = None
 
     async def _vault(self) -> bool:
+        self.looked += 1
         if self.hangs:
             await asyncio.sleep(60)
         return self.is_open
@@ -75,6 +77,23 @@ async def test_a_vault_that_does_not_answer_is_as_good_as_sealed(world: World) -
     await world.watch.look()
     assert asyncio.get_running_loop().time() - began < 0.3
     assert not world.memory.is_on
+
+
+async def test_before_a_key_is_used_it_looks_again_once_for_all_who_ask(world: World) -> None:
+    await asyncio.gather(*(world.watch.confirm() for _ in range(20)))
+    assert world.looked == 1, "it has only just looked"
+    await asyncio.sleep(0.06)
+    await asyncio.gather(*(world.watch.confirm() for _ in range(20)))
+    assert world.looked == 2
+
+
+async def test_a_key_is_not_used_any_more_once_vault_is_sealed(world: World) -> None:
+    world.is_open = False
+    await asyncio.sleep(0.06)
+    await world.watch.confirm()
+    assert not world.memory.is_on
+    await world.watch.confirm()
+    assert world.looked == 2, "what is off needs no look"
 
 
 async def test_it_looks_often_enough_for_half_a_second() -> None:
