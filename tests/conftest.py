@@ -19,7 +19,7 @@ from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
 from tests.servers import choose, has_docker, running_servers
 
 _LEVELS: Final = ("unit", "component", "conformance", "integration", "acceptance", "chaos", "bench")
-_SHARED: Final = ("_house", "servers")
+_HOUSE: Final = "_house"
 _WITHOUT_SERVERS: Final = {"unit", "component"}
 
 
@@ -30,14 +30,15 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hold every test to its level, and run the cheap levels first.
 
-    Where pytest-xdist runs two at once, those that share the house, or the servers, stay together.
+    Where pytest-xdist runs two at once, those of a level that share servers, or the house, stay together.
     """
     levels = {item: _level(item) for item in items}
     for item, level in levels.items():
         if level in _WITHOUT_SERVERS and "servers" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid}: a {level} test asks for real servers")
-        if shared := next((name for name in _SHARED if name in getattr(item, "fixturenames", ())), None):
-            item.add_marker(pytest.mark.xdist_group(shared))
+        fixtures = getattr(item, "fixturenames", ())
+        if "servers" in fixtures:
+            item.add_marker(pytest.mark.xdist_group(_HOUSE if _HOUSE in fixtures else level))
     items.sort(key=lambda item: _LEVELS.index(levels[item]))
 
 
