@@ -141,7 +141,7 @@ async def eventually(truth: Callable[[], Awaitable[bool]], what: str, *, timeout
 
 @asynccontextmanager
 async def running_house(
-    realm: TestRealm, folder: Path, *, workers: int = 2, gated: bool = True
+    realm: TestRealm, folder: Path, *, workers: int = 2, gated: bool = True, log_level: str = "DEBUG"
 ) -> AsyncIterator[House]:
     """A house in a bootstrapped realm, ready; all its processes are gone at the end.
 
@@ -156,7 +156,7 @@ async def running_house(
             if gated
         }
         ports = {API_EDGE: free_port(), _SIMULATOR: free_port()}
-        parts = _parts(realm, gates, folder, ports, workers)
+        parts = _parts(realm, gates, folder, ports, workers=workers, log_level=log_level)
         stack.push_async_callback(_stop_all, parts.values())
         await asyncio.gather(*(part.start() for part in parts.values()))
         house = House(
@@ -173,7 +173,13 @@ async def running_house(
 
 
 def _parts(
-    realm: TestRealm, gates: Mapping[str, Gate], folder: Path, ports: Mapping[str, int], workers: int
+    realm: TestRealm,
+    gates: Mapping[str, Gate],
+    folder: Path,
+    ports: Mapping[str, int],
+    *,
+    workers: int,
+    log_level: str,
 ) -> dict[str, Part]:
     def service(name: str, module: str | None = None, **more: str) -> Part:
         kind = name.partition("-")[0]
@@ -184,7 +190,7 @@ def _parts(
             for server, variable in _GATED.items()
             if server in gates and variable in told
         }
-        env = {"LATCHKEY_ENV_FILE": str(env_file), "LATCHKEY_LOG_LEVEL": "DEBUG", **gated, **more}
+        env = {"LATCHKEY_ENV_FILE": str(env_file), "LATCHKEY_LOG_LEVEL": log_level, **gated, **more}
         return Part(name, module or f"services.{kind}.app", env=env, log=folder / f"{name}.log")
 
     http = {

@@ -61,7 +61,7 @@ async def bare_house(servers: Servers, tmp_path: Path) -> AsyncIterator[House]:
     """One process a service, no gates."""
     async with (
         temporary_realm(servers, tmp_path) as realm,
-        running_house(realm, tmp_path, workers=1, gated=False) as house,
+        running_house(realm, tmp_path, workers=1, gated=False, log_level="INFO") as house,
     ):
         yield house
 
