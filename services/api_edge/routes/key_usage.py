@@ -8,6 +8,7 @@ from uuid import UUID
 from services.api_edge.routes.wire import moment
 from shared.contracts.billing import ReceiptAttempt
 from shared.contracts.runs import KeyUse, RunCompleted
+from shared.kernel.names import Outcome
 
 METADATA: Final = "latchkey"
 """The member of an answer that is ours."""
@@ -44,7 +45,8 @@ def _entry(use: KeyUse) -> dict[str, Any]:
 
 
 def _summary(uses: Sequence[KeyUse]) -> dict[str, Any]:
-    sources = [use.key_source for use in uses]
+    """Count what was used: a key whose attempt was refused (for lack of credits, say) was not."""
+    sources = [use.key_source for use in uses if use.outcome is not Outcome.REFUSED]
     return {
         "total": len(sources),
         "by_key_source": {source.value: count for source, count in Counter(sources).items()},

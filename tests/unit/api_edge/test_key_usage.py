@@ -131,3 +131,11 @@ def test_it_costs_less_than_a_tenth_of_a_millisecond() -> None:
         lambda: with_member(response, METADATA, run_metadata(RUN, end)), number=20, repeat=20
     )
     assert min(times) / 20 < 0.000_1
+
+
+def test_a_key_that_was_refused_its_attempt_was_not_used() -> None:
+    poor = key_use(source=KeySource.PLATFORM, outcome=Outcome.REFUSED, error_code="insufficient_credits")
+    told = key_usage((FAILED, poor))
+    assert [entry["outcome"] for entry in told["apiKeyUsageLog"]] == ["failed", "refused"]
+    summary = told["apiKeyUsageSummary"]
+    assert (summary["total"], summary["used_platform_key"]) == (1, False)
