@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from shared.contracts import topology
 
-_QUIET_S = 1.0
+_QUIET_S = 0.4
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from tests.acceptance.house import PLATFORM_KEY, House, eventually, put_platform
 pytestmark = pytest.mark.acceptance
 
 GRANT: Final = 1_000_000_000
+_COOL_S: Final = 5
 _OPENROUTER: Final = "openrouter/meta-llama/llama-3.3-70b-instruct"
 
 
@@ -95,16 +97,19 @@ async def test_an_exhausted_pool_says_so_also_in_a_stream(house: House, payer: C
 
 
 async def test_a_pool_of_limited_keys_comes_back_by_itself(house: House, payer: Caller) -> None:
-    """The simulator's limited keys ask for two seconds."""
-    await put_platform_key(house.realm, KeyService.OPENAI, *pool("limited-", "limited-"))
-    answer = await ask(payer)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "system_key_exhausted")
+    await put_platform_key(house.realm, KeyService.OPENAI, *pool("a-", "b-"))
+    limited = await payer.ask(
+        f"[simulate status=429 retry_after={_COOL_S}]", flow="deep_analysis", max_tokens=20
+    )
+    began = time.monotonic()
+    assert (limited.status_code, limited.json()["error"]["code"]) == (503, "system_key_exhausted")
+
+    async def are_left_alone() -> bool:
+        return (await ask(payer)).status_code == 503
+
+    await eventually(are_left_alone, "limited keys are left alone", timeout_s=_COOL_S - 1)
     called = house.calls().chat
-
-    async def is_known() -> bool:
-        return (await ask(payer)).status_code == 503 and house.calls().chat == called
-
-    await eventually(is_known, "cooling keys are left alone", timeout_s=1.5)
-    await asyncio.sleep(2)
-    await ask(payer)
-    assert house.calls().chat > called, "nobody tried the pool again"
+    assert (await ask(payer)).status_code == 503
+    assert house.calls().chat == called
+    await asyncio.sleep(began + _COOL_S + 0.5 - time.monotonic())
+    assert (await ask(payer)).status_code == 200

@@ -101,7 +101,7 @@ async def test_a_key_that_its_provider_quotes_in_its_refusal_is_found_nowhere(ho
 
 async def test_a_key_is_found_nowhere_when_workers_crash_with_it_in_hand(house: House) -> None:
     canaries = await flock(house)
-    singing = asyncio.create_task(ask_all(canaries, "[simulate chunks=30 chunk_ms=200]", stream=True))
+    singing = asyncio.create_task(ask_all(canaries, "[simulate chunks=20 chunk_ms=200]", stream=True))
 
     async def are_under_way() -> bool:
         return house.calls().in_flight >= len(canaries)
