@@ -10,17 +10,25 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
+from infra.local.install import rabbitmq_server
 from shared.kernel.ids import new_id
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.postgres import create_pool
 from shared.runtime.vault import VaultClient
 from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
-from tests.servers import choose, has_docker, running_servers
+from tests.servers import Way, choose, has_docker, running_servers
 
 _LEVELS: Final = ("unit", "component", "conformance", "integration", "acceptance", "chaos", "bench")
 _HOUSE: Final = "_house"
 _WITHOUT_SERVERS: Final = {"unit", "component"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Install what the native stack needs before two processes need it, and outside any test's time."""
+    is_first_of_many = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if is_first_of_many and choose(os.environ, has_docker) is Way.NATIVE:
+        rabbitmq_server(print)
 
 
 def pytest_report_header() -> str:
