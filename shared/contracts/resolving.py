@@ -1,16 +1,13 @@
 """What workers ask key_vault for: the key of one attempt, or one that is to be validated."""
 
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts.rpc import Request
-from shared.contracts.sealed import RequestKey, SealedKey
-from shared.kernel.names import (
-    KeyPolicy,
-    KeyService,
-    KeySource,
-)
+from shared.contracts.sealed import RequestKey, SealBinding, SealedKey
+from shared.kernel.names import KeyPolicy, KeyService, KeySource
 
 
 class ResolveKey(Request):
@@ -31,6 +28,21 @@ class ResolveKey(Request):
     """Credential ids that failed earlier attempts of this run."""
     report_only: bool = False
     """The flow's policy is only reported on: what it would refuse happens, with consent, and is told."""
+
+    def answer_binding(
+        self, *, credential_id: str, service: KeyService, base_url: str | None, expires_at: datetime
+    ) -> SealBinding:
+        """Return what the answer's key is bound to: for who seals it and who opens it."""
+        return SealBinding(
+            purpose="resolve",
+            run_id=self.run_id,
+            attempt=self.attempt,
+            user_id=self.user_id,
+            credential_id=credential_id,
+            service=service,
+            base_url=base_url,
+            expires_at=expires_at,
+        )
 
 
 class KeyResolved(BaseModel):
@@ -67,6 +79,19 @@ class OpenKey(Request):
     base_url: str | None = None
     credential_id: UUID | None = None
     worker_public_key: str
+
+    def answer_binding(
+        self, *, service: KeyService, base_url: str | None, expires_at: datetime
+    ) -> SealBinding:
+        """Return what the answer's key is bound to: for who seals it and who opens it."""
+        return SealBinding(
+            purpose="open",
+            run_id=self.validation_id,
+            user_id=self.user_id,
+            service=service,
+            base_url=base_url,
+            expires_at=expires_at,
+        )
 
 
 class KeyOpened(BaseModel):

@@ -59,10 +59,7 @@ class RpcKeyVault:
             worker_public_key=pair.public_key,
         )
         answer = await self._rpc.call(query, KeyOpened, timeout_s=timeout_s)
-        binding = SealBinding(
-            purpose="open",
-            run_id=query.validation_id,
-            user_id=query.user_id,
+        binding = query.answer_binding(
             service=answer.service,
             base_url=answer.base_url,
             expires_at=answer.sealed.expires_at,
@@ -90,11 +87,7 @@ def _check_policy(query: ResolveKey, answer: KeyResolved) -> None:
 
 
 def _open(pair: KeyPair, query: ResolveKey, answer: KeyResolved) -> ResolvedKey:
-    binding = SealBinding(
-        purpose="resolve",
-        run_id=query.run_id,
-        attempt=query.attempt,
-        user_id=query.user_id,
+    binding = query.answer_binding(
         credential_id=answer.credential_id,
         service=answer.service,
         base_url=answer.base_url,

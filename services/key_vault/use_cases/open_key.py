@@ -42,8 +42,7 @@ class OpenKeyUseCase:
 
     def _entered(self, sealed: SealedKey, query: OpenKey) -> _Opened:
         check_base_url(query.service, query.base_url)
-        binding = _binding("validate", query, query.base_url, sealed.expires_at)
-        key = self._sealer.open(sealed, binding)
+        key = self._sealer.open(sealed, _entered_binding(query, sealed.expires_at))
         check_key(key)
         return _Opened(key, query.base_url)
 
@@ -56,17 +55,19 @@ class OpenKeyUseCase:
         return _Opened(key, stored.place.base_url)
 
     def _sealed(self, opened: _Opened, query: OpenKey) -> KeyOpened:
-        binding = _binding("open", query, opened.base_url, self._now() + SEALED_FOR)
+        binding = query.answer_binding(
+            service=query.service, base_url=opened.base_url, expires_at=self._now() + SEALED_FOR
+        )
         sealed = self._sealer.seal(opened.key, query.worker_public_key, binding)
         return KeyOpened(service=query.service, sealed=sealed, base_url=opened.base_url)
 
 
-def _binding(purpose: str, query: OpenKey, base_url: str | None, expires_at: datetime) -> SealBinding:
+def _entered_binding(query: OpenKey, expires_at: datetime) -> SealBinding:
     return SealBinding(
-        purpose=purpose,
+        purpose="validate",
         run_id=query.validation_id,
         user_id=query.user_id,
         service=query.service,
-        base_url=base_url,
+        base_url=query.base_url,
         expires_at=expires_at,
     )

@@ -11,7 +11,7 @@ from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, S
 from services.key_vault.use_cases.platform_pools import PlatformPools
 from services.key_vault.use_cases.sent_keys import SentKeys
 from shared.contracts.resolving import KeyResolved, ResolveKey
-from shared.contracts.sealed import SEALED_FOR, SealBinding
+from shared.contracts.sealed import SEALED_FOR
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.kernel.secret import SecretText
 
@@ -87,11 +87,7 @@ class ResolveKeyUseCase:
         return _Found(credential.credential_id, source, place.service, key, place.base_url, place.version)
 
     def _sealed(self, found: _Found, query: ResolveKey) -> KeyResolved:
-        binding = SealBinding(
-            purpose="resolve",
-            run_id=query.run_id,
-            attempt=query.attempt,
-            user_id=query.user_id,
+        binding = query.answer_binding(
             credential_id=found.credential_id,
             service=found.service,
             base_url=found.base_url,
