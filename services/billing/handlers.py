@@ -1,6 +1,5 @@
 """Messages in. RPCs answer; usage events are gathered into batches, and acknowledged when they are kept."""
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,11 +25,11 @@ from shared.contracts.billing import (
     UsagePage,
 )
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE, INFERENCE
 from shared.runtime.batcher import Batcher
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
+from shared.runtime.postgres import until_back
 from shared.runtime.rpc import Route
 
 BATCH_SIZE: Final = 500
@@ -121,16 +120,13 @@ class UsageHandler:
         return verdicts
 
     async def _persist(self, batch: Sequence[Usage]) -> list[Verdict]:
-        """Wait here for a database that is away: giving the events back would use up their deliveries."""
         parts = self._parts
-        while True:
-            try:
-                return await record_usage(
-                    batch, ledger=parts.ledger, prices=parts.prices, tariff=parts.tariff
-                )
-            except DatabaseUnavailableError as error:
-                get_logger().warning("usage waits for the database", events=len(batch), code=error.code)
-                await asyncio.sleep(self._retry_s)
+        return await until_back(
+            lambda: record_usage(batch, ledger=parts.ledger, prices=parts.prices, tariff=parts.tariff),
+            retry_s=self._retry_s,
+            what="usage",
+            events=len(batch),
+        )
 
 
 def _log(verdicts: Sequence[Verdict], began: float) -> None:

@@ -1,6 +1,5 @@
 """Bus in: message → use case → message. Only the named callers are heard (HPKE does not tell who sealed)."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,11 +28,11 @@ from shared.contracts.keys import (
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
 from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE, INFERENCE
 from shared.runtime.batcher import Batcher
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import bound, get_logger
+from shared.runtime.postgres import until_back
 from shared.runtime.rpc import Route
 
 USAGE_BATCH: Final = 500
@@ -205,22 +204,16 @@ class UsageHandler:
     async def _note(self, batch: Sequence[UsageRecorded]) -> list[Exception | None]:
         """An event that cannot be noted stands in no other's way: a batch that fails is halved."""
         try:
-            _log(await self._patiently(batch))
+            noted = await until_back(
+                lambda: self._note_all(batch), retry_s=self._retry_s, what="usage", events=len(batch)
+            )
+            _log(noted)
         except Exception as error:  # noqa: BLE001 - it is raised where its own event came in
             if len(batch) == 1:
                 return [error]
             half = len(batch) // 2
             return [*await self._note(batch[:half]), *await self._note(batch[half:])]
         return [None] * len(batch)
-
-    async def _patiently(self, batch: Sequence[UsageRecorded]) -> Noted:
-        """Wait here for a database that is away: giving the events back would use up their deliveries."""
-        while True:
-            try:
-                return await self._note_all(batch)
-            except DatabaseUnavailableError as error:
-                get_logger().warning("usage waits for the database", events=len(batch), code=error.code)
-                await asyncio.sleep(self._retry_s)
 
 
 def _log(noted: Noted) -> None:

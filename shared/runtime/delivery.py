@@ -46,8 +46,10 @@ class Delivery:
 
     def read(self, model: type[MessageT], *, senders: tuple[str, ...]) -> MessageT:
         """Raise ForbiddenError when it was not one of `senders`, InvalidRequestError when it is malformed."""
-        if self.sender not in senders:
-            raise ForbiddenError(
-                f"{model.event_type()} may not come from {self.sender or 'an unknown sender'}"
-            )
+        self.check_sender(model.event_type(), senders)
         return read(self.envelope, model)
+
+    def check_sender(self, what: str, senders: tuple[str, ...]) -> None:
+        """Raise ForbiddenError when it was not one of `senders`, whatever it is."""
+        if self.sender not in senders:
+            raise ForbiddenError(f"{what} may not come from {self.sender or 'an unknown sender'}")

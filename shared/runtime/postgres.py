@@ -1,14 +1,17 @@
 """Postgres: one pool a service, and its failures as one typed error."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import asyncpg
 
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.secret import SecretText
 from shared.runtime.logs import get_logger
+
+ResultT = TypeVar("ResultT")
 
 _RETRY_S = 0.5
 _IDLE_S = 30.0
@@ -30,6 +33,21 @@ def database_errors() -> Iterator[None]:
         yield
     except _AWAY:
         raise DatabaseUnavailableError(retry_after_s=2) from None
+
+
+async def until_back(
+    operation: Callable[[], Awaitable[ResultT]], *, retry_s: float, what: str, **context: object
+) -> ResultT:
+    """Repeat an operation while it raises DatabaseUnavailableError, and log that `what` waits.
+
+    For messages in hand: giving them back would use up their deliveries.
+    """
+    while True:
+        try:
+            return await operation()
+        except DatabaseUnavailableError as error:
+            get_logger().warning(f"{what} waits for the database", code=error.code, **context)
+            await asyncio.sleep(retry_s)
 
 
 async def create_pool(url: SecretText, *, max_size: int = 8, command_timeout_s: float = 10) -> asyncpg.Pool:

@@ -7,7 +7,8 @@ from typing import Final
 
 from services.key_vault.adapters.memory import KeyMemory
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
-from shared.kernel.errors import ForbiddenError, InvalidRequestError, PlatformError
+from shared.contracts.message import read
+from shared.kernel.errors import InvalidRequestError, PlatformError
 from shared.kernel.names import KEY_VAULT
 from shared.runtime.background import Repeating
 from shared.runtime.delivery import Delivery
@@ -67,10 +68,9 @@ class MemoryWatch:
 
     async def on_event(self, delivery: Delivery) -> None:
         """Forget the user whom a key event is about; after one that is not understood, everybody."""
-        if delivery.sender != KEY_VAULT:
-            raise ForbiddenError(f"key events may not come from {delivery.sender or 'an unknown sender'}")
+        delivery.check_sender("key events", (KEY_VAULT,))
         try:
-            event = delivery.read(_EVENTS[delivery.envelope.type], senders=(KEY_VAULT,))
+            event = read(delivery.envelope, _EVENTS[delivery.envelope.type])
         except (KeyError, InvalidRequestError):
             self._memory.forget_all()
         else:

@@ -116,9 +116,10 @@ class RememberingCipher:
         self._confirm = confirm
 
     async def decrypt(self, ciphertext: str, place: Place) -> SecretText:
-        await self._confirm()
-        if known := self._memory.key(ciphertext, place):
-            return known
+        if self._memory.key(ciphertext, place):
+            await self._confirm()
+            if known := self._memory.key(ciphertext, place):  # still, after the look
+                return known
         load = self._memory.begin(place.user_id)
         try:
             key = await self._cipher.decrypt(ciphertext, place)
