@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import asyncpg
 
@@ -12,6 +12,7 @@ from shared.kernel.secret import SecretText
 from shared.runtime.logs import get_logger
 
 ResultT = TypeVar("ResultT")
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 _RETRY_S = 0.5
 _IDLE_S = 30.0

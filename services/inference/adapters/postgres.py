@@ -1,6 +1,6 @@
 """Attempts in Postgres."""
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -11,9 +11,7 @@ from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
-from shared.runtime.postgres import database_errors
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+from shared.runtime.postgres import Pool, database_errors
 
 _CLAIM: Final = """
     insert into attempts (run_id, attempt, usage_id, worker, user_id, flow, policy, provider, model, stream,

@@ -1,15 +1,11 @@
 """Consent in Postgres: what holds now in `settings`, every decision ever taken in `consents`."""
 
-from typing import TypeAlias
-
 import asyncpg
 
 from services.key_vault.adapters import sql
 from services.key_vault.domain.credentials import DEFAULT_CONSENT, Consent
 from shared.kernel.ids import new_id
-from shared.runtime.postgres import database_errors
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+from shared.runtime.postgres import Pool, database_errors
 
 
 class PostgresConsentStore:

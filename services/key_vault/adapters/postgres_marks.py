@@ -1,15 +1,13 @@
 """Which platform keys cool down or are out, in Postgres, for all replicas."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 import asyncpg
 
 from services.key_vault.domain.platform import PlatformMark, stronger
 from shared.kernel.names import KeyService, PlatformKeyState
-from shared.runtime.postgres import database_errors
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+from shared.runtime.postgres import Pool, database_errors
 
 _ALL: Final = "select credential_id, service, state, until, reason, marked_at from platform_key_marks"
 

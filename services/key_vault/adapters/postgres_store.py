@@ -1,7 +1,6 @@
 """Credentials in Postgres, schema `key_vault` (the role's search path)."""
 
 from collections.abc import Collection, Sequence
-from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -20,9 +19,7 @@ from services.key_vault.domain.credentials import (
 )
 from shared.kernel.errors import ConflictError
 from shared.kernel.names import CredentialStatus, KeyService
-from shared.runtime.postgres import database_errors
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+from shared.runtime.postgres import Pool, database_errors
 
 
 class PostgresCredentialStore:
