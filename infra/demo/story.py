@@ -16,7 +16,7 @@ from infra.demo.ledger import Ledger, UserBooks
 from infra.demo.telling import Narrator
 from infra.demo.usage_stream import Events, read_usage_events
 from infra.simulator.control import read_calls
-from shared.contracts.billing import CreditsCharged, CreditsGranted
+from shared.contracts.credits import CreditsCharged, CreditsGranted
 from shared.contracts.message import Envelope, read
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.money import credits_to_micros

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
-from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, UsagePage
+from shared.contracts.billing import Receipt, UsagePage
 from shared.contracts.consent import ChangeUserSettings, UserSettings
+from shared.contracts.credits import Balance, CreditsMoved, GrantCredits
 from shared.contracts.keys import (
     Credential,
     Credentials,
@@ -144,7 +145,7 @@ class KeyValidator(Protocol):
 class Billing(Protocol):
     """Raises billing's typed errors, `service_unavailable` or `bus_unavailable`."""
 
-    async def grant(self, command: GrantCredits) -> Grant: ...
+    async def grant(self, command: GrantCredits) -> CreditsMoved: ...
 
     async def balance(self, user_id: str) -> Balance: ...
 

@@ -13,12 +13,16 @@ from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.adapters.postgres_outbox import PostgresOutbox
 from services.billing.adapters.postgres_prices import PostgresPriceBook
 from services.billing.adapters.postgres_usage import PostgresUsageStore
-from services.billing.domain.tariff import Tariff
-from services.billing.handlers import BATCH_SIZE, Parts, RpcHandlers, UsageHandler
+from services.billing.handlers.credits import CreditHandlers
+from services.billing.handlers.parts import Parts
+from services.billing.handlers.prices import PriceHandlers
+from services.billing.handlers.runs import RunHandlers
+from services.billing.handlers.usage import BATCH_SIZE, UsageHandler
 from services.billing.ports import LedgerStore, Outbox
 from services.billing.use_cases.relay_events import relay_events
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
 from shared.kernel.names import BILLING
+from shared.kernel.prices import Tariff
 from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
@@ -70,7 +74,9 @@ async def serving(settings: BillingSettings) -> AsyncIterator[Bus]:
 
 def listen(bus: RequestBus, parts: Parts, *, retry_s: float = 1.0) -> None:
     """Register the handlers of both queues. Usage is tried again every `retry_s` while Postgres is away."""
-    RpcServer(bus, BILLING_RPC, RpcHandlers(parts).routes(), prefetch=_RPC_AT_ONCE)
+    handlers = (RunHandlers(parts), CreditHandlers(parts), PriceHandlers(parts))
+    routes = [route for each in handlers for route in each.routes()]
+    RpcServer(bus, BILLING_RPC, routes, prefetch=_RPC_AT_ONCE)
     bus.subscribe(BILLING_USAGE, UsageHandler(parts, retry_s=retry_s).on_usage_recorded, prefetch=BATCH_SIZE)
 
 

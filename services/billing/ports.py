@@ -6,14 +6,15 @@ from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
-from services.billing.domain.admission import Admission
-from services.billing.domain.hold import Hold
-from services.billing.domain.price import Price
+from services.billing.domain.hold import Admission, Hold
+from services.billing.domain.movement import Movement, Postings
 from services.billing.domain.settlement import Settlement
-from shared.contracts.billing import Balance, CreditsCharged, CreditsGranted, Grant, ReceiptAttempt
-from shared.contracts.message import Message
+from shared.contracts.billing import ListUsage, ReceiptAttempt, UsagePage
+from shared.contracts.credits import Balance, CreditsCharged, CreditsMoved, StatementPage
+from shared.contracts.prices import PriceSet, SetPrice
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.names import KeyService
+from shared.kernel.names import KeyService, Unrated
+from shared.kernel.prices import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +36,23 @@ class Entry:
     usage: Usage
     cost_micros: int | None
     price_version: str | None
+    unrated: Unrated | None
     settlement: Settlement
     charged: CreditsCharged | None
 
 
 Settle: TypeAlias = Callable[[Usage, Hold | None], Entry]
+Plan: TypeAlias = Callable[[Movement, Balance], Postings]
 
 
 class LedgerStore(Protocol):
-    """Accounts, transfers and holds. Every method is one transaction.
+    """Holds, and the charges that settle them. Every method is one transaction.
 
     All raise DatabaseUnavailableError.
     """
 
     async def authorize(self, holds: Sequence[Hold]) -> list[Admission]:
-        """Take what holds may be taken (see `admit`); answer each in order.
+        """Take what holds may be taken, in order; answer each, one taken before with what stands.
 
         All or nothing: raises InvalidRequestError when one cannot be kept.
         """
@@ -62,25 +65,31 @@ class LedgerStore(Protocol):
         """
         ...
 
-    async def grant(self, granted: CreditsGranted, idempotency_key: str) -> Grant:
-        """Give credits, once per key. Raises ConflictError when the key was used with other contents."""
-        ...
-
     async def expire_holds(self, now: datetime) -> int:
         """Release the holds whose time is over; return how many."""
+        ...
+
+
+class CreditStore(Protocol):
+    """What users have, and what is given to and taken from them by hand.
+
+    All raise DatabaseUnavailableError.
+    """
+
+    async def move(self, movement: Movement, plan: Plan) -> CreditsMoved:
+        """Post what `plan` says of the user's balance, once per idempotency key, and tell of it.
+
+        Raises ConflictError when the key was used with other contents, and what `plan` raises.
+        """
         ...
 
     async def balance(self, user_id: str) -> Balance:
         """Return a user's balance; zeros for one without an account."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in a user's usage list."""
-
-    recorded_at: datetime
-    usage_id: UUID
+    async def statement(self, user_id: str, *, limit: int, cursor: str | None) -> StatementPage:
+        """Return a user's entries, newest first. Raises InvalidRequestError for a cursor that is not ours."""
+        ...
 
 
 class UsageStore(Protocol):
@@ -90,30 +99,47 @@ class UsageStore(Protocol):
         """Return a run's attempts in order; none of another user's."""
         ...
 
-    async def of_user(
-        self, user_id: str, *, limit: int, before: Position | None
-    ) -> list[tuple[Position, ReceiptAttempt]]:
-        """Return up to `limit` attempts older than `before`, newest first."""
+    async def page(self, request: ListUsage) -> UsagePage:
+        """Return a page, newest first, and the totals. Raises InvalidRequestError for a foreign cursor."""
+        ...
+
+
+class PriceStore(Protocol):
+    """Overrides of listed prices; every version stays. All raise DatabaseUnavailableError."""
+
+    async def set(self, command: SetPrice, valid_from: datetime) -> PriceSet:
+        """Add a version."""
+        ...
+
+    async def all(self, model: str | None) -> list[PriceSet]:
+        """Return all versions, or one model's, newest first."""
         ...
 
 
 class Outbox(Protocol):
     """Events written with the transaction that they tell of."""
 
-    async def relay(self, publish: Callable[[UUID, Message], Awaitable[None]], *, limit: int) -> int:
+    async def relay(self, publish: "PublishAll", *, limit: int) -> int:
         """Publish up to `limit` events that no other replica is publishing; forget those that went out.
 
-        Returns how many went out. Raises what `publish` raised first, DatabaseUnavailableError.
+        Returns how many went out. Raises BusUnavailableError when one did not, DatabaseUnavailableError.
         """
         ...
 
 
-class Publisher(Protocol):
-    """The bus, outwards."""
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An event as it waits: a whole CloudEvent as JSON text, under its own id."""
 
-    async def publish(self, message: Message, *, event_id: str | None = None) -> None:
-        """Return when the broker has it. Raises BusUnavailableError."""
-        ...
+    event_id: UUID
+    routing_key: str
+    body: str
+
+
+PublishAll: TypeAlias = Callable[[Sequence[Outgoing]], Awaitable[Sequence[UUID]]]
+"""Publishes events on the exchange `usage`; returns those that the broker confirmed.
+
+Raises BusUnavailableError."""
 
 
 class PriceBook(Protocol):

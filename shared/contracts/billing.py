@@ -1,17 +1,14 @@
-"""Messages of billing. Amounts are integer credit micros."""
+"""Messages about runs as billed: holds, receipts, usage. Amounts are integer credit micros."""
 
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
-from shared.contracts.message import Message
+from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.names import KeyService
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from shared.kernel.names import KeyService, KeySource, Unrated
+from shared.kernel.prices import Quote
 
 
 class AuthorizeRun(Request):
@@ -32,51 +29,22 @@ class AuthorizeRun(Request):
     expires_at: AwareDatetime
 
 
-class RunAuthorized(_Answer):
+class RunAuthorized(Answer):
+    """`quote`: what the attempt will be rated with."""
+
     hold_micros: int
     expires_at: AwareDatetime
+    quote: Quote | None = None
 
 
-class GrantCredits(Request):
-    """Idempotent by `idempotency_key`; the same key with other contents is a `conflict`."""
-
-    ROUTING_KEY = "billing.grant.v1"
-
-    user_id: str = Field(min_length=1, max_length=128)
-    amount_micros: int = Field(gt=0, le=10**15)
-    idempotency_key: str = Field(min_length=1, max_length=200)
-    granted_by: str
-
-
-class Grant(_Answer):
-    transfer_id: UUID
-    user_id: str
-    amount_micros: int
-    balance_micros: int
-    created_at: AwareDatetime
-
-
-class GetBalance(Request):
-    ROUTING_KEY = "billing.balance.v1"
-
-    user_id: str
-
-
-class Balance(_Answer):
-    """`balance` is what is posted, `held` the part of it under holds, `receivable` what the user owes."""
-
-    balance_micros: int
-    held_micros: int
-    receivable_micros: int
-
-
-class ReceiptAttempt(_Answer):
+class ReceiptAttempt(Answer):
     """One attempt as billed: what it was worth, and what the user paid (0 for BYOK)."""
 
     usage: UsageRecorded
     cost_micros: int | None
-    """None when the price is unknown."""
+    """None when it is not known; `unrated` says why."""
     charged_micros: int
+    unrated: Unrated | None = None
 
 
 class GetReceipt(Request):
@@ -88,48 +56,45 @@ class GetReceipt(Request):
     run_id: UUID
 
 
-class Receipt(_Answer):
+class Receipt(Answer):
     run_id: UUID
     attempts: tuple[ReceiptAttempt, ...]
 
 
 class ListUsage(Request):
+    """Attempts and their totals; of everybody when there is no `user_id`. `since` ≤ recorded < `until`."""
+
     ROUTING_KEY = "billing.usage.v1"
 
-    user_id: str
+    user_id: str | None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    flow: str | None = None
+    model: str | None = None
+    key_source: KeySource | None = None
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = None
 
 
-class UsagePage(_Answer):
+class UsageTotals(Answer):
+    """Over everything asked for, not only the page. `cost_micros` leaves out the `unrated` attempts."""
+
+    runs: int
+    attempts: int
+    byok_attempts: int
+    unrated_attempts: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    cost_micros: int
+    charged_micros: int
+
+
+class UsagePage(Answer):
     """Newest first."""
 
     items: tuple[ReceiptAttempt, ...]
     next_cursor: str | None
-
-
-class CreditsCharged(Message):
-    """A platform attempt was paid for. `receivable_micros` is the part that no hold covered."""
-
-    EXCHANGE = "usage"
-    ROUTING_KEY = "credits.charged.v1"
-
-    usage_id: UUID
-    run_id: UUID
-    attempt: int
-    user_id: str
-    provider: KeyService
-    model: str
-    charged_micros: int
-    receivable_micros: int
-    price_version: str
-
-
-class CreditsGranted(Message):
-    EXCHANGE = "usage"
-    ROUTING_KEY = "credits.granted.v1"
-
-    transfer_id: UUID
-    user_id: str
-    amount_micros: int
-    granted_by: str
+    totals: UsageTotals

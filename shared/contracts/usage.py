@@ -7,10 +7,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from shared.contracts.message import Message
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
+from shared.kernel.prices import Tokens
 
 
 class TokenCounts(BaseModel):
-    """Tokens of one attempt; `cached` ⊆ `prompt`, `reasoning` ⊆ `completion`. All zero when `unknown`."""
+    """Tokens of one attempt; `cached` (read) and `cache_write` ⊆ `prompt`, `reasoning` ⊆ `completion`.
+
+    All zero when `unknown`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -18,7 +22,12 @@ class TokenCounts(BaseModel):
     completion: int = Field(default=0, ge=0)
     cached: int = Field(default=0, ge=0)
     reasoning: int = Field(default=0, ge=0)
+    cache_write: int = Field(default=0, ge=0)
     source: TokensSource = TokensSource.UNKNOWN
+
+    @property
+    def counted(self) -> Tokens:
+        return Tokens(self.prompt, self.completion, self.cached, self.reasoning, self.cache_write)
 
 
 class UsageRecorded(Message):
@@ -57,7 +66,21 @@ class UsageRecorded(Message):
     """Decimal string, when the provider reports its own figure."""
     usage_raw: dict[str, Any] | None = None
     """The provider's usage object as received, so that it can be rated again."""
+    provider_request_id: str | None = None
+    """The provider's own name for the call, to ask its support about."""
+    price_version: str | None = None
+    cost_micros: int | None = None
+    """What the attempt was worth at that price, in credit micros, whoever paid; None when tokens or price are
+    unknown. A platform attempt's is the charge.
+    """
     requested_at: AwareDatetime
     started_at: AwareDatetime
     finished_at: AwareDatetime
+    queue_ms: int | None = None
+    """From the request to the attempt's claim."""
+    resolve_ms: int | None = None
+    """For key_vault's answer; None when there was none."""
     first_token_ms: int | None = None
+    """From the provider's call to the first piece of its answer."""
+    total_ms: int | None = None
+    """From the request to the attempt's end."""

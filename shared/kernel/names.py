@@ -98,6 +98,37 @@ class TokensSource(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Unrated(StrEnum):
+    """Why an attempt that may have used tokens has no cost. It is not charged, and flagged."""
+
+    TOKENS_UNKNOWN = "tokens_unknown"
+    PRICE_UNKNOWN = "price_unknown"
+
+
+class TransferKind(StrEnum):
+    """What a transfer does to its user's accounts.
+
+    `receivable`: the user owes what nothing covered. `repayment`: credits given pay that first.
+    `deduction`: a feature charged by name, not by usage.
+    """
+
+    GRANT = "grant"
+    CHARGE = "charge"
+    RECEIVABLE = "receivable"
+    REPAYMENT = "repayment"
+    ADJUSTMENT = "adjustment"
+    DEDUCTION = "deduction"
+
+
+class TransferCause(StrEnum):
+    """What a transfer comes from; `cause_id` says which one."""
+
+    USAGE = "usage"
+    GRANT = "grant"
+    ADJUSTMENT = "adjustment"
+    DEDUCTION = "deduction"
+
+
 class Role(StrEnum):
     """What a caller of the edge may do."""
 

@@ -10,18 +10,14 @@ from pydantic import BaseModel
 
 from services.billing.app import listen
 from services.billing.handlers import Parts
-from shared.contracts.billing import (
+from shared.contracts.billing import GetReceipt, ListUsage, Receipt, RunAuthorized, UsagePage
+from shared.contracts.credits import (
     Balance,
     CreditsCharged,
     CreditsGranted,
+    CreditsMoved,
     GetBalance,
-    GetReceipt,
-    Grant,
     GrantCredits,
-    ListUsage,
-    Receipt,
-    RunAuthorized,
-    UsagePage,
 )
 from shared.contracts.message import Envelope, Message
 from shared.contracts.rpc import Request, RpcReply
@@ -82,11 +78,11 @@ class Counter:
     async def deliver(self, body: bytes, sender: str = INFERENCE) -> None:
         await self._bus.handlers[BILLING_USAGE](Delivery(body, sender))
 
-    async def grant(self, credits_micros: int) -> Grant:
+    async def grant(self, credits_micros: int) -> CreditsMoved:
         request = GrantCredits(
             user_id="ada", amount_micros=credits_micros, idempotency_key="k", granted_by="root"
         )
-        return await self.ask(request, Grant)
+        return await self.ask(request, CreditsMoved)
 
 
 @pytest.fixture

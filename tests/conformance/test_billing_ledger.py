@@ -17,7 +17,7 @@ from services.billing.adapters.postgres_usage import PostgresUsageStore
 from services.billing.domain.hold import Hold, HoldState
 from services.billing.ports import Entry, LedgerStore, Outbox, Usage, UsageStore
 from services.billing.use_cases.record_usage import rate_usage
-from shared.contracts.billing import Balance, CreditsCharged, CreditsGranted
+from shared.contracts.credits import Balance, CreditsCharged, CreditsGranted
 from shared.contracts.message import Message
 from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import (

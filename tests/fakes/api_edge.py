@@ -19,7 +19,8 @@ from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import Probe, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
-from shared.contracts.billing import Balance, Grant, GrantCredits, Receipt, ReceiptAttempt, UsagePage
+from shared.contracts.billing import Receipt, ReceiptAttempt, UsagePage
+from shared.contracts.credits import Balance, CreditsMoved, GrantCredits
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import KeyUse, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
@@ -256,13 +257,13 @@ class InMemoryRunBus:
 
 class InMemoryBilling:
     def __init__(self) -> None:
-        self.grants: dict[str, Grant] = {}
+        self.grants: dict[str, CreditsMoved] = {}
         self.attempts: list[ReceiptAttempt] = []
         self.held_micros = 0
         self.error: PlatformError | None = None
         self.asked = 0
 
-    async def grant(self, command: GrantCredits) -> Grant:
+    async def grant(self, command: GrantCredits) -> CreditsMoved:
         if self.error:
             raise self.error
         known = self.grants.get(command.idempotency_key)
@@ -271,7 +272,7 @@ class InMemoryBilling:
         balance = (await self.balance(command.user_id)).balance_micros
         return known or self.grants.setdefault(
             command.idempotency_key,
-            Grant(
+            CreditsMoved(
                 transfer_id=new_id(),
                 user_id=command.user_id,
                 amount_micros=command.amount_micros,

@@ -9,15 +9,15 @@ from uuid import UUID
 
 from services.billing.domain.admission import Admission, admit
 from services.billing.domain.hold import Hold, HoldState
-from services.billing.domain.price import Price, Rate
-from services.billing.domain.tariff import Tariff
 from services.billing.ports import Entry, Position, Settle, Usage
-from shared.contracts.billing import AuthorizeRun, Balance, CreditsGranted, Grant, ReceiptAttempt
+from shared.contracts.billing import AuthorizeRun, ReceiptAttempt
+from shared.contracts.credits import Balance, CreditsGranted, CreditsMoved
 from shared.contracts.message import Message
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import ConflictError, InvalidRequestError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
+from shared.kernel.prices import Price, Rate, Tariff
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TARIFF = Tariff(Decimal("0.01"), Decimal(1))
@@ -131,7 +131,7 @@ class InMemoryLedgerStore:
                 key = f"{kind}:{event.usage_id}"
                 self.transfers.append(Transfer(kind, (account, event.user_id), _REVENUE, amount, key))
 
-    async def grant(self, granted: CreditsGranted, idempotency_key: str) -> Grant:
+    async def grant(self, granted: CreditsGranted, idempotency_key: str) -> CreditsMoved:
         key = f"grant:{idempotency_key}"
         user = ("user", granted.user_id)
         given = next((transfer for transfer in self.transfers if transfer.key == key), None)
@@ -141,7 +141,7 @@ class InMemoryLedgerStore:
             self.events.append((new_id(), granted))
         if (given.credit, given.amount) != (user, granted.amount_micros):
             raise ConflictError
-        return Grant(
+        return CreditsMoved(
             transfer_id=given.id,
             user_id=granted.user_id,
             amount_micros=given.amount,

@@ -3,17 +3,9 @@
 from typing import Final
 from uuid import UUID
 
-from shared.contracts.billing import (
-    Balance,
-    GetBalance,
-    GetReceipt,
-    Grant,
-    GrantCredits,
-    ListUsage,
-    Receipt,
-    UsagePage,
-)
+from shared.contracts.billing import GetReceipt, ListUsage, Receipt, UsagePage
 from shared.contracts.consent import ChangeUserSettings, GetUserSettings, UserSettings
+from shared.contracts.credits import Balance, CreditsMoved, GetBalance, GrantCredits
 from shared.contracts.keys import (
     Credential,
     Credentials,
@@ -111,8 +103,8 @@ class RpcBilling:
         self._rpc = rpc
         self._timeout_s = timeout_s
 
-    async def grant(self, command: GrantCredits) -> Grant:
-        return await self._rpc.call(command, Grant, timeout_s=self._timeout_s)
+    async def grant(self, command: GrantCredits) -> CreditsMoved:
+        return await self._rpc.call(command, CreditsMoved, timeout_s=self._timeout_s)
 
     async def balance(self, user_id: str) -> Balance:
         return await self._rpc.call(GetBalance(user_id=user_id), Balance, timeout_s=self._timeout_s)

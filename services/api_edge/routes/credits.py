@@ -9,7 +9,7 @@ from pydantic import Field
 from services.api_edge.ports import Billing
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.wire import Input, Json, Shown, UserId, body_docs, moment, money, read_body
-from shared.contracts.billing import Balance, Grant, GrantCredits
+from shared.contracts.credits import Balance, CreditsMoved, GrantCredits
 from shared.kernel.money import credits_to_micros
 
 _CREDITS_MAX = 10**9
@@ -59,7 +59,7 @@ def _balance_view(balance: Balance) -> dict[str, Any]:
     }
 
 
-def _grant_view(grant: Grant, idempotency_key: str) -> dict[str, Any]:
+def _grant_view(grant: CreditsMoved, idempotency_key: str) -> dict[str, Any]:
     return {
         "transfer_id": str(grant.transfer_id),
         "user_id": grant.user_id,

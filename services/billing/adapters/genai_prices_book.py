@@ -7,8 +7,8 @@ from functools import lru_cache
 import genai_prices
 from genai_prices.types import ModelPrice, TieredPrices
 
-from services.billing.domain.price import Price, Rate, Tier
 from shared.kernel.names import KeyService
+from shared.kernel.prices import Price, Rate, Tier
 
 _VERSION = f"genai-prices-{genai_prices.__version__}"
 

@@ -13,7 +13,7 @@ from services.billing.domain.admission import Admission, admit
 from services.billing.domain.hold import Hold
 from services.billing.domain.settlement import is_platforms
 from services.billing.ports import Entry, Settle, Usage
-from shared.contracts.billing import Balance, CreditsGranted, Grant
+from shared.contracts.credits import Balance, CreditsGranted, CreditsMoved
 from shared.kernel.errors import ConflictError
 from shared.kernel.ids import new_id
 
@@ -45,7 +45,7 @@ class PostgresLedgerStore:
         new = {row["usage_id"] for row in kept}
         return [entry for entry in entries if entry.usage.event.usage_id in new]
 
-    async def grant(self, granted: CreditsGranted, idempotency_key: str) -> Grant:
+    async def grant(self, granted: CreditsGranted, idempotency_key: str) -> CreditsMoved:
         key = f"grant:{idempotency_key}"
         with store_errors():
             async with self._pool.acquire() as connection, connection.transaction():
@@ -110,10 +110,10 @@ async def _holds(connection: Connection, keys: Sequence[tuple[UUID, int]]) -> di
     return {(row["run_id"], row["attempt"]): rows.load_hold(row) for row in found}
 
 
-def _same_grant(found: Any, granted: CreditsGranted) -> Grant:
+def _same_grant(found: Any, granted: CreditsGranted) -> CreditsMoved:
     if (found["user_id"], found["amount_micros"]) != (granted.user_id, granted.amount_micros):
         raise ConflictError("this idempotency key was used for another grant")
-    return Grant(
+    return CreditsMoved(
         transfer_id=found["id"],
         user_id=found["user_id"],
         amount_micros=found["amount_micros"],

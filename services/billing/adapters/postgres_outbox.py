@@ -8,7 +8,7 @@ from uuid import UUID
 import asyncpg
 
 from services.billing.adapters import sql
-from shared.contracts.billing import CreditsCharged, CreditsGranted
+from shared.contracts.credits import CreditsCharged, CreditsGranted
 from shared.contracts.message import Message
 from shared.runtime.postgres import database_errors
 

@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 
 from services.billing.adapters import sql
-from services.billing.domain.price import Price, Rate
 from services.billing.ports import PriceBook
 from shared.kernel.names import KeyService
+from shared.kernel.prices import Price, Rate
 from shared.runtime.postgres import database_errors
 
 

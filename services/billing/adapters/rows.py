@@ -9,12 +9,12 @@ import orjson
 from pydantic import TypeAdapter
 
 from services.billing.domain.hold import Hold, HoldState
-from services.billing.domain.price import Price
 from services.billing.domain.settlement import is_platforms
 from services.billing.ports import Entry, Usage
 from shared.contracts.billing import ReceiptAttempt
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
+from shared.kernel.prices import Price
 
 
 @cache

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 from uuid import UUID
 
-from services.billing.domain.price import Price
+from shared.kernel.errors import ConflictError, InsufficientCreditsError
+from shared.kernel.prices import Quote
 
 
 class HoldState(StrEnum):
@@ -17,9 +19,9 @@ class HoldState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """`price` is the one it was authorized at, which the attempt is rated with.
+    """`quote` is what it was authorized at, which the attempt is rated with.
 
-    A released hold of nothing, without a price, marks an attempt that ended before it was authorized.
+    A released hold of nothing, without a quote, marks an attempt that ended before it was authorized.
     """
 
     run_id: UUID
@@ -27,5 +29,9 @@ class Hold:
     user_id: str
     amount_micros: int
     expires_at: datetime
-    price: Price | None
+    quote: Quote | None
     state: HoldState = HoldState.HELD
+
+
+Admission: TypeAlias = Hold | InsufficientCreditsError | ConflictError
+"""The answer to a wanted hold: what stands now, or why it may not be taken."""

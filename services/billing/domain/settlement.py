@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from services.billing.domain.hold import Hold, HoldState
-from services.billing.domain.price import Price, Tokens
-from services.billing.domain.tariff import Tariff
 from shared.kernel.names import KeyPolicy, KeySource, Outcome, TokensSource
+from shared.kernel.prices import Price, Tariff, Tokens
 
 _NEVER_CALLED = frozenset({Outcome.REFUSED, Outcome.EXPIRED})
 

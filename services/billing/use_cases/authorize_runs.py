@@ -6,11 +6,11 @@ from typing import TypeAlias
 
 from services.billing.domain.admission import Admission
 from services.billing.domain.hold import Hold
-from services.billing.domain.tariff import Tariff
 from services.billing.ports import LedgerStore, PriceBook
 from services.billing.use_cases.isolation import isolating
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.kernel.errors import PriceUnknownError
+from shared.kernel.prices import Tariff
 
 Answer: TypeAlias = RunAuthorized | Exception
 

@@ -1,11 +1,11 @@
 """Give a user credits."""
 
 from services.billing.ports import LedgerStore
-from shared.contracts.billing import CreditsGranted, Grant, GrantCredits
+from shared.contracts.credits import CreditsGranted, CreditsMoved, GrantCredits
 from shared.kernel.ids import new_id
 
 
-async def grant_credits(request: GrantCredits, *, ledger: LedgerStore) -> Grant:
+async def grant_credits(request: GrantCredits, *, ledger: LedgerStore) -> CreditsMoved:
     """Give them once per idempotency key. Raises ConflictError, DatabaseUnavailableError."""
     granted = CreditsGranted(
         transfer_id=new_id(),

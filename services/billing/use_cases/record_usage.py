@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from services.billing.domain.hold import Hold
-from services.billing.domain.price import Price, Tokens
 from services.billing.domain.settlement import Attempt, Settlement, settle
-from services.billing.domain.tariff import Tariff
 from services.billing.ports import Entry, LedgerStore, PriceBook, Usage
 from services.billing.use_cases.isolation import isolating
-from shared.contracts.billing import CreditsCharged
+from shared.contracts.credits import CreditsCharged
+from shared.kernel.prices import Price, Tariff, Tokens
 
 Verdict: TypeAlias = Entry | Exception | None
 """Billed; why it could not be kept; or known already."""

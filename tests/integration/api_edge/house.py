@@ -16,8 +16,9 @@ from services.api_edge.app import edge
 from services.api_edge.serving import serve
 from services.api_edge.settings import EdgeSettings
 from shared.contracts import topology
-from shared.contracts.billing import GetBalance, GetReceipt, GrantCredits, ListUsage
+from shared.contracts.billing import GetReceipt, ListUsage
 from shared.contracts.consent import ChangeUserSettings, GetUserSettings
+from shared.contracts.credits import GetBalance, GrantCredits
 from shared.contracts.keys import (
     GetKeyStatus,
     IssueSessionKey,

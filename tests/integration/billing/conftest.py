@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractChannel
 from infra.bootstrap import Servers
 from infra.usage import events
 from services.billing.app import BillingSettings, serving
-from shared.contracts.billing import Balance, GetBalance, Grant, GrantCredits
+from shared.contracts.credits import Balance, CreditsMoved, GetBalance, GrantCredits
 from shared.contracts.message import Envelope
 from shared.contracts.topology import BILLING_USAGE, dead_letters
 from shared.contracts.usage import UsageRecorded
@@ -75,14 +75,14 @@ class Edge:
     bus: Bus
     user_id: str
 
-    async def grant(self, amount_micros: int) -> Grant:
+    async def grant(self, amount_micros: int) -> CreditsMoved:
         request = GrantCredits(
             user_id=self.user_id,
             amount_micros=amount_micros,
             idempotency_key=str(new_id()),
             granted_by="root",
         )
-        return await self.bus.rpc.call(request, Grant, timeout_s=10)
+        return await self.bus.rpc.call(request, CreditsMoved, timeout_s=10)
 
     async def balance(self) -> tuple[int, int, int]:
         found = await self.bus.rpc.call(GetBalance(user_id=self.user_id), Balance, timeout_s=10)

@@ -14,7 +14,7 @@ from services.billing.adapters.postgres_outbox import PostgresOutbox
 from services.billing.domain.hold import Hold
 from services.billing.ports import Entry, Usage
 from services.billing.use_cases.record_usage import rate_usage
-from shared.contracts.billing import CreditsCharged
+from shared.contracts.credits import CreditsCharged
 from shared.contracts.message import Envelope, Message
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE

@@ -9,15 +9,8 @@ import asyncpg
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from shared.contracts.billing import (
-    CreditsCharged,
-    CreditsGranted,
-    GetReceipt,
-    ListUsage,
-    Receipt,
-    RunAuthorized,
-    UsagePage,
-)
+from shared.contracts.billing import GetReceipt, ListUsage, Receipt, RunAuthorized, UsagePage
+from shared.contracts.credits import CreditsCharged, CreditsGranted
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import (
     DatabaseUnavailableError,

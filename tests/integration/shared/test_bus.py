@@ -10,7 +10,8 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from shared.contracts import topology
-from shared.contracts.billing import AuthorizeRun, Balance, CreditsGranted, GetBalance, RunAuthorized
+from shared.contracts.billing import AuthorizeRun, RunAuthorized
+from shared.contracts.credits import Balance, CreditsGranted, GetBalance
 from shared.contracts.message import Message
 from shared.contracts.runs import CancelRun, RunStarted
 from shared.kernel.errors import BusUnavailableError, ServiceUnavailableError

@@ -18,7 +18,8 @@ from services.inference.use_cases.in_flight import InFlight
 from services.key_vault.adapters.memory import KeyMemory
 from services.key_vault.adapters.memory_watch import MemoryWatch
 from shared.contracts import topology
-from shared.contracts.billing import AuthorizeRun, GetBalance
+from shared.contracts.billing import AuthorizeRun
+from shared.contracts.credits import GetBalance
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.message import Message
 from shared.contracts.rpc import Request, RpcReply

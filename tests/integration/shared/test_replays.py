@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 
 from shared.contracts import topology
-from shared.contracts.billing import Balance, GetBalance
+from shared.contracts.credits import Balance, GetBalance
 from shared.contracts.message import Envelope
 from shared.kernel.names import (
     API_EDGE,

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from services.billing.domain.admission import admit
 from services.billing.domain.hold import Hold
-from services.billing.domain.tariff import Tariff
 from services.billing.use_cases.authorize_runs import Answer, authorize_runs
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.kernel.errors import (
@@ -17,6 +16,7 @@ from shared.kernel.errors import (
     InvalidRequestError,
     PriceUnknownError,
 )
+from shared.kernel.prices import Tariff
 from tests.fakes.billing import (
     NOON,
     PRICE,

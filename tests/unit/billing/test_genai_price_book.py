@@ -9,8 +9,8 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 
 from services.billing.adapters.genai_prices_book import GenaiPriceBook
-from services.billing.domain.price import Price, Tokens
 from shared.kernel.names import KeyService
+from shared.kernel.prices import Price, Tokens
 
 pytestmark = pytest.mark.unit
 

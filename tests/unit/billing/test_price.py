@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.billing.domain.price import Price, Rate, Tier, Tokens
+from shared.kernel.prices import Price, Rate, Tier, Tokens
 
 pytestmark = pytest.mark.unit
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.billing.domain.price import Rate
 from services.billing.ports import Entry, Usage
 from services.billing.use_cases.record_usage import Verdict, rate_usage, record_usage
 from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import DatabaseUnavailableError, InvalidRequestError
 from shared.kernel.names import KeySource, Outcome, TokensSource
+from shared.kernel.prices import Rate
 from tests.fakes.billing import (
     PRICE,
     TARIFF,

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.billing.domain.hold import Hold, HoldState
-from services.billing.domain.price import Tokens
 from services.billing.domain.settlement import Attempt, settle
-from services.billing.domain.tariff import Tariff
 from shared.kernel.names import KeyPolicy, KeySource, Outcome, TokensSource
+from shared.kernel.prices import Tariff, Tokens
 from tests.fakes.billing import PRICE, TARIFF, hold_for, usage_event
 
 pytestmark = pytest.mark.unit

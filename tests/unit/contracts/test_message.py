@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from shared.contracts.billing import GetBalance, GrantCredits
+from shared.contracts.credits import GetBalance, GrantCredits
 from shared.contracts.message import Envelope, read
 from shared.kernel.errors import InvalidRequestError
 

@@ -5,16 +5,18 @@ import re
 import pytest
 
 from infra.bootstrap.rabbitmq import permissions
-from shared.contracts.billing import (
-    AuthorizeRun,
+from shared.contracts.billing import AuthorizeRun, GetReceipt, ListUsage
+from shared.contracts.consent import ChangeUserSettings, GetUserSettings
+from shared.contracts.credits import (
+    AdjustCredits,
+    CreditsAdjusted,
     CreditsCharged,
     CreditsGranted,
+    DeductCredits,
     GetBalance,
-    GetReceipt,
     GrantCredits,
-    ListUsage,
+    ListStatement,
 )
-from shared.contracts.consent import ChangeUserSettings, GetUserSettings
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.keys import (
     GetKeyStatus,
@@ -29,6 +31,7 @@ from shared.contracts.keys import (
 )
 from shared.contracts.message import Message
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey
+from shared.contracts.prices import FindPrice, ListPrices, SetPrice
 from shared.contracts.resolving import OpenKey, ResolveKey
 from shared.contracts.runs import RunRequested
 from shared.contracts.topology import EXCHANGES, queues
@@ -71,11 +74,18 @@ _PUBLISHERS: dict[type[Message], str] = {
     GetBalance: API_EDGE,
     GetReceipt: API_EDGE,
     ListUsage: API_EDGE,
+    AdjustCredits: API_EDGE,
+    DeductCredits: API_EDGE,
+    ListStatement: API_EDGE,
+    SetPrice: API_EDGE,
+    ListPrices: API_EDGE,
+    FindPrice: INFERENCE,
     ResolveKey: INFERENCE,
     AuthorizeRun: INFERENCE,
     UsageRecorded: INFERENCE,
     CreditsCharged: BILLING,
     CreditsGranted: BILLING,
+    CreditsAdjusted: BILLING,
 }
 _REPLIES_FROM = {
     API_EDGE: set(),

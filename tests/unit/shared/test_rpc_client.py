@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from shared.contracts.billing import Balance, GetBalance
+from shared.contracts.credits import Balance, GetBalance
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody, Request, RpcReply
 from shared.kernel.errors import (

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.contracts.billing import Balance, GetBalance
+from shared.contracts.credits import Balance, GetBalance
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import RpcReply
 from shared.kernel.errors import ConflictError, InvalidRequestError, ServiceUnavailableError

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.contracts.billing import Balance, GetBalance
+from shared.contracts.credits import Balance, GetBalance
 from shared.contracts.message import Envelope
 from shared.kernel.errors import InsufficientCreditsError
 from shared.runtime.delivery import Delivery

@@ -1,0 +1,45 @@
+"""Requests about runs: holds for those on the platform's key, receipts for all."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from services.billing.handlers.parts import Parts
+from services.billing.use_cases.authorize_runs import Answer, authorize_runs
+from shared.contracts.billing import AuthorizeRun, GetReceipt, Receipt, RunAuthorized
+from shared.kernel.names import API_EDGE, INFERENCE
+from shared.runtime.batcher import Batcher
+from shared.runtime.rpc import Route
+
+_AUTHORIZATIONS: Final = 128
+_LINGER_MS: Final = 1
+_AT_ONCE: Final = 2
+
+
+class RunHandlers:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._authorizations = Batcher(
+            self._authorize, size=_AUTHORIZATIONS, linger_ms=_LINGER_MS, at_once=_AT_ONCE
+        )
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(AuthorizeRun, self.on_authorize_run, (INFERENCE,)),
+            Route(GetReceipt, self.on_get_receipt, (API_EDGE,)),
+        ]
+
+    async def on_authorize_run(self, request: AuthorizeRun) -> RunAuthorized:
+        answer = await self._authorizations.submit(request)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def on_get_receipt(self, request: GetReceipt) -> Receipt:
+        attempts = await self._parts.usage.of_run(request.user_id, request.run_id)
+        return Receipt(run_id=request.run_id, attempts=tuple(attempts))
+
+    async def _authorize(self, batch: Sequence[AuthorizeRun]) -> list[Answer]:
+        parts = self._parts
+        return await authorize_runs(
+            batch, ledger=parts.ledger, prices=parts.prices, tariff=parts.tariff, now=parts.clock()
+        )
