@@ -1,14 +1,14 @@
 """Messages about prices: US$ per million tokens, as decimal strings on the wire."""
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 from shared.kernel.names import KeyService
-from shared.kernel.prices import Quote
+from shared.kernel.prices import Price, Quote, Rate, Tier
 
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=18, decimal_places=9)]
 
@@ -30,6 +30,17 @@ class RateSpec(BaseModel):
     usd: Usd
     tiers: tuple[TierSpec, ...] = Field(default=(), max_length=8)
 
+    @model_validator(mode="after")
+    def _tiers_rise(self) -> Self:
+        above = [tier.above for tier in self.tiers]
+        if above != sorted(set(above)):
+            raise ValueError("the tiers do not rise")
+        return self
+
+    @property
+    def rate(self) -> Rate:
+        return Rate(self.usd, tuple(Tier(tier.above, tier.usd) for tier in self.tiers))
+
 
 class PriceSpec(BaseModel):
     """What a model costs. Tokens of a kind without a rate cost as the rest of prompt or completion."""
@@ -41,6 +52,13 @@ class PriceSpec(BaseModel):
     cached: RateSpec | None = None
     cache_write: RateSpec | None = None
     reasoning: RateSpec | None = None
+
+    def named(self, version: str) -> Price:
+        """Return the price under the name of its version."""
+        cached, reasoning, cache_write = (
+            spec and spec.rate for spec in (self.cached, self.reasoning, self.cache_write)
+        )
+        return Price(version, self.input.rate, self.output.rate, cached, reasoning, cache_write)
 
 
 class FindPrice(Request):

@@ -1,47 +1,91 @@
-"""Prices that operators set per model, over those of another book."""
+"""Prices that administrators set per model, over those of another book."""
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-import asyncpg
-
-from services.billing.adapters import sql
+from services.billing.adapters.failures import store_errors
+from services.billing.domain.price_versions import PriceVersions
 from services.billing.ports import PriceBook
+from shared.contracts.prices import PriceSet, PriceSpec, SetPrice
 from shared.kernel.names import KeyService
-from shared.kernel.prices import Price, Rate
-from shared.runtime.postgres import database_errors
+from shared.kernel.prices import Price
+from shared.runtime.postgres import Pool, database_errors
+
+_SET: Final = """
+INSERT INTO prices (model, price, valid_from, set_by) VALUES ($1, $2, $3, $4)
+RETURNING version, model, price, valid_from, set_by
+"""
+_ALL: Final = """
+SELECT version, model, price, valid_from, set_by FROM prices
+WHERE $1::text IS NULL OR lower(model) = lower($1)
+ORDER BY version DESC
+"""
+# Versions are never changed or removed, so their number tells whether any came. The highest of them would not:
+# a lower one may be committed after it.
+_COUNT: Final = "SELECT count(*) FROM prices"
 
 
-class PostgresPriceBook:
-    """See `PriceBook`. `refresh()` reads the table `prices`; models not in it are found in `under`."""
+class PostgresPriceStore:
+    """See `PriceStore`."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", under: PriceBook) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def set(self, command: SetPrice, valid_from: datetime) -> PriceSet:
+        price = command.price and command.price.model_dump_json(exclude_none=True)
+        with store_errors():
+            kept = await self._pool.fetchrow(_SET, command.model, price, valid_from, command.set_by)
+        assert kept is not None  # noqa: S101 - it was inserted
+        return load_version(kept)
+
+    async def all(self, model: str | None) -> list[PriceSet]:
+        with store_errors():
+            found = await self._pool.fetch(_ALL, model)
+        return [load_version(row) for row in found]
+
+
+class PostgresPriceBook(PostgresPriceStore):
+    """See `PriceBook`. `refresh()` reads what was set; models without that are found in `under`.
+
+    What is set here holds here at once.
+    """
+
+    def __init__(self, pool: Pool, under: PriceBook) -> None:
+        super().__init__(pool)
         self._under = under
-        self._latest_first: dict[str, list[tuple[datetime, Price]]] = {}
+        self._versions = PriceVersions()
+        self._known = 0
 
     async def refresh(self) -> None:
-        """Raise DatabaseUnavailableError; what was read before stays."""
+        """Read all versions when there are new ones. Raises DatabaseUnavailableError; what was read stays."""
         with database_errors():
-            found = await self._pool.fetch(sql.PRICES)
-        books: dict[str, list[tuple[datetime, Price]]] = {}
-        for row in found:
-            books.setdefault(row["model"], []).insert(0, (row["valid_from"], _price(row)))
-        self._latest_first = books
+            there = await self._pool.fetchval(_COUNT)
+        if there != self._known:
+            self._know(await self.all(None))
+
+    async def set(self, command: SetPrice, valid_from: datetime) -> PriceSet:
+        kept = await super().set(command, valid_from)
+        await self.refresh()
+        return kept
+
+    def _know(self, found: list[PriceSet]) -> None:
+        if len(found) > self._known:  # else another refresh, which began later, was faster
+            self._versions, self._known = PriceVersions(reversed(found)), len(found)
 
     def find(self, provider: KeyService, model: str, at: datetime) -> Price | None:
-        name = f"{provider}/{model.removeprefix(f'{provider}/')}"
-        for valid_from, price in self._latest_first.get(name, ()):
-            if valid_from <= at:
-                return price
-        return self._under.find(provider, model, at)
+        version = self._versions.find(provider, model, at)
+        if version is None or version.price is None:
+            return self._under.find(provider, model, at)
+        return version.price.named(version.version)
 
 
-def _price(row: Mapping[str, Any]) -> Price:
-    return Price(
+def load_version(row: Mapping[str, Any]) -> PriceSet:
+    price = row["price"]
+    return PriceSet(
         version=f"prices-{row['version']}",
-        prompt=Rate(row["input_usd"]),
-        completion=Rate(row["output_usd"]),
-        cached=None if row["cached_usd"] is None else Rate(row["cached_usd"]),
+        model=row["model"],
+        price=None if price is None else PriceSpec.model_validate_json(price),
+        valid_from=row["valid_from"],
+        set_by=row["set_by"],
     )
