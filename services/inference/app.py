@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import httpcore2
@@ -110,13 +110,17 @@ class Inference:
         self.keys = KeyHandlers(ValidateKeyUseCase(opener=parts.opener, checker=parts.checker))
 
 
+Build: TypeAlias = Callable[[Parts], Inference]
+
+
 @asynccontextmanager
 async def serving(
-    settings: InferenceSettings, outside: PinningBackend | None = None
+    settings: InferenceSettings, outside: PinningBackend | None = None, build: Build = Inference
 ) -> AsyncIterator[Inference]:
     """Serve runs while in the context; at its end, those in flight get `shutdown_grace_s` to finish.
 
-    `outside`: the way to callers' addresses, the internet unless told otherwise.
+    `outside`: the way to callers' addresses, the internet unless told otherwise. `build`: makes the service
+    of its parts.
     """
     pool = await create_pool(settings.postgres_url, command_timeout_s=5)
     bus = Bus(
@@ -128,7 +132,7 @@ async def serving(
     )
     outside = outside or PinningBackend(httpcore2.AnyIOBackend())
     async with pool, http_clients(settings.concurrency, outside) as http:
-        service = Inference(_parts(settings, bus, pool, http))
+        service = build(_parts(settings, bus, pool, http))
         bus.subscribe(INFERENCE_RUNS, service.handlers.on_run_requested, prefetch=settings.concurrency)
         RpcServer(bus, INFERENCE_RPC, service.keys.routes())
         bus.on_broadcast(CONTROL, service.handlers.on_control)
@@ -194,12 +198,12 @@ def _clear_sdk_environment() -> None:
         del os.environ[name]
 
 
-async def main(outside: PinningBackend | None = None) -> None:
+async def main(outside: PinningBackend | None = None, build: Build = Inference) -> None:
     harden()
     _clear_sdk_environment()
     settings = InferenceSettings.load()
     configure_logging(INFERENCE, settings.log_level)
-    async with serving(settings, outside):
+    async with serving(settings, outside, build):
         get_logger().info("ready", instance=settings.instance)
         await asyncio.Event().wait()
 
