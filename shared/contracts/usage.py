@@ -1,13 +1,15 @@
 """The usage event: what one attempt used. Immutable; its `usage_id` never changes across redeliveries."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from shared.contracts.message import Message
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
-from shared.kernel.prices import Tokens
+from shared.kernel.prices import Quote, Tokens
+
+_NEVER_CALLED: Final = frozenset({Outcome.REFUSED, Outcome.EXPIRED})
 
 
 class TokenCounts(BaseModel):
@@ -28,6 +30,20 @@ class TokenCounts(BaseModel):
     @property
     def counted(self) -> Tokens:
         return Tokens(self.prompt, self.completion, self.cached, self.reasoning, self.cache_write)
+
+
+def worth_micros(
+    outcome: Outcome, key_source: KeySource | None, tokens: TokenCounts, quote: Quote | None
+) -> int | None:
+    """Return what an attempt was worth in credit micros, whoever pays; None when tokens or price are unknown.
+
+    One that had no key, or ended before the provider was called, was worth nothing.
+    """
+    if key_source is None or outcome in _NEVER_CALLED:
+        return 0
+    if quote is None or tokens.source is TokensSource.UNKNOWN:
+        return None
+    return quote.cost_micros(tokens.counted)
 
 
 class UsageRecorded(Message):
@@ -67,8 +83,9 @@ class UsageRecorded(Message):
     usage_raw: dict[str, Any] | None = None
     """The provider's usage object as received, so that it can be rated again."""
     provider_request_id: str | None = None
-    """The provider's own name for the call, to ask its support about."""
+    """The provider's own name for the call, to ask its support about; printable, at most 128 characters."""
     price_version: str | None = None
+    """Of the price that `cost_micros` comes from; None when nobody knew one in time."""
     cost_micros: int | None = None
     """What the attempt was worth at that price, in credit micros, whoever paid; None when tokens or price are
     unknown. A platform attempt's is the charge.
@@ -77,10 +94,10 @@ class UsageRecorded(Message):
     started_at: AwareDatetime
     finished_at: AwareDatetime
     queue_ms: int | None = None
-    """From the request to the attempt's claim."""
+    """From the request to the claim of its first attempt; None for later ones, which no queue held up."""
     resolve_ms: int | None = None
-    """For key_vault's answer; None when there was none."""
+    """Until key_vault had answered with a key; None when it had none, or the worker was lost."""
     first_token_ms: int | None = None
-    """From the provider's call to the first piece of its answer."""
+    """From the provider's call to the first piece of its answer, which is the whole of it when not streamed."""
     total_ms: int | None = None
-    """From the request to the attempt's end."""
+    """From the request to the attempt's end, the attempts before it included."""
