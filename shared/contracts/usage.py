@@ -98,6 +98,6 @@ class UsageRecorded(Message):
     resolve_ms: int | None = None
     """Until key_vault had answered with a key; None when it had none, or the worker was lost."""
     first_token_ms: int | None = None
-    """From the provider's call to the first piece of its answer, which is the whole of it when not streamed."""
+    """From the provider's call to the first piece of its answer; not streamed, it comes in one."""
     total_ms: int | None = None
     """From the request to the attempt's end, the attempts before it included."""
