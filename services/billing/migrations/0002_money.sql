@@ -187,15 +187,16 @@ CREATE TABLE checkpoints (
     made_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE checkpoint_balances (
-    checkpoint_id bigint NOT NULL REFERENCES checkpoints,
+    checkpoint_id bigint NOT NULL REFERENCES checkpoints ON DELETE CASCADE,
     kind text NOT NULL,
     user_id text,
     posted_micros bigint NOT NULL,
     UNIQUE NULLS NOT DISTINCT (checkpoint_id, kind, user_id)
 );
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON checkpoints
+-- One that no replay can begin at any more, because the stream has lost what came next, is forgotten.
+CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON checkpoints
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON checkpoint_balances
+CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON checkpoint_balances
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 -- Every account as kept, beside what its entries say.
@@ -240,10 +241,57 @@ FULL JOIN (
 ) AS paid ON paid.cause_id = billed.usage_id
 WHERE billed.charged_micros IS DISTINCT FROM paid.micros
 UNION ALL
+SELECT 'usage owed differs from transfers', usage_id::text, receivable_micros, coalesce(amount_micros, 0)
+FROM usage LEFT JOIN transfers ON cause_id = usage_id AND kind = 'receivable'
+WHERE receivable_micros <> coalesce(amount_micros, 0)
+UNION ALL
 SELECT 'charged, but not for what it cost on the platform''s key', usage_id::text, charged_micros, cost_micros
 FROM usage
 WHERE charged_micros > 0
-  AND (charged_micros IS DISTINCT FROM cost_micros OR key_source NOT IN ('platform', 'team_gateway'))
+  AND (charged_micros IS DISTINCT FROM cost_micros
+       OR key_source IS NULL OR key_source NOT IN ('platform', 'team_gateway')
+       OR event ->> 'policy' = 'system')
+UNION ALL
+SELECT 'not charged, though it used the platform''s key', usage_id::text, charged_micros, cost_micros
+FROM usage
+WHERE charged_micros = 0 AND cost_micros > 0
+  AND key_source IN ('platform', 'team_gateway') AND event ->> 'policy' <> 'system'
+  AND outcome NOT IN ('refused', 'expired', 'interrupted')
+UNION ALL
+SELECT 'a transfer is not what its kind says', cause_id || ' ' || transfers.kind, amount_micros, NULL
+FROM transfers
+JOIN accounts AS debit ON debit.id = debit_account
+JOIN accounts AS credit ON credit.id = credit_account
+WHERE (transfers.kind, debit.kind, credit.kind) NOT IN (
+    ('grant', 'grants', 'user'), ('charge', 'user', 'revenue'), ('receivable', 'receivable', 'revenue'),
+    ('repayment', 'user', 'receivable'), ('adjustment', 'user', 'revenue'), ('adjustment', 'revenue', 'user'),
+    ('deduction', 'user', 'revenue'))
+   OR transfers.user_id <> coalesce(debit.user_id, transfers.user_id)
+   OR transfers.user_id <> coalesce(credit.user_id, transfers.user_id)
+UNION ALL
+SELECT 'a transfer is of another attempt than its usage', cause_id || ' ' || kind, amount_micros, NULL
+FROM transfers JOIN usage ON usage_id = cause_id
+WHERE cause = 'usage'
+  AND (transfers.user_id, transfers.run_id, transfers.attempt)
+      IS DISTINCT FROM (usage.user_id, usage.run_id, usage.attempt)
+UNION ALL
+SELECT 'a repayment without what was given', cause_id::text, amount_micros, NULL
+FROM transfers AS repayment
+WHERE kind = 'repayment' AND NOT EXISTS (
+    SELECT FROM transfers AS given
+    WHERE given.cause_id = repayment.cause_id AND given.kind IN ('grant', 'adjustment')
+)
+UNION ALL
+SELECT 'one cause twice', cause_id || ' ' || kind, count(*), 1
+FROM transfers GROUP BY cause_id, kind HAVING count(*) > 1
+UNION ALL
+SELECT 'settled without a charge', run_id || '/' || attempt, amount_micros, coalesce(charged_micros, 0)
+FROM holds LEFT JOIN usage USING (run_id, attempt)
+WHERE state = 'settled' AND coalesce(charged_micros, 0) = 0
+UNION ALL
+SELECT 'held, though its attempt has ended', run_id || '/' || attempt, amount_micros, 0
+FROM holds JOIN usage USING (run_id, attempt, user_id)
+WHERE state = 'held'
 UNION ALL
 SELECT 'held past its expiry', run_id || '/' || attempt, amount_micros, 0
 FROM holds WHERE state = 'held' AND expires_at < now() - interval '1 minute';
