@@ -1,14 +1,16 @@
 """Composition root of billing: `python -m services.billing.app`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
 from pydantic import Field
 
 from services.billing.adapters.genai_prices_book import GenaiPriceBook
+from services.billing.adapters.postgres_credits import PostgresCreditStore
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.adapters.postgres_outbox import PostgresOutbox
 from services.billing.adapters.postgres_prices import PostgresPriceBook
@@ -18,8 +20,10 @@ from services.billing.handlers.parts import Parts
 from services.billing.handlers.prices import PriceHandlers
 from services.billing.handlers.runs import RunHandlers
 from services.billing.handlers.usage import BATCH_SIZE, UsageHandler
-from services.billing.ports import LedgerStore, Outbox
+from services.billing.ports import LedgerStore, Outbox, Outgoing
 from services.billing.use_cases.relay_events import relay_events
+from shared.contracts.credits import CreditsAdjusted, CreditsCharged, CreditsGranted
+from shared.contracts.message import Envelope, Message, read
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
 from shared.kernel.names import BILLING
 from shared.kernel.prices import Tariff
@@ -52,8 +56,10 @@ async def serving(settings: BillingSettings) -> AsyncIterator[Bus]:
         relay = _relay(PostgresOutbox(pool), bus)
         parts = Parts(
             ledger=ledger,
+            credits=PostgresCreditStore(pool),
             usage=PostgresUsageStore(pool),
             prices=prices,
+            price_store=prices,
             tariff=Tariff(settings.credit_usd, settings.markup),
             clock=_now,
             wake=relay.wake,
@@ -82,9 +88,21 @@ def listen(bus: RequestBus, parts: Parts, *, retry_s: float = 1.0) -> None:
 
 def _relay(outbox: Outbox, bus: Bus) -> Repeating:
     async def relay() -> None:
-        await relay_events(outbox=outbox, publisher=bus)
+        await relay_events(outbox=outbox, publish=publish)
+
+    async def publish(events: Sequence[Outgoing]) -> list[UUID]:
+        return [await _published(bus, event) for event in events]
 
     return Repeating("relay events", relay, every_s=_EVERY_S)
+
+
+_EVENTS: tuple[type[Message], ...] = (CreditsCharged, CreditsGranted, CreditsAdjusted)
+
+
+async def _published(bus: Bus, event: Outgoing) -> UUID:
+    model = next(event_type for event_type in _EVENTS if event.routing_key == event_type.ROUTING_KEY)
+    await bus.publish(read(Envelope.decode(event.body.encode()), model), event_id=str(event.event_id))
+    return event.event_id
 
 
 def _sweep(ledger: LedgerStore) -> Repeating:

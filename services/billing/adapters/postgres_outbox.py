@@ -1,45 +1,31 @@
 """Events that wait in Postgres to be published."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-from uuid import UUID
+from typing import Final
 
-import asyncpg
+from services.billing.ports import Outgoing, PublishAll
+from shared.kernel.errors import BusUnavailableError
+from shared.runtime.postgres import Pool, database_errors
 
-from services.billing.adapters import sql
-from shared.contracts.credits import CreditsCharged, CreditsGranted
-from shared.contracts.message import Message
-from shared.runtime.postgres import database_errors
-
-_EVENTS: tuple[type[Message], ...] = (CreditsCharged, CreditsGranted)
+# Events that no other replica is publishing at this moment.
+_CLAIM: Final = (
+    "SELECT event_id, routing_key, body FROM outbox ORDER BY event_id LIMIT $1 FOR UPDATE SKIP LOCKED"
+)
+_FORGET: Final = "DELETE FROM outbox WHERE event_id = ANY ($1::uuid[])"
 
 
 class PostgresOutbox:
     """See `Outbox`. The rows stay locked while they are published, so replicas share the work."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def relay(self, publish: Callable[[UUID, Message], Awaitable[None]], *, limit: int) -> int:
+    async def relay(self, publish: PublishAll, *, limit: int) -> int:
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                waiting = await connection.fetch(sql.CLAIM_EVENTS, limit)
-                if not waiting:
-                    return 0
-                results = await asyncio.gather(
-                    *(publish(row["event_id"], _message(row)) for row in waiting), return_exceptions=True
-                )
-                sent = [
-                    row["event_id"] for row, result in zip(waiting, results, strict=True) if result is None
-                ]
-                await connection.execute(sql.FORGET_EVENTS, sent)
-        for result in results:
-            if result is not None:
-                raise result
+                found = await connection.fetch(_CLAIM, limit)
+                waiting = [Outgoing(row["event_id"], row["routing_key"], row["body"]) for row in found]
+                sent = await publish(waiting) if waiting else ()
+                await connection.execute(_FORGET, list(sent))
+        if len(sent) < len(waiting):
+            raise BusUnavailableError(service="rabbitmq", retry_after_s=2)
         return len(sent)
-
-
-def _message(row: Mapping[str, Any]) -> Message:
-    model = next(event for event in _EVENTS if event.event_type() == row["type"])
-    return model.model_validate_json(row["payload"])

@@ -1,50 +1,86 @@
 """Between the ledger's rows and the service's words."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+import asyncpg
 import orjson
 from pydantic import TypeAdapter
 
-from services.billing.domain.hold import Hold, HoldState
+from services.billing.domain.hold import Admission, Hold, HoldState
 from services.billing.domain.settlement import is_platforms
-from services.billing.ports import Entry, Usage
+from services.billing.ports import Entry, Outgoing, Usage
 from shared.contracts.billing import ReceiptAttempt
+from shared.contracts.message import Envelope, Message
 from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import ConflictError, InsufficientCreditsError
 from shared.kernel.ids import new_id
-from shared.kernel.prices import Price
+from shared.kernel.names import BILLING
+from shared.kernel.prices import Quote
+
+Row: TypeAlias = asyncpg.Record
+
+_QUOTES_REMEMBERED: Final = 4096
 
 
 @cache
-def _prices() -> TypeAdapter[Price]:
-    return TypeAdapter(Price)
+def _quotes() -> TypeAdapter[Quote]:
+    return TypeAdapter(Quote)
 
 
-def dump_price(price: Price | None) -> str | None:
-    return None if price is None else _prices().dump_json(price).decode()
+@lru_cache(_QUOTES_REMEMBERED)
+def dump_quote(quote: Quote) -> str:
+    return _quotes().dump_json(quote).decode()
 
 
-def load_hold(row: Mapping[str, Any]) -> Hold:
-    price = row["price"]
+@lru_cache(_QUOTES_REMEMBERED)
+def load_quote(text: str) -> Quote:
+    return _quotes().validate_json(text)
+
+
+def load_hold(row: Row) -> Hold:
     return Hold(
         run_id=row["run_id"],
         attempt=row["attempt"],
         user_id=row["user_id"],
         amount_micros=row["amount_micros"],
         expires_at=row["expires_at"],
-        price=None if price is None else _prices().validate_json(price),
+        quote=None if row["quote"] is None else load_quote(row["quote"]),
         state=HoldState(row["state"]),
     )
 
 
-def load_attempt(row: Mapping[str, Any]) -> ReceiptAttempt:
+def load_admission(wanted: Hold, row: Row) -> Admission:
+    """Read one of AUTHORIZE's answers."""
+    if row["answer"] == "insufficient":
+        return InsufficientCreditsError("not enough credits for this run")
+    if row["answer"] == "over":
+        return ConflictError("this attempt was authorized before, and is over")
+    return replace(
+        wanted,
+        amount_micros=row["amount_micros"],
+        expires_at=row["expires_at"],
+        quote=None if row["quote"] is None else load_quote(row["quote"]),
+    )
+
+
+def load_attempt(row: Row) -> ReceiptAttempt:
     return ReceiptAttempt(
         usage=UsageRecorded.model_validate_json(row["event"]),
         cost_micros=row["cost_micros"],
         charged_micros=row["charged_micros"],
+        unrated=row["unrated"],
     )
+
+
+def outgoing(message: Message) -> Outgoing:
+    """Return an event as the outbox keeps it, with an id of its own."""
+    event_id = new_id()
+    envelope = Envelope.wrap(message, source=BILLING, event_id=str(event_id))
+    return Outgoing(event_id, message.ROUTING_KEY, envelope.encode().decode())
 
 
 def distinct(usages: Sequence[Usage]) -> list[Usage]:
@@ -59,7 +95,7 @@ def distinct(usages: Sequence[Usage]) -> list[Usage]:
 
 
 def hold_columns(holds: Sequence[Hold]) -> list[list[Any]]:
-    """Return the arrays that HOLD takes."""
+    """Return the arrays that AUTHORIZE takes."""
     return _columns(
         (
             hold.run_id,
@@ -67,7 +103,7 @@ def hold_columns(holds: Sequence[Hold]) -> list[list[Any]]:
             hold.user_id,
             hold.amount_micros,
             hold.expires_at,
-            dump_price(hold.price),
+            None if hold.quote is None else dump_quote(hold.quote),
         )
         for hold in holds
     )
@@ -83,7 +119,8 @@ def _columns(values: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
 
 
 def _values(entry: Entry) -> tuple[Any, ...]:
-    event, settlement, charged = entry.usage.event, entry.settlement, entry.charged
+    event, settlement = entry.usage.event, entry.settlement
+    told = None if entry.charged is None else outgoing(entry.charged)
     return (
         event.usage_id,
         event.run_id,
@@ -94,10 +131,10 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         settlement.charged_micros,
         settlement.receivable_micros,
         entry.price_version,
-        settlement.released_micros,
+        entry.unrated,
         settlement.hold_state,
         is_platforms(event.key_source) and settlement.hold_state is None,
-        new_id() if charged else None,
-        charged.event_type() if charged else None,
-        charged.model_dump_json() if charged else None,
+        told and told.event_id,
+        told and told.routing_key,
+        told and told.body,
     )

@@ -1,12 +1,23 @@
 """Who pays for an attempt, and out of what."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from services.billing.domain.hold import Hold, HoldState
-from shared.kernel.names import KeyPolicy, KeySource, Outcome, TokensSource
-from shared.kernel.prices import Price, Tariff, Tokens
+from shared.kernel.names import KeyPolicy, KeySource, Outcome, Unrated
 
-_NEVER_CALLED = frozenset({Outcome.REFUSED, Outcome.EXPIRED})
+PAID: Final[Mapping[Outcome, bool]] = {
+    Outcome.COMPLETED: True,
+    Outcome.CANCELLED: True,  # for what was measured or estimated until then
+    Outcome.FAILED: True,  # the same
+    Outcome.INTERRUPTED: False,  # nobody saw its end: our loss
+    Outcome.REFUSED: False,  # no provider was called
+    Outcome.EXPIRED: False,  # the same
+}
+"""Whether its user pays for an attempt on the platform's key that ended so, if tokens and price are known.
+
+For unknown ones nobody pays: the attempt is `unrated`."""
 
 
 def is_platforms(source: KeySource | None) -> bool:
@@ -14,56 +25,32 @@ def is_platforms(source: KeySource | None) -> bool:
     return source is not None and not source.is_byok
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What the rules need to know of an attempt that ended."""
-
-    key_source: KeySource | None
-    policy: KeyPolicy
-    outcome: Outcome
-    tokens: Tokens
-    tokens_source: TokensSource
-
-    @property
-    def is_charged(self) -> bool:
-        """Whether the user pays: by the attempt's own key source, never by what else the user has."""
-        return (
-            is_platforms(self.key_source)
-            and self.policy is not KeyPolicy.SYSTEM
-            and self.outcome not in _NEVER_CALLED
-            and self.tokens_source is not TokensSource.UNKNOWN
-        )
-
-    def cost_micros(self, price: Price | None, tariff: Tariff) -> int | None:
-        """Return what it was worth; None when its tokens or their price are unknown."""
-        if self.outcome in _NEVER_CALLED:
-            return 0
-        if price is None or self.tokens_source is TokensSource.UNKNOWN:
-            return None
-        return tariff.micros(price.cost_usd(self.tokens))
+def charge_micros(
+    key_source: KeySource | None, policy: KeyPolicy, outcome: Outcome, worth: int | Unrated
+) -> int:
+    """Return what the user pays: by the attempt's own key source, never by what else the user has."""
+    pays = is_platforms(key_source) and policy is not KeyPolicy.SYSTEM and PAID[outcome]
+    return worth if pays and isinstance(worth, int) else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """Amounts in credit micros. `receivable_micros` is the part of the charge that the hold does not cover.
 
-    `released_micros` stop being held; `hold_state` is what an open hold becomes, None without one.
+    `hold_state` is what an open hold becomes, None without one.
     """
 
     charged_micros: int
     receivable_micros: int
-    released_micros: int
     hold_state: HoldState | None
 
 
-def settle(charge_micros: int, hold: Hold | None) -> Settlement:
-    """Take a charge out of the hold; what the hold does not cover, the user owes."""
-    is_open = hold is not None and hold.state is HoldState.HELD
-    available = hold.amount_micros if hold is not None and is_open else 0
-    closed = HoldState.SETTLED if charge_micros else HoldState.RELEASED
+def settle(charged_micros: int, hold: Hold | None) -> Settlement:
+    """Take a charge out of the hold while it is open; what it does not cover, the user owes."""
+    if hold is None or hold.state is not HoldState.HELD:
+        return Settlement(charged_micros, receivable_micros=charged_micros, hold_state=None)
     return Settlement(
-        charged_micros=charge_micros,
-        receivable_micros=max(charge_micros - available, 0),
-        released_micros=available,
-        hold_state=closed if is_open else None,
+        charged_micros,
+        receivable_micros=max(charged_micros - hold.amount_micros, 0),
+        hold_state=HoldState.SETTLED if charged_micros else HoldState.RELEASED,
     )

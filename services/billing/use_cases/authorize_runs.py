@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
-from services.billing.domain.admission import Admission
-from services.billing.domain.hold import Hold
+from services.billing.domain.hold import Admission, Hold
 from services.billing.ports import LedgerStore, PriceBook
 from services.billing.use_cases.isolation import isolating
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.kernel.errors import PriceUnknownError
-from shared.kernel.prices import Tariff
+from shared.kernel.prices import Quote, Tariff
 
 Answer: TypeAlias = RunAuthorized | Exception
 
@@ -39,21 +38,23 @@ def _hold(request: AuthorizeRun, prices: PriceBook, tariff: Tariff, now: datetim
     price = prices.find(request.provider, request.model, now)
     if price is None:
         return None
-    worst_usd = price.worst_usd(request.prompt_tokens_max, request.completion_tokens_max)
+    quote = Quote(price, tariff)
     return Hold(
         run_id=request.run_id,
         attempt=request.attempt,
         user_id=request.user_id,
-        amount_micros=tariff.micros(worst_usd),
+        amount_micros=quote.worst_micros(request.prompt_tokens_max, request.completion_tokens_max),
         expires_at=request.expires_at,
-        price=price,
+        quote=quote,
     )
 
 
 def _answer(admission: Admission | Exception) -> Answer:
     if isinstance(admission, Exception):
         return admission
-    return RunAuthorized(hold_micros=admission.amount_micros, expires_at=admission.expires_at)
+    return RunAuthorized(
+        hold_micros=admission.amount_micros, expires_at=admission.expires_at, quote=admission.quote
+    )
 
 
 def _unpriced() -> PriceUnknownError:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from services.billing.domain.hold import Hold
-from services.billing.domain.settlement import Attempt, Settlement, settle
+from services.billing.domain.settlement import Settlement, charge_micros, settle
 from services.billing.ports import Entry, LedgerStore, PriceBook, Usage
 from services.billing.use_cases.isolation import isolating
 from shared.contracts.credits import CreditsCharged
-from shared.kernel.prices import Price, Tariff, Tokens
+from shared.contracts.usage import UsageRecorded
+from shared.kernel.names import Unrated
+from shared.kernel.prices import Quote, Tariff, worth
 
 Verdict: TypeAlias = Entry | Exception | None
 """Billed; why it could not be kept; or known already."""
@@ -33,45 +35,35 @@ async def record_usage(
 
 
 def rate_usage(usage: Usage, hold: Hold | None, *, prices: PriceBook, tariff: Tariff) -> Entry:
-    """Price one usage event, with the hold's price when it has a hold, and say who pays."""
-    if hold is not None and hold.user_id != usage.event.user_id:
+    """Price one usage event, by its hold's quote when it has one, and say who pays."""
+    event = usage.event
+    if hold is not None and hold.user_id != event.user_id:
         hold = None
-    attempt = _attempt(usage)
-    price = _price(usage, hold, prices)
-    cost = attempt.cost_micros(price, tariff)
-    settlement = settle(cost if attempt.is_charged and cost is not None else 0, hold)
-    version = price.version if price and cost is not None else None
+    quote = _quote(event, hold, prices, tariff)
+    value = worth(event.outcome, event.tokens.counted, event.tokens.source, quote)
+    settlement = settle(charge_micros(event.key_source, event.policy, event.outcome, value), hold)
+    cost, unrated = (None, value) if isinstance(value, Unrated) else (value, None)
+    version = quote.price.version if quote is not None and cost is not None else None
     return Entry(
         usage=usage,
         cost_micros=cost,
         price_version=version,
+        unrated=unrated,
         settlement=settlement,
-        charged=_charged(usage, settlement, version),
+        charged=_charged(event, settlement, version),
     )
 
 
-def _price(usage: Usage, hold: Hold | None, prices: PriceBook) -> Price | None:
-    if hold is not None and hold.price is not None:
-        return hold.price
-    return prices.find(usage.event.provider, usage.event.model, usage.event.started_at)
+def _quote(event: UsageRecorded, hold: Hold | None, prices: PriceBook, tariff: Tariff) -> Quote | None:
+    if hold is not None and hold.quote is not None:
+        return hold.quote
+    price = prices.find(event.provider, event.model, event.started_at)
+    return None if price is None else Quote(price, tariff)
 
 
-def _attempt(usage: Usage) -> Attempt:
-    event = usage.event
-    counts = event.tokens
-    return Attempt(
-        key_source=event.key_source,
-        policy=event.policy,
-        outcome=event.outcome,
-        tokens=Tokens(counts.prompt, counts.completion, counts.cached, counts.reasoning),
-        tokens_source=counts.source,
-    )
-
-
-def _charged(usage: Usage, settlement: Settlement, version: str | None) -> CreditsCharged | None:
+def _charged(event: UsageRecorded, settlement: Settlement, version: str | None) -> CreditsCharged | None:
     if not settlement.charged_micros or version is None:
         return None
-    event = usage.event
     return CreditsCharged(
         usage_id=event.usage_id,
         run_id=event.run_id,
