@@ -43,19 +43,27 @@ class House:
     """Everything of one realm that runs. Its servers are reached through `gates` by the services alone."""
 
     realm: TestRealm
-    url: str
+    urls: tuple[str, ...]
     simulator_url: str
     gates: Mapping[str, Gate]
     parts: Mapping[str, Part]
     workers: tuple[str, ...]
     _callers: AsyncExitStack
 
+    @property
+    def url(self) -> str:
+        """The first edge's."""
+        return self.urls[0]
+
     async def caller(self, name: str = "user", role: str = "user") -> Caller:
         """A caller with an id nobody had before."""
-        user_id = f"{name}-{secrets.token_hex(4)}"
+        return await self.caller_at(self.url, f"{name}-{secrets.token_hex(4)}", role)
+
+    async def caller_at(self, url: str, user_id: str, role: str = "user") -> Caller:
+        """A caller of one of the edges."""
         secret = self.realm.env(API_EDGE)["LATCHKEY_AUTH__JWT_SECRET"]
         token = mint_jwt(secret, Realm(self.realm.name), user_id, role)
-        return await self._callers.enter_async_context(calling(self.url, user_id, token))
+        return await self._callers.enter_async_context(calling(url, user_id, token))
 
     async def grant(self, caller: Caller, micros: int) -> None:
         """Give a caller credits, as an administrator."""
@@ -121,13 +129,15 @@ class House:
         return await self.is_ready()
 
     async def is_ready(self) -> bool:
-        if not all('"ready"' in self.parts[worker].log_of_this_life() for worker in self.workers):
+        silent = [part for name, part in self.parts.items() if name.startswith((INFERENCE, BILLING))]
+        if not all('"ready"' in part.log_of_this_life() for part in silent):
             return False
         async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
             try:
-                return (await client.get(f"{self.url}/readyz")).is_success
+                answers = [await client.get(f"{url}/readyz") for url in self.urls]
             except httpx2.TransportError:
                 return False
+        return all(answer.is_success for answer in answers)
 
 
 async def eventually(truth: Callable[[], Awaitable[bool]], what: str, *, timeout_s: float = 20.0) -> None:
@@ -141,11 +151,21 @@ async def eventually(truth: Callable[[], Awaitable[bool]], what: str, *, timeout
 
 @asynccontextmanager
 async def running_house(
-    realm: TestRealm, folder: Path, *, workers: int = 2, gated: bool = True, log_level: str = "DEBUG"
+    realm: TestRealm,
+    folder: Path,
+    *,
+    workers: int = 2,
+    edges: int = 1,
+    billings: int = 1,
+    gated: bool = True,
+    log_level: str = "DEBUG",
+    modules: Mapping[str, str] | None = None,
+    env: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[House]:
     """A house in a bootstrapped realm, ready; all its processes are gone at the end.
 
-    Without gates its services reach the servers directly, as fast as they can.
+    Without gates its services reach the servers directly, as fast as they can. `modules` and `env`: what
+    single parts, by name (`inference-1`, `billing`, `billing-2`), run instead, and get beside all else.
     """
     await put_platform_key(realm, KeyService.OPENAI, PLATFORM_KEY)
     async with AsyncExitStack() as stack:
@@ -155,13 +175,15 @@ async def running_house(
             for server, name in _GATED.items()
             if gated
         }
-        ports = {API_EDGE: free_port(), _SIMULATOR: free_port()}
-        parts = _parts(realm, gates, folder, ports, workers=workers, log_level=log_level)
+        replicas = {KEY_VAULT: 1, BILLING: billings, INFERENCE: workers, API_EDGE: edges}
+        ports = {name: free_port() for name in (_SIMULATOR, *_names(API_EDGE, edges))}
+        wiring = _Wiring(realm, gates, folder, ports, log_level, modules or {}, env or {})
+        parts = wiring.parts(replicas)
         stack.push_async_callback(_stop_all, parts.values())
         await asyncio.gather(*(part.start() for part in parts.values()))
         house = House(
             realm=realm,
-            url=f"http://127.0.0.1:{ports[API_EDGE]}",
+            urls=tuple(f"http://127.0.0.1:{ports[name]}" for name in _names(API_EDGE, edges)),
             simulator_url=f"http://127.0.0.1:{ports[_SIMULATOR]}",
             gates=gates,
             parts=parts,
@@ -172,45 +194,64 @@ async def running_house(
         yield house
 
 
-def _parts(
-    realm: TestRealm,
-    gates: Mapping[str, Gate],
-    folder: Path,
-    ports: Mapping[str, int],
-    *,
-    workers: int,
-    log_level: str,
-) -> dict[str, Part]:
-    def service(name: str, module: str | None = None, **more: str) -> Part:
-        kind = name.partition("-")[0]
-        env_file = realm.env_dir / f"{kind}.env"
-        told = realm.env(kind)
-        gated = {
-            variable: gates[server].before(told[variable])
-            for server, variable in _GATED.items()
-            if server in gates and variable in told
-        }
-        env = {"LATCHKEY_ENV_FILE": str(env_file), "LATCHKEY_LOG_LEVEL": log_level, **gated, **more}
-        return Part(name, module or f"services.{kind}.app", env=env, log=folder / f"{name}.log")
+def _names(service: str, replicas: int) -> list[str]:
+    """The first is called like its service; workers all have numbers."""
+    numbers = range(1, replicas + 1)
+    return [service if n == 1 and service != INFERENCE else f"{service}-{n}" for n in numbers]
 
-    http = {
-        "LATCHKEY_HTTP__HOST": "127.0.0.1",
-        "LATCHKEY_HTTP__PORT": str(ports[API_EDGE]),
-        "LATCHKEY_START_TIMEOUT_S": str(START_S),
-    }
-    provider = f"http://127.0.0.1:{ports[_SIMULATOR]}/v1"
-    outside = {f"LATCHKEY_PROVIDERS__{name.upper()}__BASE_URL": provider for name in KeyService}
-    outside[worker.PORT_VARIABLE] = str(ports[_SIMULATOR])
-    outside["LATCHKEY_PROVIDER_IDLE_TIMEOUT_S"] = str(IDLE_S)
-    simulator = ("infra.simulator", "--port", str(ports[_SIMULATOR]))
-    parts = [
-        Part(_SIMULATOR, *simulator, env={}, log=folder / "simulator.log"),
-        service(KEY_VAULT),
-        service(BILLING),
-        *(service(f"{INFERENCE}-{number}", worker.__name__, **outside) for number in range(1, workers + 1)),
-        service(API_EDGE, **http),
-    ]
-    return {part.name: part for part in parts}
+
+@dataclass(frozen=True)
+class _Wiring:
+    """What the house's parts are told, and by which ports and gates they reach each other."""
+
+    realm: TestRealm
+    gates: Mapping[str, Gate]
+    folder: Path
+    ports: Mapping[str, int]
+    log_level: str
+    modules: Mapping[str, str]
+    env: Mapping[str, Mapping[str, str]]
+
+    def parts(self, replicas: Mapping[str, int]) -> dict[str, Part]:
+        words = ("infra.simulator", "--port", str(self.ports[_SIMULATOR]))
+        simulator = Part(_SIMULATOR, *words, env={}, log=self.folder / "simulator.log")
+        names = [name for service, number in replicas.items() for name in _names(service, number)]
+        return {_SIMULATOR: simulator, **{name: self._service(name) for name in names}}
+
+    def _service(self, name: str) -> Part:
+        kind = name.partition("-")[0]
+        usual = worker.__name__ if kind == INFERENCE else f"services.{kind}.app"
+        env = {
+            "LATCHKEY_ENV_FILE": str(self.realm.env_dir / f"{kind}.env"),
+            "LATCHKEY_LOG_LEVEL": self.log_level,
+            **self._gated(self.realm.env(kind)),
+            **self._of_kind(name, kind),
+            **self.env.get(name, {}),
+        }
+        return Part(name, self.modules.get(name, usual), env=env, log=self.folder / f"{name}.log")
+
+    def _gated(self, told: Mapping[str, str]) -> dict[str, str]:
+        return {
+            variable: self.gates[server].before(told[variable])
+            for server, variable in _GATED.items()
+            if server in self.gates and variable in told
+        }
+
+    def _of_kind(self, name: str, kind: str) -> dict[str, str]:
+        if kind == API_EDGE:
+            return {
+                "LATCHKEY_HTTP__HOST": "127.0.0.1",
+                "LATCHKEY_HTTP__PORT": str(self.ports[name]),
+                "LATCHKEY_START_TIMEOUT_S": str(START_S),
+            }
+        if kind != INFERENCE:
+            return {}
+        provider = f"http://127.0.0.1:{self.ports[_SIMULATOR]}/v1"
+        return {
+            **{f"LATCHKEY_PROVIDERS__{service.upper()}__BASE_URL": provider for service in KeyService},
+            worker.PORT_VARIABLE: str(self.ports[_SIMULATOR]),
+            "LATCHKEY_PROVIDER_IDLE_TIMEOUT_S": str(IDLE_S),
+        }
 
 
 async def _stop_all(parts: Iterable[Part]) -> None:

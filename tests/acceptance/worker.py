@@ -75,5 +75,10 @@ async def _resolve(host: str) -> list[Address]:
     return [_PUBLIC_ADDRESS if host.endswith(PUBLIC) else _LOOPBACK]
 
 
+def outside() -> PinningBackend:
+    """The way to callers' addresses: all lead to the simulator."""
+    return PinningBackend(_Internet(int(os.environ[PORT_VARIABLE])), _resolve)
+
+
 if __name__ == "__main__":
-    run(partial(main, PinningBackend(_Internet(int(os.environ[PORT_VARIABLE])), _resolve)))
+    run(partial(main, outside()))
