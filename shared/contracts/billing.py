@@ -44,6 +44,8 @@ class ReceiptAttempt(Answer):
     cost_micros: int | None
     """None when it is not known; `unrated` says why."""
     charged_micros: int
+    price_version: str | None = None
+    """What its cost was rated with."""
     unrated: Unrated | None = None
 
 

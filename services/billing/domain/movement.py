@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
-from shared.contracts.credits import Balance
+from shared.contracts.credits import Balance, CreditsAdjusted, CreditsGranted
 from shared.kernel.errors import InsufficientCreditsError
 from shared.kernel.names import TransferCause, TransferKind
 
@@ -25,6 +25,14 @@ class Movement:
     made_by: str
     reason: str | None = None
     run_id: UUID | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes it one movement; a client's key means its own for each cause, and each paying user."""
+        if self.cause is TransferCause.DEDUCTION:
+            user = self.user_id.replace("%", "%25").replace(":", "%3A")  # so that no two pairs are one key
+            return f"{self.cause}:{user}:{self.idempotency_key}"
+        return f"{self.cause}:{self.idempotency_key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,35 @@ def plan(movement: Movement, balance: Balance) -> Postings:
     Raises InsufficientCreditsError for a deduction beyond what is available.
     """
     return _RULES[movement.cause](movement.amount_micros, balance)
+
+
+def keys(movement: Movement, postings: Postings) -> list[str]:
+    """Return the postings' idempotency keys: the first has the movement's, the others their own."""
+    derived = [f"{posting.kind}:{movement.transfer_id}" for posting in postings[1:]]
+    return [movement.key, *derived]
+
+
+def event_of(movement: Movement, postings: Postings) -> CreditsGranted | CreditsAdjusted:
+    """Return what is told of a movement."""
+    owed = receivable_change(postings)
+    if movement.cause is TransferCause.GRANT:
+        return CreditsGranted(
+            transfer_id=movement.transfer_id,
+            user_id=movement.user_id,
+            amount_micros=movement.amount_micros,
+            repaid_micros=-owed,
+            granted_by=movement.made_by,
+        )
+    return CreditsAdjusted(
+        transfer_id=movement.transfer_id,
+        user_id=movement.user_id,
+        cause=movement.cause,
+        amount_micros=movement.amount_micros,
+        receivable_micros=owed,
+        reason=movement.reason or "",
+        run_id=movement.run_id,
+        adjusted_by=movement.made_by,
+    )
 
 
 def receivable_change(postings: Postings) -> int:

@@ -22,7 +22,7 @@ async def grant_credits(request: GrantCredits, *, credit_store: CreditStore) -> 
 
 
 async def adjust_credits(request: AdjustCredits, *, credit_store: CreditStore) -> CreditsMoved:
-    """Correct a balance once per key. Raises as `grant_credits`; nothing to correct is an InvalidRequestError."""
+    """Correct a balance once per key. Raises as `grant_credits`; InvalidRequestError for nothing, too."""
     if request.amount_micros == 0:
         raise InvalidRequestError("an adjustment moves something")
     movement = Movement(
