@@ -5,10 +5,8 @@ from decimal import Decimal
 from typing import Final
 
 from shared.kernel.money import usd_to_micros
-from shared.kernel.names import Outcome, TokensSource, Unrated
 
 _PER: Final = 1_000_000
-_NEVER_CALLED: Final = frozenset({Outcome.REFUSED, Outcome.EXPIRED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +102,3 @@ class Quote:
     def worst_micros(self, prompt_max: int, completion_max: int) -> int:
         """Return the credit micros that no attempt within these token counts can exceed."""
         return self.tariff.micros(self.price.worst_usd(prompt_max, completion_max))
-
-
-def worth(outcome: Outcome, tokens: Tokens, source: TokensSource, quote: Quote | None) -> int | Unrated:
-    """Return what an attempt was worth, in credit micros, whoever pays; or why nobody can say.
-
-    One that never called a provider was worth nothing.
-    """
-    if outcome in _NEVER_CALLED:
-        return 0
-    if source is TokensSource.UNKNOWN:
-        return Unrated.TOKENS_UNKNOWN
-    if quote is None:
-        return Unrated.PRICE_UNKNOWN
-    return quote.cost_micros(tokens)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.billing.domain.hold import Hold, HoldState
-from shared.kernel.names import KeyPolicy, KeySource, Outcome, Unrated
+from shared.kernel.names import KeyPolicy, KeySource, Outcome
 
 PAID: Final[Mapping[Outcome, bool]] = {
     Outcome.COMPLETED: True,
@@ -26,11 +26,11 @@ def is_platforms(source: KeySource | None) -> bool:
 
 
 def charge_micros(
-    key_source: KeySource | None, policy: KeyPolicy, outcome: Outcome, worth: int | Unrated
+    key_source: KeySource | None, policy: KeyPolicy, outcome: Outcome, cost_micros: int | None
 ) -> int:
     """Return what the user pays: by the attempt's own key source, never by what else the user has."""
     pays = is_platforms(key_source) and policy is not KeyPolicy.SYSTEM and PAID[outcome]
-    return worth if pays and isinstance(worth, int) else 0
+    return cost_micros or 0 if pays else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from services.billing.domain.settlement import Settlement, charge_micros, settle
 from services.billing.ports import Entry, LedgerStore, PriceBook, Usage
 from services.billing.use_cases.isolation import isolating
 from shared.contracts.credits import CreditsCharged
-from shared.contracts.usage import UsageRecorded
-from shared.kernel.names import Unrated
-from shared.kernel.prices import Quote, Tariff, worth
+from shared.contracts.usage import UsageRecorded, worth_micros
+from shared.kernel.names import TokensSource, Unrated
+from shared.kernel.prices import Quote, Tariff
 
 Verdict: TypeAlias = Entry | Exception | None
 """Billed; why it could not be kept; or known already."""
@@ -40,15 +40,14 @@ def rate_usage(usage: Usage, hold: Hold | None, *, prices: PriceBook, tariff: Ta
     if hold is not None and hold.user_id != event.user_id:
         hold = None
     quote = _quote(event, hold, prices, tariff)
-    value = worth(event.outcome, event.tokens.counted, event.tokens.source, quote)
-    settlement = settle(charge_micros(event.key_source, event.policy, event.outcome, value), hold)
-    cost, unrated = (None, value) if isinstance(value, Unrated) else (value, None)
+    cost = worth_micros(event.outcome, event.key_source, event.tokens, quote)
+    settlement = settle(charge_micros(event.key_source, event.policy, event.outcome, cost), hold)
     version = quote.price.version if quote is not None and cost is not None else None
     return Entry(
         usage=usage,
         cost_micros=cost,
         price_version=version,
-        unrated=unrated,
+        unrated=None if cost is not None else _unrated(event),
         settlement=settlement,
         charged=_charged(event, settlement, version),
     )
@@ -59,6 +58,11 @@ def _quote(event: UsageRecorded, hold: Hold | None, prices: PriceBook, tariff: T
         return hold.quote
     price = prices.find(event.provider, event.model, event.started_at)
     return None if price is None else Quote(price, tariff)
+
+
+def _unrated(event: UsageRecorded) -> Unrated:
+    is_counted = event.tokens.source is not TokensSource.UNKNOWN
+    return Unrated.PRICE_UNKNOWN if is_counted else Unrated.TOKENS_UNKNOWN
 
 
 def _charged(event: UsageRecorded, settlement: Settlement, version: str | None) -> CreditsCharged | None:
