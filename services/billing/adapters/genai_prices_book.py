@@ -38,12 +38,15 @@ def _find(provider: KeyService, name: str, at: datetime) -> Price | None:
 
 
 def _price(listed: ModelPrice) -> Price | None:
-    """Return a price by tokens; None for a model that is priced by something else (hours, characters)."""
-    units = {name: value for name, value in vars(listed).items() if value is not None}
-    if not units:
+    """Return a price by tokens of text.
+
+    None for a model priced by something else (hours, characters), or whose answers may be of dearer tokens:
+    usage does not tell images, audio or video from text, so that they would be rated too low.
+    """
+    if not any(value is not None for value in vars(listed).values()):
         return Price(_VERSION, Rate(Decimal(0)), Rate(Decimal(0)))
     prompt, completion = _rate(listed.input_mtok), _rate(listed.output_mtok)
-    if prompt is None or completion is None:
+    if prompt is None or completion is None or _answers_dearer(listed, completion):
         return None
     return Price(
         _VERSION,
@@ -51,7 +54,13 @@ def _price(listed: ModelPrice) -> Price | None:
         completion,
         cached=_rate(listed.cache_read_mtok),
         reasoning=_rate(listed.output_reasoning_mtok),
+        cache_write=_rate(listed.cache_write_mtok),
     )
+
+
+def _answers_dearer(listed: ModelPrice, text: Rate) -> bool:
+    media = map(_rate, (listed.output_image_mtok, listed.output_audio_mtok, listed.output_video_mtok))
+    return any(rate is not None and rate.usd > text.usd for rate in media)
 
 
 def _rate(listed: Decimal | TieredPrices | None) -> Rate | None:

@@ -21,8 +21,8 @@ SELECT version, model, price, valid_from, set_by FROM prices
 WHERE $1::text IS NULL OR lower(model) = lower($1)
 ORDER BY version DESC
 """
-# Versions are never changed or removed, so their number tells whether any came. The highest would not: a lower
-# one may be committed after it.
+# Versions are never changed or removed, so their number tells whether any came. The highest would not:
+# a lower one may be committed after it.
 _COUNT: Final = "SELECT count(*) FROM prices"
 
 

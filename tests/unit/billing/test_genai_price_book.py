@@ -1,12 +1,14 @@
-"""Prices out of the package, and that ours are computed as its own."""
+"""Prices out of the package, and that what they come to is what the package itself says."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 
 import genai_prices
 import pytest
 from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
 
 from services.billing.adapters.genai_prices_book import GenaiPriceBook
 from shared.kernel.names import KeyService
@@ -16,41 +18,136 @@ pytestmark = pytest.mark.unit
 
 _NOW = datetime(2026, 6, 1, 3, tzinfo=UTC)
 _LISTS = {
-    KeyService.OPENAI: "openai",
-    KeyService.ANTHROPIC: "anthropic",
-    KeyService.GROQ: "groq",
-    KeyService.GEMINI: "google",
-    KeyService.XAI: "x-ai",
-    KeyService.OPENROUTER: "openrouter",
+    "openai": KeyService.OPENAI,
+    "anthropic": KeyService.ANTHROPIC,
+    "groq": KeyService.GROQ,
+    "google": KeyService.GEMINI,
+    "x-ai": KeyService.XAI,
+    "openrouter": KeyService.OPENROUTER,
 }
+_MIXES = (
+    Tokens(1_000, 500, cached=100, cache_write=300, reasoning=50),
+    Tokens(128_000, 1, cached=128_000),
+    Tokens(128_001, 1, cache_write=128_001),
+    Tokens(200_001, 9_000, cached=50_000, cache_write=70_000, reasoning=9_000),
+    Tokens(1_500_000, 250_000, cached=1),
+)
+_BY_TEXT = {"input_mtok", "output_mtok"}
+_DEARER_ANSWERS = {"output_image_mtok", "output_audio_mtok", "output_video_mtok"}
 
 
-def _listed() -> Iterator[tuple[KeyService, str, Price]]:
+@cache
+def _listed() -> tuple[tuple[KeyService, ModelInfo], ...]:
+    """Every model of our providers that is found by its own name."""
+    models = [
+        (_LISTS[provider.id], model)
+        for provider in get_snapshot().providers
+        if provider.id in _LISTS
+        for model in provider.models
+        if model.is_match(model.id)
+    ]
+    assert len(models) > 1_000
+    return tuple(models)
+
+
+def _dates(model: ModelInfo) -> Iterator[datetime]:
+    """Now, or just before the model's price changes first, and when it has changed each time."""
+    if isinstance(model.prices, ModelPrice):
+        yield _NOW
+        return
+    for number, conditional in enumerate(model.prices):
+        if isinstance(conditional.constraint, StartDateConstraint):
+            day = datetime.combine(conditional.constraint.start_date, time(), UTC)
+            yield from (day,) if number > 1 else (day - timedelta(seconds=1), day)
+
+
+def _theirs(service: KeyService, model: str, tokens: Tokens, at: datetime) -> Decimal:
+    usage = genai_prices.Usage(
+        input_tokens=tokens.prompt,
+        cache_read_tokens=tokens.cached,
+        cache_write_tokens=tokens.cache_write,
+        output_tokens=tokens.completion,
+        output_reasoning_tokens=tokens.reasoning,
+    )
+    return genai_prices.calc_price(
+        usage, model, provider_id=service.value, genai_request_timestamp=at
+    ).total_price
+
+
+def _model_price(service: KeyService, model: str, at: datetime) -> ModelPrice:
+    return genai_prices.calc_price(
+        genai_prices.Usage(), model, provider_id=service.value, genai_request_timestamp=at
+    ).model_price
+
+
+def test_every_cost_at_every_date_is_the_packages_own() -> None:
+    book, compared = GenaiPriceBook(), 0
+    for service, model in _listed():
+        for at in _dates(model):
+            price = book.find(service, f"{service}/{model.id}", at)
+            for tokens in _MIXES if price is not None else ():
+                assert price is not None
+                assert price.cost_usd(tokens) == _theirs(service, model.id, tokens, at), (model.id, at)
+                compared += 1
+    assert compared > len(_MIXES) * 1_000
+
+
+def test_what_has_no_price_is_not_rated_by_tokens_of_text_alone() -> None:
     book = GenaiPriceBook()
+    for service, model in _listed():
+        listed = {
+            name: value
+            for name, value in vars(_model_price(service, model.id, _NOW)).items()
+            if value is not None
+        }
+        dearer = {
+            name
+            for name in _DEARER_ANSWERS & listed.keys()
+            if _usd(listed[name]) > _usd(listed["output_mtok"])
+        }
+        is_by_text = not listed or (listed.keys() >= _BY_TEXT and not dearer)
+        assert (book.find(service, model.id, _NOW) is not None) == is_by_text, model.id
+
+
+def _usd(listed: Decimal | TieredPrices) -> Decimal:
+    return listed.base if isinstance(listed, TieredPrices) else listed
+
+
+def test_every_kind_of_rate_is_somewhere() -> None:
+    prices = [price for service, model in _listed() if (price := _price(service, model.id)) is not None]
+    kinds = {
+        "cached": lambda price: price.cached is not None,
+        "cache_write": lambda price: price.cache_write is not None,
+        "reasoning": lambda price: price.reasoning is not None,
+        "tiers": lambda price: bool(price.prompt.tiers),
+    }
+    assert {name for name, has in kinds.items() if any(map(has, prices))} == set(kinds)
+
+
+def _price(service: KeyService, model: str) -> Price | None:
+    return GenaiPriceBook().find(service, model, _NOW)
+
+
+def test_a_price_changes_on_its_day() -> None:
+    book, old, new = (
+        GenaiPriceBook(),
+        datetime(2025, 6, 9, 23, 59, tzinfo=UTC),
+        datetime(2025, 6, 10, tzinfo=UTC),
+    )
+    before, after = (book.find(KeyService.OPENAI, "o3", at) for at in (old, new))
+    assert before is not None
+    assert after is not None
+    assert (before.prompt.usd, after.prompt.usd) == (Decimal(10), Decimal(2))
+
+
+def test_a_price_is_never_older_than_its_minute() -> None:
+    """Prices that hang on the time of day are told by the minute: the package lists none finer."""
     for provider in get_snapshot().providers:
-        for service, name in _LISTS.items():
-            if provider.id == name:
-                for model in provider.models:
-                    price = book.find(service, f"{service}/{model.id}", _NOW)
-                    if price is not None:
-                        yield service, model.id, price
-
-
-def test_every_providers_models_are_priced() -> None:
-    priced = {service for service, _, _ in _listed()}
-    assert priced == set(_LISTS)
-
-
-@pytest.mark.parametrize("tokens", [Tokens(1_000, 500, cached=100), Tokens(450_000, 9_000, cached=50_000)])
-def test_a_cost_is_the_packages_own(tokens: Tokens) -> None:
-    for service, model, price in _listed():
-        usage = genai_prices.Usage(
-            input_tokens=tokens.prompt, cache_read_tokens=tokens.cached, output_tokens=tokens.completion
-        )
-        theirs = genai_prices.calc_price(
-            usage, model, provider_id=service.value, genai_request_timestamp=_NOW
-        )
-        assert price.cost_usd(tokens) == theirs.total_price, (service, model)
+        for model in provider.models:
+            for conditional in model.prices if isinstance(model.prices, list) else ():
+                for name in ("start_time", "end_time"):
+                    at = getattr(conditional.constraint, name, None)
+                    assert at is None or (at.second, at.microsecond) == (0, 0)
 
 
 def test_a_model_is_found_with_and_without_its_provider() -> None:
@@ -68,6 +165,9 @@ def test_a_model_is_found_with_and_without_its_provider() -> None:
         (KeyService.OPENAI, "openai/no-such-model"),
         (KeyService.GATEWAY, "gateway/gpt-4o-mini"),
         (KeyService.OPENAI, "openai/whisper-1"),
+        (KeyService.OPENAI, "openai/text-embedding-3-small"),
+        (KeyService.GEMINI, "gemini/gemini-2.5-flash-image"),
+        (KeyService.OPENROUTER, "openrouter/auto"),
     ],
 )
 def test_an_unknown_model_or_one_not_priced_by_tokens_has_no_price(provider: KeyService, model: str) -> None:
