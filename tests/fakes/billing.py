@@ -1,29 +1,60 @@
 """Billing's ports in memory, and makers of what they take."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from services.billing.domain.admission import Admission, admit
-from services.billing.domain.hold import Hold, HoldState
-from services.billing.ports import Entry, Position, Settle, Usage
-from shared.contracts.billing import AuthorizeRun, ReceiptAttempt
-from shared.contracts.credits import Balance, CreditsGranted, CreditsMoved
-from shared.contracts.message import Message
+from services.billing.adapters.rows import outgoing
+from services.billing.domain.hold import Admission, Hold, HoldState
+from services.billing.domain.movement import Movement, event_of, keys
+from services.billing.domain.settlement import is_platforms
+from services.billing.ports import Entry, Outgoing, Plan, PublishAll, Settle, Usage
+from shared.contracts.billing import AuthorizeRun, ListUsage, ReceiptAttempt, UsagePage, UsageTotals
+from shared.contracts.credits import (
+    Balance,
+    CreditsAdjusted,
+    CreditsCharged,
+    CreditsGranted,
+    CreditsMoved,
+    StatementEntry,
+    StatementPage,
+)
+from shared.contracts.message import Envelope, Message, read
+from shared.contracts.prices import PriceSet, SetPrice
 from shared.contracts.usage import TokenCounts, UsageRecorded
-from shared.kernel.errors import ConflictError, InvalidRequestError
+from shared.kernel.errors import (
+    BusUnavailableError,
+    ConflictError,
+    DatabaseUnavailableError,
+    InsufficientCreditsError,
+    InvalidRequestError,
+)
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
-from shared.kernel.prices import Price, Rate, Tariff
+from shared.kernel.names import (
+    KeyPolicy,
+    KeyService,
+    KeySource,
+    Outcome,
+    TokensSource,
+    TransferCause,
+    TransferKind,
+)
+from shared.kernel.prices import Price, Quote, Rate, Tariff
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TARIFF = Tariff(Decimal("0.01"), Decimal(1))
 MODEL = "openai/gpt-4o-mini"
 PRICE = Price("v1", Rate(Decimal(1)), Rate(Decimal(2)))
-"""100 micros a prompt token and 200 a completion token, by TARIFF."""
+QUOTE = Quote(PRICE, TARIFF)
+"""100 micros a prompt token and 200 a completion token."""
+
+_EVENTS: tuple[type[Message], ...] = (CreditsCharged, CreditsGranted, CreditsAdjusted)
 
 
 @dataclass
@@ -36,36 +67,55 @@ class InMemoryPriceBook:
         return self.prices.get(model)
 
 
+Account = tuple[str, str]
+"""Its kind, and its user: "" for the platform's own."""
+
+_REVENUE: Account = ("revenue", "")
+
+
 @dataclass(frozen=True)
 class Transfer:
-    kind: str
-    debit: tuple[str, str]
-    credit: tuple[str, str]
-    amount: int
+    kind: TransferKind
+    cause: TransferCause
+    cause_id: UUID
+    debit: Account
+    credit: Account
+    amount_micros: int
     key: str
-    id: UUID = field(default_factory=new_id)
+    user_id: str
+    run_id: UUID | None = None
+    attempt: int | None = None
+    reason: str | None = None
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-
-_REVENUE = ("revenue", "")
-_GRANTS = ("grants", "")
+    def change(self, account: Account) -> int:
+        return self.amount_micros * ((self.credit == account) - (self.debit == account))
 
 
 class InMemoryLedgerStore:
-    """`LedgerStore`, `UsageStore` and `Outbox` over the same lists. Balances are summed, never kept."""
+    """`LedgerStore`, `CreditStore`, `UsageStore` and `Outbox` over the same lists.
+
+    Balances are summed, never kept. Every change is a transaction: all of it, or nothing.
+    """
 
     def __init__(self) -> None:
         self.transfers: list[Transfer] = []
         self.holds: dict[tuple[UUID, int], Hold] = {}
-        self.entries: list[tuple[Position, Entry]] = []
-        self.events: list[tuple[UUID, Message]] = []
+        self.entries: list[Entry] = []
+        self.recorded_at: list[datetime] = []
+        self.events: list[Outgoing] = []
         self.error: Exception | None = None
-        """What `authorize` and `record` raise, while there is one."""
+        """What every change raises at its beginning, while there is one."""
+        self.torn = False
+        """Whether the next change is lost just before its commit: DatabaseUnavailableError."""
 
-    def posted(self, account: tuple[str, str]) -> int:
-        return sum(
-            transfer.amount * ((transfer.credit == account) - (transfer.debit == account))
-            for transfer in self.transfers
-        )
+    @property
+    def messages(self) -> list[Message]:
+        """What waits to be told."""
+        return [load_event(event) for event in self.events]
+
+    def posted(self, account: Account) -> int:
+        return sum(transfer.change(account) for transfer in self.transfers)
 
     def held(self, user_id: str) -> int:
         return sum(
@@ -76,126 +126,263 @@ class InMemoryLedgerStore:
 
     async def faults(self) -> list[str]:
         """What does not add up."""
-        charged = sum(entry.settlement.charged_micros for _, entry in self.entries)
-        return [] if charged == self.posted(_REVENUE) else ["charged differs from revenue"]
+        charged = sum(entry.settlement.charged_micros for entry in self.entries)
+        paid = sum(t.amount_micros for t in self.transfers if t.cause is TransferCause.USAGE)
+        users = {transfer.user_id for transfer in self.transfers}
+        overdrawn = [user for user in users if self.posted(("user", user)) < self.held(user)]
+        overpaid = [user for user in users if self.posted(("receivable", user)) > 0]
+        found = {
+            "charged differs from transfers": charged != paid,
+            "overdrawn": overdrawn,
+            "overpaid": overpaid,
+        }
+        return [fault for fault, is_there in found.items() if is_there]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        if self.error is not None:
+            raise self.error
+        before = (
+            [*self.transfers],
+            {**self.holds},
+            [*self.entries],
+            [*self.recorded_at],
+            [*self.events],
+        )
+        try:
+            yield
+            self._commit()
+        except Exception:
+            self.transfers, self.holds, self.entries, self.recorded_at, self.events = before
+            raise
+
+    def _commit(self) -> None:
+        if self.torn:
+            self.torn = False
+            raise DatabaseUnavailableError
 
     # -- LedgerStore --------------------------------------------------------------------------------------
 
     async def authorize(self, holds: Sequence[Hold]) -> list[Admission]:
-        if self.error is not None:
-            raise self.error
-        if any("\x00" in hold.user_id for hold in holds):
-            raise InvalidRequestError("cannot be kept")
-        users = {hold.user_id for hold in holds}
-        available = {user: self.posted(("user", user)) - self.held(user) for user in users}
-        answers = admit(holds, self.holds, available)
-        self.holds |= {(h.run_id, h.attempt): h for h in answers if isinstance(h, Hold)}
-        return answers
+        with self._transaction():
+            return [self._admit(hold) for hold in holds]
+
+    def _admit(self, hold: Hold) -> Admission:
+        _check_keepable(hold.user_id)
+        key = (hold.run_id, hold.attempt)
+        standing = self.holds.get(key)
+        if standing is None:
+            if hold.amount_micros > self.posted(("user", hold.user_id)) - self.held(hold.user_id):
+                return InsufficientCreditsError("not enough credits for this run")
+            standing = self.holds[key] = hold
+        if standing.user_id != hold.user_id or standing.state is not HoldState.HELD:
+            return ConflictError("this attempt was authorized before, and is over")
+        return standing
 
     async def record(self, usages: Sequence[Usage], settle: Settle) -> list[Entry]:
-        if self.error is not None:
-            raise self.error
-        if any("\x00" in usage.event.model for usage in usages):
-            raise InvalidRequestError("cannot be kept")
-        return [entry for usage in usages if (entry := self._record(usage, settle)) is not None]
+        with self._transaction():
+            return [entry for usage in usages if (entry := self._record(usage, settle)) is not None]
 
     def _record(self, usage: Usage, settle: Settle) -> Entry | None:
-        kept = [entry.usage for _, entry in self.entries]
+        _check_keepable(usage.event.user_id, usage.event.model)
+        kept = [entry.usage for entry in self.entries]
         if any(usage.run_attempt == k.run_attempt or usage.event.usage_id == k.event.usage_id for k in kept):
             return None
         entry = settle(usage, self.holds.get(usage.run_attempt))
         self._close(entry)
-        self._post(entry)
-        self.entries.append((Position(NOON + timedelta(seconds=len(kept)), usage.event.usage_id), entry))
+        self._charge(entry)
+        self.entries.append(entry)
+        self.recorded_at.append(datetime.now(UTC))
         if entry.charged is not None:
-            self.events.append((new_id(), entry.charged))
+            self.events.append(outgoing(entry.charged))
         return entry
 
     def _close(self, entry: Entry) -> None:
         key, event = entry.usage.run_attempt, entry.usage.event
         if entry.settlement.hold_state is not None:
             self.holds[key] = replace(self.holds[key], state=entry.settlement.hold_state)
-        elif event.key_source in {KeySource.PLATFORM, KeySource.TEAM_GATEWAY}:
+        elif is_platforms(event.key_source):
             self.holds.setdefault(key, Hold(*key, event.user_id, 0, NOON, None, HoldState.RELEASED))
 
-    def _post(self, entry: Entry) -> None:
-        event, charged, owed = (
-            entry.usage.event,
-            entry.settlement.charged_micros,
-            entry.settlement.receivable_micros,
-        )
-        parts = {"charge": charged - owed, "receivable": owed}
+    def _charge(self, entry: Entry) -> None:
+        event, settlement = entry.usage.event, entry.settlement
+        parts = {
+            TransferKind.CHARGE: settlement.charged_micros - settlement.receivable_micros,
+            TransferKind.RECEIVABLE: settlement.receivable_micros,
+        }
         for kind, amount in parts.items():
             if amount:
-                account = "user" if kind == "charge" else "receivable"
-                key = f"{kind}:{event.usage_id}"
-                self.transfers.append(Transfer(kind, (account, event.user_id), _REVENUE, amount, key))
-
-    async def grant(self, granted: CreditsGranted, idempotency_key: str) -> CreditsMoved:
-        key = f"grant:{idempotency_key}"
-        user = ("user", granted.user_id)
-        given = next((transfer for transfer in self.transfers if transfer.key == key), None)
-        if given is None:
-            given = Transfer("grant", _GRANTS, user, granted.amount_micros, key, granted.transfer_id)
-            self.transfers.append(given)
-            self.events.append((new_id(), granted))
-        if (given.credit, given.amount) != (user, granted.amount_micros):
-            raise ConflictError
-        return CreditsMoved(
-            transfer_id=given.id,
-            user_id=granted.user_id,
-            amount_micros=given.amount,
-            balance_micros=self.posted(user),
-            created_at=NOON,
-        )
+                account = "user" if kind is TransferKind.CHARGE else "receivable"
+                self.transfers.append(
+                    Transfer(
+                        kind=kind,
+                        cause=TransferCause.USAGE,
+                        cause_id=event.usage_id,
+                        debit=(account, event.user_id),
+                        credit=_REVENUE,
+                        amount_micros=amount,
+                        key=f"{kind}:{event.usage_id}",
+                        user_id=event.user_id,
+                        run_id=event.run_id,
+                        attempt=event.attempt,
+                    )
+                )
 
     async def expire_holds(self, now: datetime) -> int:
-        over = {
-            key: replace(hold, state=HoldState.EXPIRED)
-            for key, hold in self.holds.items()
-            if hold.state is HoldState.HELD and hold.expires_at <= now
-        }
-        self.holds.update(over)
-        return len(over)
+        with self._transaction():
+            over = {
+                key: replace(hold, state=HoldState.EXPIRED)
+                for key, hold in self.holds.items()
+                if hold.state is HoldState.HELD and hold.expires_at <= now
+            }
+            self.holds.update(over)
+            return len(over)
+
+    # -- CreditStore --------------------------------------------------------------------------------------
+
+    async def move(self, movement: Movement, plan: Plan) -> CreditsMoved:
+        with self._transaction():
+            _check_keepable(movement.user_id, movement.reason or "", movement.idempotency_key)
+            if not any(transfer.key == movement.key for transfer in self.transfers):
+                self._move(movement, plan)
+            return self._moved(movement)
+
+    def _move(self, movement: Movement, plan: Plan) -> None:
+        postings = plan(movement, self._balance(movement.user_id))
+        for posting, key in zip(postings, keys(movement, postings), strict=True):
+            debit, credit = (_account(kind, movement.user_id) for kind in (posting.debit, posting.credit))
+            self.transfers.append(
+                Transfer(
+                    kind=posting.kind,
+                    cause=movement.cause,
+                    cause_id=movement.transfer_id,
+                    debit=debit,
+                    credit=credit,
+                    amount_micros=posting.amount_micros,
+                    key=key,
+                    user_id=movement.user_id,
+                    run_id=movement.run_id,
+                    reason=movement.reason,
+                )
+            )
+        self.events.append(outgoing(event_of(movement, postings)))
+
+    def _moved(self, movement: Movement) -> CreditsMoved:
+        main = next(transfer for transfer in self.transfers if transfer.key == movement.key)
+        parts = [transfer for transfer in self.transfers if transfer.cause_id == main.cause_id]
+        user, receivable = ("user", main.user_id), ("receivable", main.user_id)
+        owed = -sum(part.change(receivable) for part in parts)
+        amount = sum(part.change(user) for part in parts) - owed
+        made = (main.user_id, amount, main.reason, main.run_id)
+        if made != (movement.user_id, movement.amount_micros, movement.reason, movement.run_id):
+            raise ConflictError("this idempotency key was used with other contents")
+        return CreditsMoved(
+            transfer_id=main.cause_id,
+            user_id=main.user_id,
+            amount_micros=amount,
+            receivable_micros=owed,
+            balance_micros=self.posted(user),
+            created_at=main.created_at,
+        )
 
     async def balance(self, user_id: str) -> Balance:
+        return self._balance(user_id)
+
+    def _balance(self, user_id: str) -> Balance:
         return Balance(
             balance_micros=self.posted(("user", user_id)),
             held_micros=self.held(user_id),
             receivable_micros=-self.posted(("receivable", user_id)),
         )
 
+    async def statement(self, user_id: str, *, limit: int, cursor: str | None) -> StatementPage:
+        before = len(self.transfers) if cursor is None else _load_cursor(cursor)
+        mine = [
+            place for place, transfer in enumerate(self.transfers[:before]) if transfer.user_id == user_id
+        ]
+        page = mine[::-1][:limit]
+        return StatementPage(
+            items=tuple(self._statement_entry(place) for place in page),
+            next_cursor=_dump_cursor(page[-1]) if len(mine) > limit else None,
+        )
+
+    def _statement_entry(self, place: int) -> StatementEntry:
+        transfer = self.transfers[place]
+        user, receivable = ("user", transfer.user_id), ("receivable", transfer.user_id)
+        return StatementEntry(
+            kind=transfer.kind,
+            cause=transfer.cause,
+            cause_id=transfer.cause_id,
+            amount_micros=transfer.change(user),
+            receivable_micros=-transfer.change(receivable),
+            balance_micros=sum(earlier.change(user) for earlier in self.transfers[: place + 1]),
+            run_id=transfer.run_id,
+            attempt=transfer.attempt,
+            reason=transfer.reason,
+            created_at=transfer.created_at,
+        )
+
     # -- UsageStore ---------------------------------------------------------------------------------------
 
     async def of_run(self, user_id: str, run_id: UUID) -> list[ReceiptAttempt]:
-        found = [entry for _, entry in self.entries if entry.usage.event.run_id == run_id]
-        mine = [entry for entry in found if entry.usage.event.user_id == user_id]
+        mine = [
+            entry
+            for entry in self.entries
+            if (entry.usage.event.user_id, entry.usage.event.run_id) == (user_id, run_id)
+        ]
         return [_attempt(entry) for entry in sorted(mine, key=lambda entry: entry.usage.event.attempt)]
 
-    async def of_user(
-        self, user_id: str, *, limit: int, before: Position | None
-    ) -> list[tuple[Position, ReceiptAttempt]]:
-        newest_first = sorted(self.entries, key=lambda kept: _order(kept[0]), reverse=True)
-        mine = [
-            (position, _attempt(entry))
-            for position, entry in newest_first
-            if entry.usage.event.user_id == user_id and (before is None or _order(position) < _order(before))
-        ]
-        return mine[:limit]
+    async def page(self, request: ListUsage) -> UsagePage:
+        before = len(self.entries) if request.cursor is None else _load_cursor(request.cursor)
+        asked = [place for place in range(len(self.entries)) if self._is_asked(place, request)]
+        left = [place for place in asked if place < before]
+        page = left[::-1][: request.limit]
+        return UsagePage(
+            items=tuple(_attempt(self.entries[place]) for place in page),
+            next_cursor=_dump_cursor(page[-1]) if len(left) > request.limit else None,
+            totals=_totals([self.entries[place] for place in asked]),
+        )
+
+    def _is_asked(self, place: int, request: ListUsage) -> bool:
+        event, at = self.entries[place].usage.event, self.recorded_at[place]
+        return (
+            request.user_id in {None, event.user_id}
+            and request.flow in {None, event.flow}
+            and request.model in {None, event.model}
+            and request.key_source in {None, event.key_source}
+            and (request.since is None or request.since <= at)
+            and (request.until is None or at < request.until)
+        )
 
     # -- Outbox -------------------------------------------------------------------------------------------
 
-    async def relay(self, publish: Callable[[UUID, Message], Awaitable[None]], *, limit: int) -> int:
-        sent = 0
-        for event_id, message in self.events[:limit]:
-            await publish(event_id, message)
-            self.events.remove((event_id, message))
-            sent += 1
-        return sent
+    async def relay(self, publish: PublishAll, *, limit: int) -> int:
+        waiting = self.events[:limit]
+        sent = set(await publish(waiting)) if waiting else set()
+        self.events = [event for event in self.events if event.event_id not in sent]
+        if len(sent) < len(waiting):
+            raise BusUnavailableError
+        return len(sent)
 
 
-def _order(position: Position) -> tuple[datetime, UUID]:
-    return position.recorded_at, position.usage_id
+def _check_keepable(*texts: str) -> None:
+    if any("\x00" in text for text in texts):
+        raise InvalidRequestError("cannot be kept")
+
+
+def _account(kind: str, user_id: str) -> Account:
+    return kind, user_id if kind in {"user", "receivable"} else ""
+
+
+def _dump_cursor(place: int) -> str:
+    return base64.urlsafe_b64encode(str(place).encode()).decode()
+
+
+def _load_cursor(cursor: str) -> int:
+    try:
+        return int(base64.urlsafe_b64decode(cursor))
+    except (ValueError, binascii.Error):
+        raise InvalidRequestError("cursor is not one of ours") from None
 
 
 def _attempt(entry: Entry) -> ReceiptAttempt:
@@ -203,20 +390,75 @@ def _attempt(entry: Entry) -> ReceiptAttempt:
         usage=entry.usage.event,
         cost_micros=entry.cost_micros,
         charged_micros=entry.settlement.charged_micros,
+        unrated=entry.unrated,
     )
 
 
-class InMemoryPublisher:
-    """Keeps what was published. With an `error`, refuses."""
+def _totals(entries: Sequence[Entry]) -> UsageTotals:
+    events = [entry.usage.event for entry in entries]
+
+    def tokens(count: Callable[[TokenCounts], int]) -> int:
+        return sum(count(event.tokens) for event in events)
+
+    return UsageTotals(
+        runs=len({event.run_id for event in events}),
+        attempts=len(events),
+        byok_attempts=sum(event.key_source is not None and event.key_source.is_byok for event in events),
+        unrated_attempts=sum(entry.unrated is not None for entry in entries),
+        prompt_tokens=tokens(lambda counts: counts.prompt),
+        completion_tokens=tokens(lambda counts: counts.completion),
+        cached_tokens=tokens(lambda counts: counts.cached),
+        cache_write_tokens=tokens(lambda counts: counts.cache_write),
+        reasoning_tokens=tokens(lambda counts: counts.reasoning),
+        cost_micros=sum(entry.cost_micros or 0 for entry in entries),
+        charged_micros=sum(entry.settlement.charged_micros for entry in entries),
+    )
+
+
+def load_event(event: Outgoing) -> Message:
+    """Read what the outbox keeps."""
+    model = next(model for model in _EVENTS if event.routing_key == model.ROUTING_KEY)
+    envelope = Envelope.decode(event.body.encode())
+    assert envelope.id == str(event.event_id)
+    return read(envelope, model)
+
+
+class InMemoryPriceStore:
+    """`PriceStore`."""
 
     def __init__(self) -> None:
-        self.published: list[tuple[str | None, Message]] = []
-        self.error: Exception | None = None
+        self.versions: list[PriceSet] = []
 
-    async def publish(self, message: Message, *, event_id: str | None = None) -> None:
+    async def set(self, command: SetPrice, valid_from: datetime) -> PriceSet:
+        version = PriceSet(
+            version=f"prices-{len(self.versions) + 1}",
+            model=command.model,
+            price=command.price,
+            valid_from=valid_from,
+            set_by=command.set_by,
+        )
+        self.versions.append(version)
+        return version
+
+    async def all(self, model: str | None) -> list[PriceSet]:
+        found = [version for version in self.versions if model in {None, version.model}]
+        return sorted(found, key=lambda version: version.valid_from)[::-1]
+
+
+class InMemoryPublisher:
+    """Publishes all at once. With an `error`, refuses; `refused`: how many of the last are not confirmed."""
+
+    def __init__(self) -> None:
+        self.published: list[Outgoing] = []
+        self.error: Exception | None = None
+        self.refused = 0
+
+    async def publish_all(self, events: Sequence[Outgoing]) -> list[UUID]:
         if self.error is not None:
             raise self.error
-        self.published.append((event_id, message))
+        confirmed = events[: len(events) - self.refused]
+        self.published += confirmed
+        return [event.event_id for event in confirmed]
 
 
 def usage_event(**changes: Any) -> UsageRecorded:
@@ -255,15 +497,27 @@ def hold_for(event: UsageRecorded, amount_micros: int, **changes: Any) -> Hold:
         user_id=event.user_id,
         amount_micros=amount_micros,
         expires_at=datetime.now(UTC) + timedelta(minutes=5),
-        price=PRICE,
+        quote=QUOTE,
     )
     return replace(hold, **changes)
 
 
-def granted(user_id: str, amount_micros: int) -> CreditsGranted:
-    return CreditsGranted(
-        transfer_id=new_id(), user_id=user_id, amount_micros=amount_micros, granted_by="root"
+def grant(user_id: str, amount_micros: int, key: str | None = None) -> Movement:
+    return movement(TransferCause.GRANT, user_id, amount_micros, idempotency_key=key or str(new_id()))
+
+
+def movement(cause: TransferCause, user_id: str, amount_micros: int, **changes: Any) -> Movement:
+    """Credits moved by hand; `amount_micros` as the user sees it."""
+    made = Movement(
+        transfer_id=new_id(),
+        cause=cause,
+        user_id=user_id,
+        amount_micros=amount_micros,
+        idempotency_key=str(new_id()),
+        made_by="root",
+        reason=None if cause is TransferCause.GRANT else "because",
     )
+    return replace(made, **changes)
 
 
 def authorization(**changes: Any) -> AuthorizeRun:
