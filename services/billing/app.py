@@ -1,10 +1,11 @@
 """Composition root of billing: `python -m services.billing.app`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TypeAlias
 from uuid import UUID
 
 from pydantic import Field
@@ -30,7 +31,7 @@ from shared.kernel.prices import Tariff
 from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
-from shared.runtime.postgres import create_pool
+from shared.runtime.postgres import Pool, create_pool
 from shared.runtime.process import run
 from shared.runtime.rpc import RequestBus, RpcServer
 from shared.runtime.settings import ServiceSettings
@@ -46,12 +47,17 @@ class BillingSettings(ServiceSettings):
     markup: Decimal = Field(default=Decimal(1), ge=0)
 
 
+MakeLedger: TypeAlias = Callable[[Pool], LedgerStore]
+
+
 @asynccontextmanager
-async def serving(settings: BillingSettings) -> AsyncIterator[Bus]:
+async def serving(
+    settings: BillingSettings, make_ledger: MakeLedger = PostgresLedgerStore
+) -> AsyncIterator[Bus]:
     """Serve while in the context; it begins once Postgres and RabbitMQ are there."""
     bus = Bus(settings.amqp_url, service=BILLING, instance=settings.instance, realm=settings.realm)
     async with await create_pool(settings.postgres_url) as pool:
-        ledger = PostgresLedgerStore(pool)
+        ledger = make_ledger(pool)
         prices = PostgresPriceBook(pool, under=GenaiPriceBook())
         relay = _relay(PostgresOutbox(pool), bus)
         parts = Parts(
@@ -118,10 +124,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def main() -> None:
+async def main(make_ledger: MakeLedger = PostgresLedgerStore) -> None:
     settings = BillingSettings.load()
     configure_logging(BILLING, settings.log_level)
-    async with serving(settings):
+    async with serving(settings, make_ledger):
         get_logger().info("ready", instance=settings.instance)
         await asyncio.Event().wait()
 
