@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -11,13 +12,15 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
+from services.billing.adapters.postgres_credits import PostgresCreditStore
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.adapters.postgres_outbox import PostgresOutbox
 from services.billing.adapters.postgres_usage import PostgresUsageStore
 from services.billing.domain.hold import Hold, HoldState
-from services.billing.ports import Entry, LedgerStore, Outbox, Usage, UsageStore
+from services.billing.domain.movement import plan
+from services.billing.ports import CreditStore, Entry, LedgerStore, Outbox, Outgoing, Usage, UsageStore
 from services.billing.use_cases.record_usage import rate_usage
-from shared.contracts.credits import Balance, CreditsCharged, CreditsGranted
+from shared.contracts.credits import CreditsCharged, CreditsGranted
 from shared.contracts.message import Message
 from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import (
@@ -27,8 +30,18 @@ from shared.kernel.errors import (
     InvalidRequestError,
 )
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeyPolicy, KeySource
-from tests.fakes.billing import TARIFF, InMemoryLedgerStore, InMemoryPriceBook, granted, hold_for, usage
+from shared.kernel.names import KeyPolicy, KeySource, Outcome, TokensSource, Unrated
+from shared.kernel.prices import Tariff
+from tests.fakes.billing import (
+    QUOTE,
+    TARIFF,
+    InMemoryLedgerStore,
+    InMemoryPriceBook,
+    grant,
+    hold_for,
+    load_event,
+    usage,
+)
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance
@@ -36,6 +49,7 @@ pytestmark = pytest.mark.conformance
 
 _WORTH = 2_000
 """What `usage()` costs."""
+DEAR = Tariff(Decimal("0.001"), Decimal(2))
 
 
 @dataclass
@@ -43,15 +57,14 @@ class Stores:
     """One implementation, and a user of the test's own."""
 
     ledger: LedgerStore
+    credits: CreditStore
     usage: UsageStore
     outbox: Outbox
     faults: Callable[[], Awaitable[Sequence[object]]]
     user_id: str
 
-    async def grant(self, amount_micros: int, key: str | None = None) -> CreditsGranted:
-        given = granted(self.user_id, amount_micros)
-        await self.ledger.grant(given, key or str(new_id()))
-        return given
+    async def grant(self, amount_micros: int) -> None:
+        await self.credits.move(grant(self.user_id, amount_micros), plan)
 
     async def record(self, *usages: Usage) -> list[Entry]:
         return await self.ledger.record(usages, _settle)
@@ -63,7 +76,7 @@ class Stores:
         return answer
 
     async def balance(self) -> tuple[int, int, int]:
-        found: Balance = await self.ledger.balance(self.user_id)
+        found = await self.credits.balance(self.user_id)
         return found.balance_micros, found.held_micros, found.receivable_micros
 
     def used(self, **changes: Any) -> Usage:
@@ -73,8 +86,9 @@ class Stores:
         """The user's events that wait, which are then gone."""
         heard: list[Message] = []
 
-        async def publish(_event_id: UUID, message: Message) -> None:
-            heard.append(message)
+        async def publish(events: Sequence[Outgoing]) -> list[UUID]:
+            heard.extend(map(load_event, events))
+            return [event.event_id for event in events]
 
         while await self.outbox.relay(publish, limit=100):
             pass
@@ -119,8 +133,10 @@ class LedgerContract:
         one = stores.used()
         await stores.grant(10_000)
         first = await stores.authorize(one, 5_000)
-        again = await stores.authorize(one, 7_000, expires_at=first.expires_at + timedelta(hours=1))
+        later = first.expires_at + timedelta(hours=1)
+        again = await stores.authorize(one, 7_000, expires_at=later, quote=replace(QUOTE, tariff=DEAR))
         assert again == first
+        assert again.quote == QUOTE
         assert await stores.balance() == (10_000, 5_000, 0)
 
     async def test_authorizing_what_is_settled_is_a_conflict(self, stores: Stores) -> None:
@@ -174,6 +190,39 @@ class LedgerContract:
         await stores.record(held, unheld)
         assert await stores.balance() == (8_000, 0, _WORTH)
         assert await stores.faults() == []
+
+    @pytest.mark.parametrize(
+        ("changes", "unrated"),
+        [
+            ({"tokens": TokenCounts()}, Unrated.TOKENS_UNKNOWN),
+            ({"model": "openai/unheard-of"}, Unrated.PRICE_UNKNOWN),
+            ({"outcome": Outcome.INTERRUPTED, "tokens": TokenCounts()}, Unrated.TOKENS_UNKNOWN),
+            ({"outcome": Outcome.INTERRUPTED}, None),
+            ({"outcome": Outcome.REFUSED, "tokens": TokenCounts()}, None),
+        ],
+        ids=["tokens unknown", "price unknown", "lost", "interrupted", "refused"],
+    )
+    async def test_what_is_not_charged_is_released_and_flagged_when_nobody_knows_its_worth(
+        self, stores: Stores, changes: dict[str, Any], unrated: Unrated | None
+    ) -> None:
+        one = stores.used(**changes)
+        await stores.grant(10_000)
+        await stores.authorize(one, 5_000, quote=None)
+        (entry,) = await stores.record(one)
+        assert (entry.unrated, entry.settlement.charged_micros) == (unrated, 0)
+        assert await stores.balance() == (10_000, 0, 0)
+        (attempt,) = await stores.usage.of_run(stores.user_id, one.event.run_id)
+        assert (attempt.unrated, attempt.charged_micros) == (unrated, 0)
+        assert (attempt.cost_micros is None) == (unrated is not None)
+        assert await stores.faults() == []
+
+    async def test_estimated_tokens_are_charged_as_measured_ones(self, stores: Stores) -> None:
+        counts = TokenCounts(prompt=10, completion=5, source=TokensSource.ESTIMATED)
+        one = stores.used(outcome=Outcome.CANCELLED, tokens=counts)
+        await stores.grant(10_000)
+        await stores.authorize(one, 5_000)
+        await stores.record(one)
+        assert await stores.balance() == (10_000 - _WORTH, 0, 0)
 
     @pytest.mark.parametrize("source", [KeySource.PLATFORM, KeySource.TEAM_GATEWAY])
     async def test_the_systems_own_runs_move_no_money(self, stores: Stores, source: KeySource) -> None:
@@ -249,49 +298,32 @@ class LedgerContract:
         assert await stores.balance() == (0, 0, 0)
         assert len(await stores.record(good)) == 1
 
-    async def test_a_grant_is_given_once_per_key(self, stores: Stores) -> None:
-        key, given = str(new_id()), granted(stores.user_id, 5_000)
-        first = await stores.ledger.grant(given, key)
-        again = await stores.ledger.grant(granted(stores.user_id, 5_000), key)
-        assert first.transfer_id == again.transfer_id == given.transfer_id
-        assert again.balance_micros == 5_000
-        for other in (granted(stores.user_id, 5_001), granted(f"eve-{new_id()}", 5_000)):
-            with pytest.raises(ConflictError):
-                await stores.ledger.grant(other, key)
-        assert await stores.told() == [given]
-
-    async def test_the_same_grant_at_once_is_given_once(self, stores: Stores) -> None:
-        key = str(new_id())
-        wanted = [granted(stores.user_id, 5_000) for _ in range(10)]
-        grants = await asyncio.gather(*(stores.ledger.grant(one, key) for one in wanted))
-        assert len({grant.transfer_id for grant in grants}) == 1
-        assert await stores.balance() == (5_000, 0, 0)
-        assert len(await stores.told()) == 1
-
-    async def test_what_moved_is_told_in_full(self, stores: Stores) -> None:
+    async def test_what_was_charged_is_told_in_full(self, stores: Stores) -> None:
         one = stores.used()
-        given = await stores.grant(10_000)
+        await stores.grant(10_000)
         await stores.authorize(one, 1_500)
         (entry,) = await stores.record(one)
         assert entry.charged is not None
-        told = await stores.told()
-        assert sorted(told, key=lambda event: event.ROUTING_KEY) == [entry.charged, given]
+        given, charged = sorted(await stores.told(), key=lambda event: event.ROUTING_KEY, reverse=True)
+        assert isinstance(given, CreditsGranted)
+        assert charged == entry.charged
         assert await stores.told() == []
 
     async def test_an_event_that_was_not_published_stays_with_its_id(self, stores: Stores) -> None:
         await stores.told()
         await stores.grant(10_000)
+        await stores.grant(10_000)
         seen: list[UUID] = []
 
-        async def publish(event_id: UUID, _message: Message) -> None:
-            seen.append(event_id)
-            if len(seen) == 1:
-                raise BusUnavailableError
+        async def publish(events: Sequence[Outgoing]) -> list[UUID]:
+            seen.extend(event.event_id for event in events)
+            return [events[0].event_id]
 
         with pytest.raises(BusUnavailableError):
             await stores.outbox.relay(publish, limit=100)
         assert await stores.outbox.relay(publish, limit=100) == 1
-        assert seen[0] == seen[1]
+        first, second, again = seen
+        assert again == second != first
 
     async def test_a_receipt_has_the_attempts_in_order_and_the_event_whole(self, stores: Stores) -> None:
         second = stores.used(attempt=2, usage_raw={"prompt_tokens": 10, "x": [1, {"y": None}]})
@@ -311,17 +343,6 @@ class LedgerContract:
         assert [attempt.usage for attempt in found] == [first.event, second.event]
         assert [(a.cost_micros, a.charged_micros) for a in found] == [(_WORTH, 0), (_WORTH, _WORTH)]
         assert await stores.usage.of_run(f"eve-{new_id()}", second.event.run_id) == []
-
-    async def test_usage_pages_are_newest_first(self, stores: Stores) -> None:
-        batch = [stores.used() for _ in range(6)]
-        await stores.record(*batch[:3])
-        await stores.record(*batch[3:])
-        page = await stores.usage.of_user(stores.user_id, limit=4, before=None)
-        rest = await stores.usage.of_user(stores.user_id, limit=4, before=page[-1][0])
-        ids = [attempt.usage.usage_id for _, attempt in (*page, *rest)]
-        assert set(ids[:3]) == {one.event.usage_id for one in batch[3:]}
-        assert set(ids[3:]) == {one.event.usage_id for one in batch[:3]}
-        assert await stores.usage.of_user(f"eve-{new_id()}", limit=4, before=None) == []
 
     async def test_a_balance_for_fifty_carries_fifty(self, stores: Stores) -> None:
         await stores.grant(50 * _WORTH)
@@ -389,7 +410,7 @@ class TestInMemory(LedgerContract):
     @pytest.fixture
     def stores(self) -> Stores:
         store = InMemoryLedgerStore()
-        return Stores(store, store, store, store.faults, f"user-{new_id()}")
+        return Stores(store, store, store, store, store.faults, f"user-{new_id()}")
 
 
 class TestPostgres(LedgerContract):
@@ -402,6 +423,7 @@ class TestPostgres(LedgerContract):
 
         yield Stores(
             PostgresLedgerStore(pool),
+            PostgresCreditStore(pool),
             PostgresUsageStore(pool),
             PostgresOutbox(pool),
             faults,
