@@ -1,8 +1,9 @@
 """Prices that administrators set per model, over those of another book."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, TypeAlias
+
+import asyncpg
 
 from services.billing.adapters.failures import store_errors
 from services.billing.domain.price_versions import PriceVersions
@@ -11,6 +12,10 @@ from shared.contracts.prices import PriceSet, PriceSpec, SetPrice
 from shared.kernel.names import KeyService
 from shared.kernel.prices import Price
 from shared.runtime.postgres import Pool, database_errors
+
+Database: TypeAlias = (
+    "Pool | asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
 
 _SET: Final = """
 INSERT INTO prices (model, price, valid_from, set_by) VALUES ($1, $2, $3, $4)
@@ -26,33 +31,14 @@ ORDER BY version DESC
 _COUNT: Final = "SELECT count(*) FROM prices"
 
 
-class PostgresPriceStore:
-    """See `PriceStore`."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def set(self, command: SetPrice, valid_from: datetime) -> PriceSet:
-        price = command.price and command.price.model_dump_json(exclude_none=True)
-        with store_errors():
-            kept = await self._pool.fetchrow(_SET, command.model, price, valid_from, command.set_by)
-        assert kept is not None  # noqa: S101 - it was inserted
-        return load_version(kept)
-
-    async def all(self, model: str | None) -> list[PriceSet]:
-        with store_errors():
-            found = await self._pool.fetch(_ALL, model)
-        return [load_version(row) for row in found]
-
-
-class PostgresPriceBook(PostgresPriceStore):
-    """See `PriceBook`. `refresh()` reads what was set; models without that are found in `under`.
+class PostgresPriceBook:
+    """See `PriceStore` and `PriceBook`. `refresh()` reads what was set; models without that are in `under`.
 
     What is set here holds here at once.
     """
 
-    def __init__(self, pool: Pool, under: PriceBook) -> None:
-        super().__init__(pool)
+    def __init__(self, pool: Database, under: PriceBook) -> None:
+        self._pool = pool
         self._under = under
         self._versions = PriceVersions()
         self._known = 0
@@ -65,13 +51,17 @@ class PostgresPriceBook(PostgresPriceStore):
             self._know(await self.all(None))
 
     async def set(self, command: SetPrice, valid_from: datetime) -> PriceSet:
-        kept = await super().set(command, valid_from)
+        price = command.price and command.price.model_dump_json(exclude_none=True)
+        with store_errors():
+            kept = await self._pool.fetchrow(_SET, command.model, price, valid_from, command.set_by)
+        assert kept is not None  # noqa: S101 - it was inserted
         await self.refresh()
-        return kept
+        return _version(kept)
 
-    def _know(self, found: list[PriceSet]) -> None:
-        if len(found) > self._known:  # else another refresh, which began later, was faster
-            self._versions, self._known = PriceVersions(reversed(found)), len(found)
+    async def all(self, model: str | None) -> list[PriceSet]:
+        with store_errors():
+            found = await self._pool.fetch(_ALL, model)
+        return [_version(row) for row in found]
 
     def find(self, provider: KeyService, model: str, at: datetime) -> Price | None:
         version = self._versions.find(provider, model, at)
@@ -79,8 +69,12 @@ class PostgresPriceBook(PostgresPriceStore):
             return self._under.find(provider, model, at)
         return version.price.named(version.version)
 
+    def _know(self, found: list[PriceSet]) -> None:
+        if len(found) > self._known:  # else another refresh, which began later, was faster
+            self._versions, self._known = PriceVersions(reversed(found)), len(found)
 
-def load_version(row: Mapping[str, Any]) -> PriceSet:
+
+def _version(row: asyncpg.Record) -> PriceSet:
     price = row["price"]
     return PriceSet(
         version=f"prices-{row['version']}",
