@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.billing.app import listen
-from services.billing.handlers import Parts
+from services.billing.handlers.parts import Parts
 from shared.contracts.billing import GetReceipt, ListUsage, Receipt, RunAuthorized, UsagePage
 from shared.contracts.credits import (
     Balance,
@@ -28,9 +28,11 @@ from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeySour
 from shared.runtime.delivery import Delivery
 from tests.fakes.billing import (
     NOON,
+    QUOTE,
     TARIFF,
     InMemoryLedgerStore,
     InMemoryPriceBook,
+    InMemoryPriceStore,
     authorization,
     usage_event,
 )
@@ -51,8 +53,10 @@ class Counter:
         self._bus = InMemoryBus(BILLING)
         parts = Parts(
             ledger=self.store,
+            credits=self.store,
             usage=self.store,
             prices=InMemoryPriceBook(),
+            price_store=InMemoryPriceStore(),
             tariff=TARIFF,
             clock=lambda: NOON,
             wake=self.woken.set,
@@ -100,7 +104,7 @@ async def test_the_life_of_a_platform_run(counter: Counter) -> None:
     assert (await counter.grant(10_000)).balance_micros == 10_000
     request = authorization()
     authorized = await counter.ask(request, RunAuthorized, INFERENCE)
-    assert authorized == RunAuthorized(hold_micros=2_000, expires_at=request.expires_at)
+    assert authorized == RunAuthorized(hold_micros=2_000, expires_at=request.expires_at, quote=QUOTE)
     event = usage_event(run_id=request.run_id)
     await counter.tell(event)
 
@@ -110,8 +114,8 @@ async def test_the_life_of_a_platform_run(counter: Counter) -> None:
     (attempt,) = receipt.attempts
     assert (attempt.usage, attempt.cost_micros, attempt.charged_micros) == (event, 2_000, 2_000)
     page = await counter.ask(ListUsage(user_id="ada"), UsagePage)
-    assert page == UsagePage(items=(attempt,), next_cursor=None)
-    assert [type(event) for _, event in counter.store.events] == [CreditsGranted, CreditsCharged]
+    assert (page.items, page.next_cursor) == ((attempt,), None)
+    assert [type(event) for event in counter.store.messages] == [CreditsGranted, CreditsCharged]
     assert counter.woken.is_set()
 
 

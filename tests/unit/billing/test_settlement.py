@@ -1,6 +1,5 @@
 """Who pays for an attempt, and out of what."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -8,62 +7,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.billing.domain.hold import Hold, HoldState
-from services.billing.domain.settlement import Attempt, settle
-from shared.kernel.names import KeyPolicy, KeySource, Outcome, TokensSource
-from shared.kernel.prices import Tariff, Tokens
-from tests.fakes.billing import PRICE, TARIFF, hold_for, usage_event
+from services.billing.domain.settlement import PAID, charge_micros, settle
+from shared.kernel.names import KeyPolicy, KeySource, Outcome
+from shared.kernel.prices import Tariff
+from tests.fakes.billing import hold_for, usage_event
 
 pytestmark = pytest.mark.unit
 
 _MICROS = st.integers(min_value=0, max_value=10**15)
-_PAID = Attempt(
-    KeySource.PLATFORM,
-    KeyPolicy.PLATFORM_ONLY,
-    Outcome.COMPLETED,
-    Tokens(prompt=10, completion=5),
-    TokensSource.MEASURED,
-)
+_CALLED = (Outcome.COMPLETED, Outcome.CANCELLED, Outcome.FAILED)
+_COST = 2_000
 
 
 def _hold(amount_micros: int, state: HoldState = HoldState.HELD) -> Hold:
     return hold_for(usage_event(), amount_micros, state=state)
 
 
+def test_every_outcome_has_its_rule() -> None:
+    assert set(PAID) == set(Outcome)
+
+
 @pytest.mark.parametrize("source", [KeySource.PLATFORM, KeySource.TEAM_GATEWAY])
-@pytest.mark.parametrize(
-    "outcome", [Outcome.COMPLETED, Outcome.CANCELLED, Outcome.FAILED, Outcome.INTERRUPTED]
-)
-def test_a_platform_attempt_pays_for_the_tokens_it_used(outcome: Outcome, source: KeySource) -> None:
-    attempt = replace(_PAID, outcome=outcome, key_source=source)
-    assert attempt.is_charged
-    assert attempt.cost_micros(PRICE, TARIFF) == 2_000
+@pytest.mark.parametrize("policy", [policy for policy in KeyPolicy if policy is not KeyPolicy.SYSTEM])
+@pytest.mark.parametrize("outcome", _CALLED)
+def test_a_platform_attempt_pays_what_it_was_worth(
+    outcome: Outcome, policy: KeyPolicy, source: KeySource
+) -> None:
+    assert charge_micros(source, policy, outcome, _COST) == _COST
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        *({"key_source": source} for source in KeySource if source.is_byok),
-        {"key_source": None},
-        {"policy": KeyPolicy.SYSTEM},
-        {"policy": KeyPolicy.SYSTEM, "key_source": KeySource.TEAM_GATEWAY},
-        {"outcome": Outcome.REFUSED},
-        {"outcome": Outcome.EXPIRED},
-        {"tokens_source": TokensSource.UNKNOWN},
-    ],
-    ids=str,
-)
-def test_who_is_not_charged(changes: dict[str, object]) -> None:
-    assert not replace(_PAID, **changes).is_charged  # type: ignore[arg-type]
+@pytest.mark.parametrize("source", [KeySource.PLATFORM, KeySource.TEAM_GATEWAY])
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome not in _CALLED])
+def test_refused_expired_and_interrupted_attempts_pay_nothing(outcome: Outcome, source: KeySource) -> None:
+    assert charge_micros(source, KeyPolicy.PLATFORM_ONLY, outcome, _COST) == 0
 
 
-def test_what_it_was_worth_is_known_only_with_tokens_and_price() -> None:
-    assert _PAID.cost_micros(None, TARIFF) is None
-    assert replace(_PAID, tokens_source=TokensSource.UNKNOWN).cost_micros(PRICE, TARIFF) is None
-    assert replace(_PAID, outcome=Outcome.REFUSED).cost_micros(None, TARIFF) == 0
+@pytest.mark.parametrize("source", [None, *(source for source in KeySource if source.is_byok)])
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_whoever_brought_the_key_pays_nothing(outcome: Outcome, source: KeySource | None) -> None:
+    assert all(charge_micros(source, policy, outcome, _COST) == 0 for policy in KeyPolicy)
 
 
-def test_a_byok_attempt_is_worth_what_it_would_have_cost() -> None:
-    assert replace(_PAID, key_source=KeySource.USER).cost_micros(PRICE, TARIFF) == 2_000
+@pytest.mark.parametrize("source", list(KeySource))
+def test_the_systems_own_runs_pay_nothing(source: KeySource) -> None:
+    assert all(charge_micros(source, KeyPolicy.SYSTEM, outcome, _COST) == 0 for outcome in Outcome)
+
+
+@pytest.mark.parametrize("outcome", _CALLED)
+def test_what_nobody_knows_the_worth_of_is_not_charged(outcome: Outcome) -> None:
+    assert charge_micros(KeySource.PLATFORM, KeyPolicy.PLATFORM_ONLY, outcome, None) == 0
 
 
 def test_markup_and_the_credits_worth_are_applied_and_rounded_up() -> None:
@@ -77,7 +69,6 @@ def test_a_charge_comes_out_of_the_hold_and_the_rest_is_owed(charge: int, amount
     settlement = settle(charge, _hold(amount))
     assert settlement.charged_micros == charge
     assert settlement.receivable_micros == max(charge - amount, 0)
-    assert settlement.released_micros == amount
     assert settlement.hold_state is (HoldState.SETTLED if charge else HoldState.RELEASED)
 
 
@@ -86,5 +77,4 @@ def test_a_charge_comes_out_of_the_hold_and_the_rest_is_owed(charge: int, amount
 def test_without_an_open_hold_all_of_it_is_owed(state: HoldState | None, charge: int, amount: int) -> None:
     settlement = settle(charge, None if state is None else _hold(amount, state))
     assert (settlement.charged_micros, settlement.receivable_micros) == (charge, charge)
-    assert settlement.released_micros == 0
     assert settlement.hold_state is None
