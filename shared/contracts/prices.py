@@ -1,16 +1,47 @@
 """Messages about prices: US$ per million tokens, as decimal strings on the wire."""
 
+import re
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 
 from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 from shared.kernel.names import KeyService
 from shared.kernel.prices import Price, Quote, Rate, Tier
 
-Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, max_digits=18, decimal_places=9)]
+_USD_MAX: Final = 1_000_000
+_PLACES: Final = 9
+_PLAIN: Final = re.compile(r"[0-9]{1,7}(\.[0-9]{1,9})?")
+
+
+def _plain(value: object) -> Decimal:
+    """Read a number or a decimal without an exponent, of at most nine decimals."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError("not a number")  # noqa: TRY004 - pydantic tells of ValueErrors
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        raise ValueError("not a plain decimal")
+    usd = Decimal(str(value))
+    if not (usd.is_finite() and 0 <= usd <= _USD_MAX and usd == round(usd, _PLACES)):
+        raise ValueError("not an amount of US$")
+    return abs(usd)  # not -0
+
+
+Usd = Annotated[
+    Decimal,
+    BeforeValidator(_plain, json_schema_input_type=str | Annotated[float, Field(ge=0, le=_USD_MAX)]),
+    PlainSerializer(lambda usd: f"{usd:f}", return_type=str, when_used="json"),
+]
+"""At most a million, in billionths."""
 
 
 class TierSpec(BaseModel):
@@ -23,12 +54,17 @@ class TierSpec(BaseModel):
 
 
 class RateSpec(BaseModel):
-    """US$ per million tokens; `tiers` by rising `above`."""
+    """US$ per million tokens; `tiers` by rising `above`. A mere amount is read as one without tiers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     usd: Usd
     tiers: tuple[TierSpec, ...] = Field(default=(), max_length=8)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_amount(cls, value: object) -> object:
+        return value if isinstance(value, dict | RateSpec) else {"usd": _plain(value)}
 
     @model_validator(mode="after")
     def _tiers_rise(self) -> Self:
@@ -55,10 +91,12 @@ class PriceSpec(BaseModel):
 
     def named(self, version: str) -> Price:
         """Return the price under the name of its version."""
-        cached, reasoning, cache_write = (
-            spec and spec.rate for spec in (self.cached, self.reasoning, self.cache_write)
-        )
+        cached, reasoning, cache_write = map(_rate, (self.cached, self.reasoning, self.cache_write))
         return Price(version, self.input.rate, self.output.rate, cached, reasoning, cache_write)
+
+
+def _rate(spec: RateSpec | None) -> Rate | None:
+    return None if spec is None else spec.rate
 
 
 class FindPrice(Request):
@@ -84,7 +122,7 @@ class SetPrice(Request):
 
     ROUTING_KEY = "billing.set_price.v1"
 
-    model: str = Field(min_length=3, max_length=200)
+    model: str = Field(min_length=3, max_length=256)
     """`provider/model`."""
     price: PriceSpec | None
     valid_from: AwareDatetime | None = None
