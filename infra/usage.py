@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import aiormq
 import orjson
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from pamqp.common import FieldTable
 
 from shared.contracts.topology import USAGE_EVENTS
@@ -30,7 +30,7 @@ _ANSWER_S: Final = 20.0
 _CLOSE_S: Final = 2.0
 _PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0)
 _PAUSE_MAX_S: Final = 5.0
-_LOST: Final = (AMQPError, OSError, TimeoutError)
+_LOST: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
 Start: TypeAlias = str | int | datetime
 """`first`, `next`, an offset, or a time: from the broker's chunk on, so some earlier events come, too."""
