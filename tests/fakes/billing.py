@@ -71,6 +71,7 @@ Account = tuple[str, str]
 """Its kind, and its user: "" for the platform's own."""
 
 _REVENUE: Account = ("revenue", "")
+_MICROS_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -265,6 +266,8 @@ class InMemoryLedgerStore:
                     reason=movement.reason,
                 )
             )
+        if self.posted(("user", movement.user_id)) > _MICROS_MAX:
+            raise InvalidRequestError("cannot be kept")
         self.events.append(outgoing(event_of(movement, postings)))
 
     def _moved(self, movement: Movement) -> CreditsMoved:
@@ -390,6 +393,7 @@ def _attempt(entry: Entry) -> ReceiptAttempt:
         usage=entry.usage.event,
         cost_micros=entry.cost_micros,
         charged_micros=entry.settlement.charged_micros,
+        price_version=entry.price_version,
         unrated=entry.unrated,
     )
 

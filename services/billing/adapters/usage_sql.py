@@ -15,35 +15,23 @@ SELECT seq, event, cost_micros, charged_micros, price_version, unrated
 FROM usage WHERE {} ORDER BY seq DESC LIMIT {:d}
 """
 
-# Attempts are summed up by run first: counting distinct runs would sort them.
+# What is summed is taken out of each row at once: sorting whole events by run would cost more than the rest.
 _TOTALS: Final = """
-SELECT count(*) AS runs,
-       coalesce(sum(attempts), 0)::bigint AS attempts,
-       coalesce(sum(byok_attempts), 0)::bigint AS byok_attempts,
-       coalesce(sum(unrated_attempts), 0)::bigint AS unrated_attempts,
-       coalesce(sum(prompt), 0)::bigint AS prompt_tokens,
-       coalesce(sum(completion), 0)::bigint AS completion_tokens,
-       coalesce(sum(cached), 0)::bigint AS cached_tokens,
-       coalesce(sum(cache_write), 0)::bigint AS cache_write_tokens,
-       coalesce(sum(reasoning), 0)::bigint AS reasoning_tokens,
+SELECT count(DISTINCT run_id) AS runs,
+       count(*) AS attempts,
+       count(*) FILTER (WHERE key_source IN ('request', 'session', 'user_gateway', 'user')) AS byok_attempts,
+       count(*) FILTER (WHERE cost_micros IS NULL) AS unrated_attempts,
+       coalesce(sum((tokens ->> 'prompt')::bigint), 0)::bigint AS prompt_tokens,
+       coalesce(sum((tokens ->> 'completion')::bigint), 0)::bigint AS completion_tokens,
+       coalesce(sum((tokens ->> 'cached')::bigint), 0)::bigint AS cached_tokens,
+       coalesce(sum((tokens ->> 'cache_write')::bigint), 0)::bigint AS cache_write_tokens,
+       coalesce(sum((tokens ->> 'reasoning')::bigint), 0)::bigint AS reasoning_tokens,
        coalesce(sum(cost_micros), 0)::bigint AS cost_micros,
        coalesce(sum(charged_micros), 0)::bigint AS charged_micros
 FROM (
-    SELECT count(*) AS attempts,
-           count(*) FILTER (WHERE key_source IN ('request', 'session', 'user_gateway', 'user'))
-               AS byok_attempts,
-           count(*) FILTER (WHERE cost_micros IS NULL) AS unrated_attempts,
-           sum((tokens ->> 'prompt')::bigint) AS prompt,
-           sum((tokens ->> 'completion')::bigint) AS completion,
-           sum((tokens ->> 'cached')::bigint) AS cached,
-           sum((tokens ->> 'cache_write')::bigint) AS cache_write,
-           sum((tokens ->> 'reasoning')::bigint) AS reasoning,
-           sum(cost_micros) AS cost_micros,
-           sum(charged_micros) AS charged_micros
-    FROM usage, LATERAL (SELECT event -> 'tokens' AS tokens) AS used
-    WHERE {}
-    GROUP BY run_id
-) AS run
+    SELECT run_id, key_source, cost_micros, charged_micros, event -> 'tokens' AS tokens
+    FROM usage WHERE {} OFFSET 0
+) AS asked
 """
 
 _FILTERS: Final = {
