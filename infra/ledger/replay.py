@@ -1,0 +1,76 @@
+"""The stream, read from an offset until it has told of everything that the tables hold."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final, Protocol
+
+from infra.ledger import sql
+from infra.ledger.errors import CannotTellError
+from infra.ledger.events import Reader, Told
+from infra.ledger.scratch import Scratch
+from infra.usage import FIRST, Entry
+
+_AT_ONCE: Final = 5_000
+_POLL_S: Final = 0.3
+
+
+class Stream(Protocol):
+    """`infra.usage.UsageStream`, as far as it is needed here."""
+
+    async def find(self, start: str) -> int: ...
+
+    async def end(self) -> int: ...
+
+    def read(self, start: int, end: int) -> AsyncGenerator[list[Entry], None]: ...
+
+
+class Replay:
+    """Reads on and on. `reached` is the offset after the last one that was read."""
+
+    def __init__(self, stream: Stream, scratch: Scratch, realm: str, start: int) -> None:
+        self.reached = start
+        self._stream = stream
+        self._scratch = scratch
+        self._reader = Reader(realm)
+
+    async def run(self, wait_s: float) -> None:
+        """Read all there is, then wait up to `wait_s` for what is still under way in either direction.
+
+        Raises CannotTellError when the stream drops what was to be read, OSError when it is away.
+        """
+        await self._read_on()
+        deadline = asyncio.get_running_loop().time() + wait_s
+        await self._scratch.database.execute(sql.ANALYZE)
+        while not await self._scratch.says(sql.ALL_PUBLISHED) and await _pause(deadline):
+            await self._read_on()
+        while not await self._scratch.says(sql.ALL_RECORDED) and await _pause(deadline):
+            pass
+
+    async def _read_on(self) -> None:
+        end = await self._stream.end()
+        if end <= self.reached:
+            return
+        told: list[Told] = []
+        async with aclosing(self._stream.read(self.reached, end)) as batches:
+            async for batch in batches:
+                told += [part for entry in batch for part in self._reader.read(entry)]
+                await self._follow(batch)
+                if len(told) >= _AT_ONCE:
+                    await self._scratch.take(told)
+                    told = []
+        await self._scratch.take(told)
+
+    async def _follow(self, batch: list[Entry]) -> None:
+        for entry in batch:
+            if entry.offset != self.reached and await self._stream.find(FIRST) > self.reached:
+                raise CannotTellError(f"the stream dropped offset {self.reached} before it was read")
+            self.reached = entry.offset + 1
+
+
+async def _pause(deadline: float) -> bool:
+    """Return False at once when it is too late."""
+    left_s = deadline - asyncio.get_running_loop().time()
+    if left_s > 0:
+        await asyncio.sleep(min(_POLL_S, left_s))
+    return left_s > 0
