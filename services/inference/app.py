@@ -11,13 +11,14 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 import httpcore2
 
-from services.inference.adapters.bus import BusAudience, BusUsageLog, RpcRunAuthorizer
+from services.inference.adapters.bus import BusAudience, BusUsageLog, RpcQuoteFinder, RpcRunAuthorizer
 from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.key_check import HttpKeyChecker
 from services.inference.adapters.key_vault import RpcKeyVault
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.postgres import PostgresAttemptStore
+from services.inference.adapters.postgres_outbox import PostgresOutbox
 from services.inference.adapters.provider_catalogue import load_providers
 from services.inference.handlers import Handlers, KeyHandlers
 from services.inference.ports import (
@@ -27,7 +28,9 @@ from services.inference.ports import (
     KeyChecker,
     KeyOpener,
     KeyResolver,
+    Outbox,
     Provider,
+    QuoteFinder,
     RunAuthorizer,
     UsageLog,
 )
@@ -36,8 +39,11 @@ from services.inference.use_cases.end_attempt import EndAttempt
 from services.inference.use_cases.heart import Heart
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.limits import Limits
+from services.inference.use_cases.publish_usage import PublishUsage
+from services.inference.use_cases.quotes import Quotes
 from services.inference.use_cases.recover_run import RecoverRun
 from services.inference.use_cases.run_inference import RunInference
+from services.inference.use_cases.sweep_attempts import SweepAttempts
 from services.inference.use_cases.try_attempt import TryAttempt
 from services.inference.use_cases.validate_key import ValidateKeyUseCase
 from shared.contracts.topology import CONTROL, INFERENCE_RPC, INFERENCE_RUNS, KEYS
@@ -52,6 +58,10 @@ from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
 
 _BEAT_S: Final = 2.0
+_NOTE_S: Final = 0.5
+"""How long what was published waits to be noted, together with others: a worker that is killed meanwhile lets
+so much be published twice."""
+_SWEEP_S: Final = 3.0
 _INTERRUPTED_S: Final = 5.0
 """How long interrupted runs get to write down their ends."""
 
@@ -61,10 +71,12 @@ class Parts:
     """What the service stands on: the real parts, or a test's."""
 
     store: AttemptStore
+    outbox: Outbox
     resolver: KeyResolver
     opener: KeyOpener
     checker: KeyChecker
     authorizer: RunAuthorizer
+    quote_finder: QuoteFinder
     provider: Provider
     usage_log: UsageLog
     audience: Audience
@@ -79,13 +91,23 @@ class Inference:
     def __init__(self, parts: Parts) -> None:
         self.heart = Heart(parts.store, parts.worker)
         self.in_flight = InFlight()
-        end = EndAttempt(store=parts.store, usage_log=parts.usage_log, limits=parts.limits, now=parts.now)
+        self.publish = PublishUsage(parts.usage_log, parts.outbox)
+        self.sweep = SweepAttempts(
+            store=parts.store,
+            outbox=parts.outbox,
+            usage_log=parts.usage_log,
+            heart=self.heart,
+            limits=parts.limits,
+            now=parts.now,
+        )
+        end = EndAttempt(store=parts.store, publish=self.publish, limits=parts.limits, now=parts.now)
         self.run_inference = RunInference(
             store=parts.store,
             audience=parts.audience,
             try_attempt=TryAttempt(
                 resolver=parts.resolver,
                 authorizer=parts.authorizer,
+                quotes=Quotes(parts.quote_finder, timeout_s=parts.limits.rpc_timeout_s),
                 provider=parts.provider,
                 store=parts.store,
                 revocations=self.in_flight.revocations,
@@ -94,8 +116,7 @@ class Inference:
             end=end,
             recover=RecoverRun(
                 store=parts.store,
-                usage_log=parts.usage_log,
-                end=end,
+                publish=self.publish,
                 heart=self.heart,
                 in_flight=self.in_flight,
                 limits=parts.limits,
@@ -140,9 +161,12 @@ async def serving(
         async with _beating(service.heart):
             await bus.start()
             try:
-                yield service
+                async with _publishing(service):
+                    try:
+                        yield service
+                    finally:
+                        await _wind_down(service, bus, settings.shutdown_grace_s)
             finally:
-                await _wind_down(service, bus, settings.shutdown_grace_s)
                 await bus.stop()
 
 
@@ -151,10 +175,12 @@ def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", htt
     keys = RpcKeyVault(bus.rpc)
     return Parts(
         store=PostgresAttemptStore(pool),
+        outbox=PostgresOutbox(pool),
         resolver=keys,
         opener=keys,
         checker=HttpKeyChecker(specs, http),
         authorizer=RpcRunAuthorizer(bus.rpc),
+        quote_finder=RpcQuoteFinder(bus.rpc),
         provider=OpenAIProvider(specs, http, idle_timeout_s=settings.provider_idle_timeout_s),
         usage_log=BusUsageLog(bus),
         audience=BusAudience(bus),
@@ -169,6 +195,19 @@ async def _beating(heart: Heart) -> AsyncIterator[None]:
     await _first_beat(heart)
     async with in_background(Repeating("tell that this worker lives", heart.beat, every_s=_BEAT_S)):
         yield
+
+
+@asynccontextmanager
+async def _publishing(service: Inference) -> AsyncIterator[None]:
+    """Note what is published, and publish what others could not."""
+    jobs = (
+        Repeating("note what was published", service.publish.note, every_s=_NOTE_S),
+        Repeating("sweep attempts", service.sweep, every_s=_SWEEP_S),
+    )
+    async with in_background(*jobs):
+        yield
+    with suppress(DatabaseUnavailableError):
+        await service.publish.note()
 
 
 async def _first_beat(heart: Heart) -> None:

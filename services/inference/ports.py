@@ -1,6 +1,6 @@
 """What inference needs of the world."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,7 +12,8 @@ from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
 from shared.contracts.usage import UsageRecorded
 from shared.contracts.validation import ValidateKey
-from shared.kernel.names import KeyService, KeyVerdict
+from shared.kernel.names import KeyPolicy, KeyService, KeyVerdict
+from shared.kernel.prices import Quote
 from shared.kernel.secret import SecretText
 
 Clock = Callable[[], datetime]
@@ -39,14 +40,22 @@ class OpenedKey:
     base_url: str | None = None
 
 
+def _unheard(_: str) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderCall:
-    """One call. `completion_ceiling`: sent as the limit when the body has none; None leaves it out."""
+    """One call. `completion_ceiling`: sent as the limit when the body has none; None leaves it out.
+
+    `on_request_id` is told the provider's own name for the call as soon as it answers, if only with an error.
+    """
 
     key: ResolvedKey
     model: str
     body: dict[str, Any] = field(repr=False)
     completion_ceiling: int | None = None
+    on_request_id: Callable[[str], None] = _unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +102,17 @@ class KeyChecker(Protocol):
 
 
 class RunAuthorizer(Protocol):
-    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> None:
-        """Have the worst case held. Raises `insufficient_credits`, `price_unknown`, `service_unavailable`."""
+    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> Quote | None:
+        """Have the worst case held; return what the attempt will be rated with.
+
+        Raises `insufficient_credits`, `price_unknown`, `service_unavailable`.
+        """
+        ...
+
+
+class QuoteFinder(Protocol):
+    async def find(self, provider: KeyService, model: str, *, timeout_s: float) -> Quote | None:
+        """Return what a model costs now, None when nobody knows. Raises `service_unavailable`."""
         ...
 
 
@@ -106,6 +124,27 @@ class StoredAttempt:
     stale: bool
     usage: UsageRecorded | None = None
     error: ErrorBody | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunKept:
+    """What an attempt's row keeps of its run."""
+
+    user_id: str
+    flow: str
+    policy: KeyPolicy
+    provider: KeyService
+    model: str
+    stream: bool
+    requested_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonedAttempt:
+    """An attempt without an end, whose worker is lost and whose run should long be over."""
+
+    attempt: Attempt
+    run: RunKept
 
 
 class AttemptStore(Protocol):
@@ -130,8 +169,32 @@ class AttemptStore(Protocol):
         """Return a run's attempts in order."""
         ...
 
+    async def abandoned(
+        self, *, stale_after_s: float, overdue_s: float, limit: int
+    ) -> tuple[AbandonedAttempt, ...]:
+        """Return attempts of lost workers whose run's deadline has passed by `overdue_s`."""
+        ...
+
     async def beat(self, worker: str) -> None:
         """Tell that a worker lives."""
+        ...
+
+
+class Outbox(Protocol):
+    """The usage events of attempts that have ended. Raises `database_unavailable`."""
+
+    async def note_published(self, usage_ids: Sequence[UUID]) -> None:
+        """Note that these were published; once is enough, and what another has in hand is left to it."""
+        ...
+
+    async def relay(
+        self, publish: Callable[[UsageRecorded], Awaitable[None]], *, ended_before_s: float, limit: int
+    ) -> int:
+        """Publish and note the oldest that are not noted yet; return how many there were.
+
+        Workers share them: what one has in hand, no other gets. Raises what `publish` raised, once those that
+        could be published are noted.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 # ruff: noqa: ARG002 - the ports' signatures
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,16 @@ from uuid import UUID
 
 from services.inference.app import Inference, Parts
 from services.inference.domain.attempt import Attempt, KeyUsed
-from services.inference.ports import OpenedKey, Piece, Progress, ProviderCall, ResolvedKey, StoredAttempt
+from services.inference.ports import (
+    AbandonedAttempt,
+    OpenedKey,
+    Piece,
+    Progress,
+    ProviderCall,
+    ResolvedKey,
+    RunKept,
+    StoredAttempt,
+)
 from services.inference.use_cases.limits import Limits
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.rpc import ErrorBody
@@ -21,6 +30,7 @@ from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import PlatformError, SystemKeyExhaustedError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, KeyVerdict
+from shared.kernel.prices import Quote
 from shared.kernel.secret import SecretText
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -30,7 +40,7 @@ QUICK = Limits(poll_s=0.01, stale_after_s=0.1, retry_pause_s=0.01, rpc_timeout_s
 
 class InMemoryAttemptStore:
     """`away` makes every call raise, as when Postgres is; `refusal` the next `finish`; `lost_answer` too,
-    but only once it is written. Workers that never beat are stale.
+    but only once it is written. Workers that never beat are stale. It is the outbox as well.
     """
 
     def __init__(self) -> None:
@@ -38,6 +48,9 @@ class InMemoryAttemptStore:
         self.refusal: Exception | None = None
         self.lost_answer: PlatformError | None = None
         self.rows: dict[tuple[UUID, int], StoredAttempt] = {}
+        self.requests: dict[tuple[UUID, int], RunRequested] = {}
+        self.published: set[UUID] = set()
+        self._in_hand: set[UUID] = set()
         self._seen: dict[str, datetime] = {}
 
     async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
@@ -45,7 +58,8 @@ class InMemoryAttemptStore:
         place = (attempt.run_id, attempt.number)
         if (row := self.rows.get(place)) is not None:
             return row.attempt.usage_id == attempt.usage_id and row.usage is None
-        self.rows[place] = StoredAttempt(replace(attempt), stale=False)
+        kept = replace(attempt, resolve_ms=None, price=None)
+        self.rows[place], self.requests[place] = StoredAttempt(kept, stale=False), request
         return True
 
     async def note_key(self, attempt: Attempt) -> bool:
@@ -79,6 +93,50 @@ class InMemoryAttemptStore:
             )
             for _, row in rows
         )
+
+    async def abandoned(
+        self, *, stale_after_s: float, overdue_s: float, limit: int
+    ) -> tuple[AbandonedAttempt, ...]:
+        self._called()
+        overdue = datetime.now(UTC) - timedelta(seconds=overdue_s)
+        found = [
+            AbandonedAttempt(replace(row.attempt), _kept(self.requests[place]))
+            for place, row in self.rows.items()
+            if row.usage is None
+            and self.requests[place].deadline < overdue
+            and self._is_stale(row.attempt.worker, stale_after_s)
+        ]
+        return tuple(found[:limit])
+
+    async def note_published(self, usage_ids: Sequence[UUID]) -> None:
+        self._called()
+        ended = {row.usage.usage_id for row in self.rows.values() if row.usage is not None}
+        self.published |= (ended & set(usage_ids)) - self._in_hand
+
+    async def relay(
+        self, publish: Callable[[UsageRecorded], Awaitable[None]], *, ended_before_s: float, limit: int
+    ) -> int:
+        self._called()
+        before = datetime.now(UTC) - timedelta(seconds=ended_before_s)
+        usages = [row.usage for row in self.rows.values() if row.usage is not None]
+        waiting = [
+            usage
+            for usage in sorted(usages, key=lambda usage: usage.finished_at)
+            if usage.finished_at < before and usage.usage_id not in self.published | self._in_hand
+        ][:limit]
+        in_hand = {usage.usage_id for usage in waiting}
+        self._in_hand |= in_hand
+        try:
+            failures = await asyncio.gather(*map(publish, waiting), return_exceptions=True)
+        finally:
+            self._in_hand -= in_hand
+        for usage, failed in zip(waiting, failures, strict=True):
+            if failed is None:
+                self.published.add(usage.usage_id)
+        for failed in failures:
+            if failed is not None:
+                raise failed
+        return len(waiting)
 
     async def beat(self, worker: str) -> None:
         self._called()
@@ -150,12 +208,31 @@ class InMemoryRunAuthorizer:
     refusal: PlatformError | None = None
     answers: list[PlatformError | None] = field(default_factory=list)
     asked: list[AuthorizeRun] = field(default_factory=list)
+    quote: Quote | None = None
 
-    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> None:
+    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> Quote | None:
         self.asked.append(ask)
         answer = self.answers.pop(0) if self.answers else self.refusal
         if answer is not None:
             raise answer
+        return self.quote
+
+
+@dataclass
+class InMemoryQuoteFinder:
+    """Answers with `quote` after `delay_s`, or raises `refusal`."""
+
+    quote: Quote | None = None
+    refusal: PlatformError | None = None
+    delay_s: float = 0
+    asked: list[tuple[KeyService, str]] = field(default_factory=list)
+
+    async def find(self, provider: KeyService, model: str, *, timeout_s: float) -> Quote | None:
+        self.asked.append((provider, model))
+        await asyncio.sleep(self.delay_s)
+        if self.refusal is not None:
+            raise self.refusal
+        return self.quote
 
 
 Step = Piece | PlatformError | float
@@ -163,9 +240,10 @@ Step = Piece | PlatformError | float
 
 
 class InMemoryProvider:
-    """Plays the script of the credential called with."""
+    """Plays the script of the credential called with, as the call `request_id`."""
 
     def __init__(self) -> None:
+        self.request_id: str | None = None
         self.scripts: dict[str, list[Step]] = {}
         self.calls: list[ProviderCall] = []
 
@@ -176,6 +254,8 @@ class InMemoryProvider:
 
     async def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
         self.calls.append(call)
+        if self.request_id is not None:
+            call.on_request_id(self.request_id)
         for step in self.scripts[call.key.used.credential_id]:
             if isinstance(step, PlatformError):
                 raise step
@@ -224,16 +304,19 @@ class Worker:
         self.opener = InMemoryKeyOpener()
         self.checker = InMemoryKeyChecker()
         self.authorizer = InMemoryRunAuthorizer()
+        self.quote_finder = InMemoryQuoteFinder()
         self.provider = InMemoryProvider()
         self.usage_log = InMemoryUsageLog()
         self.audience = InMemoryAudience()
         self.service = Inference(
             Parts(
                 store=self.store,
+                outbox=self.store,
                 resolver=self.resolver,
                 opener=self.opener,
                 checker=self.checker,
                 authorizer=self.authorizer,
+                quote_finder=self.quote_finder,
                 provider=self.provider,
                 usage_log=self.usage_log,
                 audience=self.audience,
@@ -244,6 +327,18 @@ class Worker:
         )
         self.run = self.service.run_inference
         self.in_flight = self.service.in_flight
+
+
+def _kept(request: RunRequested) -> RunKept:
+    return RunKept(
+        user_id=request.user_id,
+        flow=request.flow,
+        policy=request.policy,
+        provider=request.provider,
+        model=request.model,
+        stream=request.stream,
+        requested_at=request.requested_at,
+    )
 
 
 def a_key(

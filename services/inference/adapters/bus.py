@@ -2,8 +2,11 @@
 
 from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
+from shared.contracts.prices import FindPrice, PriceFound
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import BusUnavailableError
+from shared.kernel.names import KeyService
+from shared.kernel.prices import Quote
 from shared.runtime.bus import Bus
 from shared.runtime.rpc import RpcClient
 
@@ -12,8 +15,17 @@ class RpcRunAuthorizer:
     def __init__(self, rpc: RpcClient) -> None:
         self._rpc = rpc
 
-    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> None:
-        await self._rpc.call(ask, RunAuthorized, timeout_s=timeout_s)
+    async def authorize(self, ask: AuthorizeRun, *, timeout_s: float) -> Quote | None:
+        return (await self._rpc.call(ask, RunAuthorized, timeout_s=timeout_s)).quote
+
+
+class RpcQuoteFinder:
+    def __init__(self, rpc: RpcClient) -> None:
+        self._rpc = rpc
+
+    async def find(self, provider: KeyService, model: str, *, timeout_s: float) -> Quote | None:
+        ask = FindPrice(provider=provider, model=model)
+        return (await self._rpc.call(ask, PriceFound, timeout_s=timeout_s)).quote
 
 
 class BusUsageLog:

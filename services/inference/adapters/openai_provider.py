@@ -18,6 +18,7 @@ from openai import AsyncOpenAI, AsyncStream
 from services.inference.adapters.addresses import destination
 from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import provider_errors, quotable
+from services.inference.adapters.request_ids import tell_request_id
 from services.inference.domain.answers import generated_chars, is_answer, is_finished, refusal_in, usage_in
 from services.inference.domain.failures import error_of
 from services.inference.domain.provider_usage import keepable
@@ -73,16 +74,25 @@ class OpenAIProvider:
         to = destination(spec, call.key.used.source, call.key.base_url)
         client = self._guarded if to.guarded else self._configured
         body = request_body(spec, call.model, call.body, stream=stream, ceiling=call.completion_ceiling)
-        response = await client.post(
-            f"{to.base_url}/chat/completions",
-            cast_to=httpx2.Response,
-            content=orjson.dumps(body),
-            options={"headers": _headers(call, spec, stream=stream), "timeout": self._timeout(stream=stream)},
-            stream=True,
-            stream_cls=AsyncStream[object],
-        )
         try:
-            yield cast("httpx2.Response", response)
+            sent = await client.post(
+                f"{to.base_url}/chat/completions",
+                cast_to=httpx2.Response,
+                content=orjson.dumps(body),
+                options={
+                    "headers": _headers(call, spec, stream=stream),
+                    "timeout": self._timeout(stream=stream),
+                },
+                stream=True,
+                stream_cls=AsyncStream[object],
+            )
+        except openai.APIStatusError as error:
+            tell_request_id(call, spec, error.response.headers)
+            raise
+        response = cast("httpx2.Response", sent)
+        tell_request_id(call, spec, response.headers)
+        try:
+            yield response
         finally:
             await response.aclose()
 

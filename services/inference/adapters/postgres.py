@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 
 from services.inference.domain.attempt import Attempt, KeyUsed
-from services.inference.ports import StoredAttempt
+from services.inference.ports import AbandonedAttempt, RunKept, StoredAttempt
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunRequested
 from shared.contracts.usage import UsageRecorded
@@ -16,8 +16,8 @@ from shared.runtime.postgres import Pool, database_errors
 _CLAIM: Final = """
     insert into attempts (run_id, attempt, usage_id, worker, user_id, flow, policy, provider, model, stream,
                           claimed_at, key_source, credential_id, consent_id, service, credential_version,
-                          would_refuse_policy)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                          would_refuse_policy, requested_at, deadline)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
     on conflict (run_id, attempt) do update set usage_id = excluded.usage_id
         where attempts.usage_id = excluded.usage_id and attempts.outcome is null
 """
@@ -31,14 +31,18 @@ _FINISH: Final = """
     where run_id = $1 and attempt = $2 and outcome is null
 """
 _ENDED_SO: Final = "select usage = $3 from attempts where run_id = $1 and attempt = $2"
-_OF_RUN: Final = """
-    select a.run_id, a.attempt, a.usage_id, a.worker, a.claimed_at, a.key_source, a.credential_id,
-           a.consent_id, a.service, a.credential_version, a.would_refuse_policy, a.usage, a.error,
-           coalesce(clock_timestamp() - w.seen_at > make_interval(secs => $2), true) as stale
+_IS_STALE: Final = "coalesce(clock_timestamp() - w.seen_at > make_interval(secs => $2), true)"
+_OF_RUN: Final = f"""
+    select a.*, {_IS_STALE} as stale
     from attempts a left join workers w using (worker)
     where a.run_id = $1
     order by a.attempt
-"""
+"""  # noqa: S608
+_ABANDONED: Final = f"""
+    select a.* from attempts a left join workers w using (worker)
+    where a.outcome is null and a.deadline < clock_timestamp() - make_interval(secs => $1) and {_IS_STALE}
+    order by a.deadline limit $3
+"""  # noqa: S608
 _BEAT: Final = """
     with long_lost as (delete from workers where seen_at < clock_timestamp() - interval '1 day')
     insert into workers (worker, seen_at) values ($1, clock_timestamp())
@@ -65,6 +69,8 @@ class PostgresAttemptStore:
             request.stream,
             attempt.claimed_at,
             *_key_columns(attempt.key),
+            request.requested_at,
+            request.deadline,
         )
 
     async def note_key(self, attempt: Attempt) -> bool:
@@ -92,6 +98,13 @@ class PostgresAttemptStore:
         with database_errors():
             rows = await self._pool.fetch(_OF_RUN, run_id, stale_after_s)
         return tuple(_stored(row) for row in rows)
+
+    async def abandoned(
+        self, *, stale_after_s: float, overdue_s: float, limit: int
+    ) -> tuple[AbandonedAttempt, ...]:
+        with database_errors():
+            rows = await self._pool.fetch(_ABANDONED, overdue_s, stale_after_s, limit)
+        return tuple(AbandonedAttempt(_attempt(row), _run(row)) for row in rows)
 
     async def beat(self, worker: str) -> None:
         with database_errors():
@@ -131,8 +144,8 @@ def _key(row: "asyncpg.Record") -> KeyUsed | None:
     )
 
 
-def _stored(row: "asyncpg.Record") -> StoredAttempt:
-    attempt = Attempt(
+def _attempt(row: "asyncpg.Record") -> Attempt:
+    return Attempt(
         run_id=row["run_id"],
         number=row["attempt"],
         usage_id=row["usage_id"],
@@ -140,9 +153,24 @@ def _stored(row: "asyncpg.Record") -> StoredAttempt:
         claimed_at=row["claimed_at"],
         key=_key(row),
     )
+
+
+def _run(row: "asyncpg.Record") -> RunKept:
+    return RunKept(
+        user_id=row["user_id"],
+        flow=row["flow"],
+        policy=KeyPolicy(row["policy"]),
+        provider=KeyService(row["provider"]),
+        model=row["model"],
+        stream=row["stream"],
+        requested_at=row["requested_at"],
+    )
+
+
+def _stored(row: "asyncpg.Record") -> StoredAttempt:
     usage: Any = row["usage"]
     return StoredAttempt(
-        attempt=attempt,
+        attempt=_attempt(row),
         stale=row["stale"],
         usage=UsageRecorded.model_validate_json(usage) if usage else None,
         error=ErrorBody.model_validate_json(row["error"]) if row["error"] else None,

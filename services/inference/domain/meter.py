@@ -18,6 +18,11 @@ class Meter:
         self._chars = 0
         self.usage: dict[str, Any] | None = None
         self.first_token_ms: int | None = None
+        self.request_id: str | None = None
+
+    def name(self, request_id: str) -> None:
+        """Keep the provider's own name for the call."""
+        self.request_id = request_id
 
     def begin(self) -> None:
         self._began_at = time.monotonic()

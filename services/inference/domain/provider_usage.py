@@ -14,6 +14,12 @@ _USD_CHARS_MAX: Final = 40
 _KEPT_BYTES_MAX: Final = 8_192
 _KEPT_CONTAINERS_MAX: Final = 64
 _NUL: Final = b"\\u0000"
+_READ: Final = ("cached_tokens",)
+_READ_BESIDE: Final = ("cache_read_input_tokens", "prompt_cache_hit_tokens")
+_WRITTEN: Final = ("cache_write_tokens", "cache_creation_tokens")
+_WRITTEN_BESIDE: Final = ("cache_creation_input_tokens",)
+"""Tokens read from and written to the provider's cache, by their names in the prompt's details and beside
+them: OpenAI and OpenRouter have the first ones, LiteLLM and Portkey Anthropic's, DeepSeek one of its own."""
 
 
 def keepable(usage: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -34,18 +40,29 @@ def keepable(usage: dict[str, Any] | None) -> dict[str, Any] | None:
 def measured_tokens(usage: dict[str, Any]) -> TokenCounts | None:
     """Return the counts of a usage object, None when it does not hold them.
 
-    Some providers (xAI, Gemini) leave reasoning out of `completion_tokens` and in the total: the total wins.
+    Some providers (xAI, Gemini) leave reasoning out of `completion_tokens` and in the total, and Portkey what
+    Anthropic's cache read and wrote out of `prompt_tokens`: the total wins.
     """
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     if prompt is None or completion is None:
         return None
-    completion = max(completion, (_count(usage, "total_tokens") or 0) - prompt)
-    cached = _count(_details(usage, "prompt_tokens_details"), "cached_tokens") or 0
+    details = _details(usage, "prompt_tokens_details")
+    cached, written = (
+        max(_largest(details, inside), _largest(usage, beside))
+        for inside, beside in ((_READ, _READ_BESIDE), (_WRITTEN, _WRITTEN_BESIDE))
+    )
+    beyond = max(0, (_count(usage, "total_tokens") or 0) - prompt - completion)
+    if beyond == _largest(usage, _READ_BESIDE) + _largest(usage, _WRITTEN_BESIDE):
+        prompt += beyond
+    else:
+        completion += beyond
+    cached = min(cached, prompt)
     reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens") or 0
     return TokenCounts(
         prompt=prompt,
         completion=completion,
-        cached=min(cached, prompt),
+        cached=cached,
+        cache_write=min(written, prompt - cached),
         reasoning=min(reasoning, completion),
         source=TokensSource.MEASURED,
     )
@@ -65,6 +82,11 @@ def provider_cost_usd(usage: dict[str, Any]) -> str | None:
 def _count(usage: dict[str, Any], name: str) -> int | None:
     value = usage.get(name)
     return value if type(value) is int and 0 <= value <= _TOKENS_MAX else None
+
+
+def _largest(usage: dict[str, Any], names: tuple[str, ...]) -> int:
+    """Return what goes by one of these names, 0 when none is there."""
+    return max(_count(usage, name) or 0 for name in names)
 
 
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:

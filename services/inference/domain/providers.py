@@ -37,8 +37,9 @@ class ProviderSpec:
     """`models`: "bare" wants `gpt-4o`, "prefixed" wants `openai/gpt-4o`, with `prefixes` for other names;
     `own_models`: it has some under its own name.
 
-    `limit_parameter` is what it calls the most tokens of a completion; `extra_body` goes with every call.
-    `overridden`: `base_url` is from the settings.
+    `limit_parameter` is what it calls the most tokens of a completion; `extra_body` goes with every call;
+    `request_id` are the headers that may bring its name for a call. `overridden`: `base_url` is from the
+    settings.
     """
 
     service: KeyService
@@ -51,6 +52,7 @@ class ProviderSpec:
     auth_header: str = "Authorization"
     auth_prefix: str = "Bearer "
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    request_id: tuple[str, ...] = ("x-request-id", "request-id")
     key_check: KeyCheck = field(default_factory=KeyCheck)
     key_checks_at: Mapping[str, KeyCheck] = field(default_factory=dict)
 

@@ -8,8 +8,9 @@ from datetime import timedelta
 class Limits:
     """Seconds, unless a name says otherwise. `attempts_max`: enough to walk a pool with some dead keys;
     `losses_max`: how many workers a run may lose. `hold_slack`: how long a hold outlives its run's deadline;
-    `orphaned_after`: how long an attempt may stay unfinished after it. `hold_pauses_s`: before a refused hold
-    is asked for again, while the one of the attempt before is being released.
+    `orphaned_after`: how long an attempt may stay unfinished after it; `unpublished_after_s`: how long an
+    ended one is left to its own worker to publish. `hold_pauses_s`: before a refused hold is asked for again,
+    while the one of the attempt before is being released.
     """
 
     completion_tokens_ceiling: int = 4096
@@ -22,5 +23,6 @@ class Limits:
     hold_slack: timedelta = timedelta(seconds=60)
     hold_pauses_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     orphaned_after: timedelta = timedelta(seconds=60)
+    unpublished_after_s: float = 5.0
     retry_pause_s: float = 0.2
     retry_pause_max_s: float = 2.0

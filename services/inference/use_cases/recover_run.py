@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Sequence
 
 from services.inference.domain.attempt import Ending, usage_event
-from services.inference.ports import AttemptStore, Clock, StoredAttempt, UsageLog
-from services.inference.use_cases.end_attempt import EndAttempt
+from services.inference.ports import AttemptStore, Clock, StoredAttempt
 from services.inference.use_cases.heart import Heart
 from services.inference.use_cases.in_flight import InFlight
+from services.inference.use_cases.insist import insist
 from services.inference.use_cases.limits import Limits
+from services.inference.use_cases.publish_usage import PublishUsage
 from services.inference.use_cases.run import Run
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.usage import UsageRecorded
@@ -23,16 +24,14 @@ class RecoverRun:
         self,
         *,
         store: AttemptStore,
-        usage_log: UsageLog,
-        end: EndAttempt,
+        publish: PublishUsage,
         heart: Heart,
         in_flight: InFlight,
         limits: Limits,
         now: Clock,
     ) -> None:
         self._store = store
-        self._usage_log = usage_log
-        self._end = end
+        self._publish = publish
         self._heart = heart
         self._in_flight = in_flight
         self._limits = limits
@@ -46,7 +45,7 @@ class RecoverRun:
         attempts = await self._ended_attempts(run)
         usages = [stored.usage for stored in attempts if stored.usage is not None]
         for usage in usages:
-            await self._usage_log.record(usage)
+            await self._publish(usage)
         last = attempts[-1]
         if self._may_try_again(run, usages):
             self._remember(run, usages)
@@ -56,7 +55,7 @@ class RecoverRun:
 
     async def give_up(self, run: Run) -> None:
         """End what a defect of ours left unfinished here: as long as this worker lives, nobody else will."""
-        for stored in await self._end.insist(lambda: self._load(run)):
+        for stored in await insist(lambda: self._load(run), self._limits):
             if stored.usage is None and stored.attempt.worker == self._heart.worker:
                 await self._end_lost(run, stored, Outcome.FAILED, InternalError())
 
@@ -71,7 +70,7 @@ class RecoverRun:
 
     async def _ended_attempts(self, run: Run) -> Sequence[StoredAttempt]:
         while True:
-            attempts = await self._end.insist(lambda: self._load(run))
+            attempts = await insist(lambda: self._load(run), self._limits)
             unfinished = [stored for stored in attempts if stored.usage is None]
             if not unfinished:
                 return attempts
@@ -101,7 +100,7 @@ class RecoverRun:
         self, run: Run, stored: StoredAttempt, outcome: Outcome, error: PlatformError
     ) -> None:
         usage = usage_event(run.request, stored.attempt, Ending(outcome, error), self._now())
-        await self._end.insist(lambda: self._store.finish(usage, ErrorBody.of(error)))
+        await insist(lambda: self._store.finish(usage, ErrorBody.of(error)), self._limits)
 
     def _may_try_again(self, run: Run, usages: Sequence[UsageRecorded]) -> bool:
         losses = sum(usage.outcome is Outcome.INTERRUPTED for usage in usages)

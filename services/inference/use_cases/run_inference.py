@@ -1,12 +1,12 @@
 """The life of a run in a worker: claim, try, fail over, end; or recover what was claimed before."""
 
-import asyncio
 from dataclasses import dataclass
 
 from services.inference.domain.attempt import Attempt, Ending
 from services.inference.ports import AttemptStore, Audience, Clock, ResolvedKey
 from services.inference.use_cases.end_attempt import EndAttempt
 from services.inference.use_cases.in_flight import InFlight
+from services.inference.use_cases.insist import insist
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.recover_run import RecoverRun
 from services.inference.use_cases.run import Run, StoppedError
@@ -139,12 +139,11 @@ class RunInference:
             run.exclude(attempt.key.credential_id)
         try:
             async with run.on_leash():
-                key = await self._try.resolve(run, following.number)
+                key = await self._try.resolve(run, following)
         except PlatformError as error:
             return error
         except StoppedError:
             return None
-        following.key = key.used
         try:
             claimed = await self._store.claim(following, run.request)
         except DatabaseUnavailableError as error:
@@ -159,15 +158,12 @@ class RunInference:
 
     async def _claim(self, run: Run, attempt: Attempt) -> bool:
         """Wait for the database as long as it takes; whoever waits for the run is told when it gets late."""
-        pause_s = self._limits.retry_pause_s
         with run.telling_when_late(DatabaseUnavailableError(retry_after_s=2)):
-            while True:
-                try:
-                    return await self._store.claim(attempt, run.request)
-                except DatabaseUnavailableError:
-                    self._in_flight.check_open()
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(pause_s * 2, self._limits.retry_pause_max_s)
+            return await insist(
+                lambda: self._store.claim(attempt, run.request),
+                self._limits,
+                check=self._in_flight.check_open,
+            )
 
     def _new_attempt(self, run: Run, number: int) -> Attempt:
         return Attempt(

@@ -1,9 +1,10 @@
 """One attempt: resolve the key, have credits held when it is the platform's, call the provider, relay."""
 
 import asyncio
+import time
 from contextlib import aclosing
 
-from services.inference.domain.attempt import Attempt, Ending
+from services.inference.domain.attempt import Attempt, Ending, PriceAsked
 from services.inference.domain.estimates import check_priceable, completion_tokens_max, prompt_size
 from services.inference.domain.failures import CURABLE, UNAVAILABLE
 from services.inference.domain.meter import Meter
@@ -17,6 +18,7 @@ from services.inference.ports import (
     RunAuthorizer,
 )
 from services.inference.use_cases.limits import Limits
+from services.inference.use_cases.quotes import Quotes
 from services.inference.use_cases.relay import ChunkRelay
 from services.inference.use_cases.revocations import Revocations, key_revoked
 from services.inference.use_cases.run import Run, Stop, StoppedError
@@ -30,6 +32,7 @@ from shared.kernel.errors import (
     WorkerLostError,
 )
 from shared.kernel.names import INFERENCE, KeyPolicy, Outcome
+from shared.kernel.prices import Quote
 
 
 class ClaimLostError(Exception):
@@ -42,6 +45,7 @@ class TryAttempt:
         *,
         resolver: KeyResolver,
         authorizer: RunAuthorizer,
+        quotes: Quotes,
         provider: Provider,
         store: AttemptStore,
         revocations: Revocations,
@@ -49,6 +53,7 @@ class TryAttempt:
     ) -> None:
         self._resolver = resolver
         self._authorizer = authorizer
+        self._quotes = quotes
         self._provider = provider
         self._store = store
         self._revocations = revocations
@@ -60,10 +65,11 @@ class TryAttempt:
         relay = ChunkRelay(run.tell_chunks, linger_s=self._limits.linger_s)
         try:
             async with run.on_leash():
+                self._ask_price(run, attempt)
                 key = key or await self._take_key(run, attempt)
                 ceiling = await self._authorize(run, attempt, key)
                 await run.tell_started(attempt.number, key.used.source)
-                call = ProviderCall(key, run.request.model, run.request.body, ceiling)
+                call = ProviderCall(key, run.request.model, run.request.body, ceiling, meter.name)
                 meter.begin()
                 response = await self._call(call, run, meter, relay)
         except StoppedError as stopped:
@@ -77,18 +83,25 @@ class TryAttempt:
         await relay.finish()
         return ending
 
-    async def resolve(self, run: Run, number: int) -> ResolvedKey:
+    async def resolve(self, run: Run, attempt: Attempt) -> ResolvedKey:
         """Take a key that has not failed in this run. Raises what key_vault refuses with."""
+        began = time.monotonic()
         key = await self._resolver.resolve(
-            run.request, number, excluding=run.excluding, timeout_s=self._patience(run)
+            run.request, attempt.number, excluding=run.excluding, timeout_s=self._patience(run)
         )
+        attempt.resolve_ms = round((time.monotonic() - began) * 1000)
         self._revocations.check(key.used.credential_id)
         run.credential_id = key.used.credential_id
+        attempt.key = key.used
         return key
 
+    def _ask_price(self, run: Run, attempt: Attempt) -> None:
+        """Beside all else: a run on a key of one's own waits for billing neither here nor at its end."""
+        if run.request.policy is not KeyPolicy.PLATFORM_ONLY:
+            attempt.price = self._quotes.ask(run.request.provider, run.request.model)
+
     async def _take_key(self, run: Run, attempt: Attempt) -> ResolvedKey:
-        key = await self.resolve(run, attempt.number)
-        attempt.key = key.used
+        key = await self.resolve(run, attempt)
         if not await self._store.note_key(attempt):
             raise ClaimLostError
         return key
@@ -110,10 +123,10 @@ class TryAttempt:
             completion_tokens_max=completion_tokens_max(request.body, ceiling),
             expires_at=request.deadline + self._limits.hold_slack,
         )
-        await self._hold(run, ask)
+        attempt.price = PriceAsked(await self._hold(run, ask))
         return ceiling
 
-    async def _hold(self, run: Run, ask: AuthorizeRun) -> None:
+    async def _hold(self, run: Run, ask: AuthorizeRun) -> Quote | None:
         """The hold of an attempt that failed before is free again once billing has its usage event."""
         for pause_s in self._limits.hold_pauses_s if run.has_used_credits else ():
             try:
@@ -182,6 +195,7 @@ def _ending(
         tokens=meter.tokens(estimate=estimate),
         usage_raw=meter.usage,
         provider_cost_usd=provider_cost_usd(meter.usage) if meter.usage else None,
+        provider_request_id=meter.request_id,
         first_token_ms=meter.first_token_ms,
         curable=curable,
         response=response,

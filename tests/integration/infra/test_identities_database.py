@@ -28,7 +28,8 @@ GRANTED = {
         "key_vault.settings": "insert select update",
     },
     INFERENCE: {
-        "inference.attempts": "insert select update",
+        "inference.attempts": "insert select update(consent_id,credential_id,credential_version,ended_at,"
+        "error,key_source,outcome,published_at,service,usage,usage_id,would_refuse_policy)",
         "inference.workers": ALL,
     },
     BILLING: {

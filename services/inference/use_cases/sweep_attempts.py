@@ -1,0 +1,67 @@
+"""What others have left behind: attempts without an end, and ends that nobody has published."""
+
+from typing import Final
+
+from services.inference.domain.attempt import Ending, usage_event
+from services.inference.ports import AbandonedAttempt, AttemptStore, Clock, Outbox, UsageLog
+from services.inference.use_cases.heart import Heart
+from services.inference.use_cases.limits import Limits
+from shared.contracts.rpc import ErrorBody
+from shared.kernel.errors import WorkerLostError
+from shared.kernel.names import Outcome
+
+_AT_ONCE: Final = 100
+"""Few enough not to hold up the runs beside it."""
+
+
+class SweepAttempts:
+    """Any number of workers may do it at once."""
+
+    def __init__(
+        self,
+        *,
+        store: AttemptStore,
+        outbox: Outbox,
+        usage_log: UsageLog,
+        heart: Heart,
+        limits: Limits,
+        now: Clock,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._usage_log = usage_log
+        self._heart = heart
+        self._limits = limits
+        self._now = now
+
+    async def __call__(self) -> None:
+        """Raises BusUnavailableError or DatabaseUnavailableError; what is left is done the next time."""
+        while await self._publish() == _AT_ONCE:
+            pass
+        await self._end_abandoned()
+
+    async def _end_abandoned(self) -> None:
+        """A run whose message comes again is taken up by who gets it; here, its message is gone.
+
+        Only a worker whose own heart beats steadily judges others.
+        """
+        if self._heart.steady_s < self._limits.stale_after_s:
+            return
+        abandoned = await self._store.abandoned(
+            stale_after_s=self._limits.stale_after_s,
+            overdue_s=self._limits.orphaned_after.total_seconds(),
+            limit=_AT_ONCE,
+        )
+        for each in abandoned:
+            await self._end(each)
+
+    async def _end(self, abandoned: AbandonedAttempt) -> None:
+        error = WorkerLostError("the worker was lost during the run")
+        ending = Ending(Outcome.INTERRUPTED, error)
+        usage = usage_event(abandoned.run, abandoned.attempt, ending, self._now())
+        await self._store.finish(usage, ErrorBody.of(error))
+
+    async def _publish(self) -> int:
+        return await self._outbox.relay(
+            self._usage_log.record, ended_before_s=self._limits.unpublished_after_s, limit=_AT_ONCE
+        )
