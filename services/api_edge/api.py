@@ -18,6 +18,7 @@ from services.api_edge.ports import (
     KeyAdministration,
     KeyValidator,
     KeyVault,
+    PriceAdministration,
     Probe,
     RunBus,
     RunStore,
@@ -36,6 +37,7 @@ from services.api_edge.routes.key_admin import key_admin_router
 from services.api_edge.routes.keys import KeyUseCases, keys_router
 from services.api_edge.routes.middleware import BodyLimit, RequestLog
 from services.api_edge.routes.models import models_router
+from services.api_edge.routes.prices import prices_router
 from services.api_edge.routes.providers import providers_router
 from services.api_edge.routes.runs import runs_router
 from services.api_edge.routes.usage import usage_router
@@ -70,6 +72,7 @@ class EdgePorts:
     administration: KeyAdministration
     validator: KeyValidator
     billing: Billing
+    prices: PriceAdministration
     probes: Mapping[str, Probe]
 
 
@@ -138,6 +141,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     app.include_router(key_admin_router(gate, ports.administration))
     app.include_router(credits_router(gate, ports.billing))
     app.include_router(usage_router(gate, ports.billing))
+    app.include_router(prices_router(gate, ports.prices, catalogue))
     app.include_router(runs_router(gate, read_receipt))
     app.include_router(health_router(CheckReadiness(ports.probes)))
 

@@ -12,7 +12,13 @@ from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.adapters.jwt_tokens import Expected, JwksJwts, NoJwts, SharedSecretJwts
 from services.api_edge.adapters.postgres import Database, PostgresRunStore, PostgresTokenStore
 from services.api_edge.adapters.postgres_flows import PostgresFlowStore
-from services.api_edge.adapters.rpc import RpcBilling, RpcKeyAdministration, RpcKeyValidator, RpcKeyVault
+from services.api_edge.adapters.rpc import (
+    RpcBilling,
+    RpcKeyAdministration,
+    RpcKeyValidator,
+    RpcKeyVault,
+    RpcPriceAdministration,
+)
 from services.api_edge.adapters.sealer import VaultSealer
 from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
 from services.api_edge.ports import Probe, TokenVerifier
@@ -66,6 +72,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
                 administration=RpcKeyAdministration(bus.rpc, timeout_s=settings.rpc_timeout_s),
                 validator=RpcKeyValidator(bus.rpc, timeout_s=settings.validate_timeout_s),
                 billing=RpcBilling(bus.rpc, timeout_s=settings.rpc_timeout_s),
+                prices=RpcPriceAdministration(bus.rpc, timeout_s=settings.rpc_timeout_s),
                 probes=_probes(bus, vault, database),
             ),
             _rules(settings),

@@ -23,6 +23,7 @@ from shared.contracts.keys import (
     UpdateKey,
 )
 from shared.contracts.platform_keys import PlatformKeyInfo, PlatformKeys
+from shared.contracts.prices import PriceList, PriceSet, SetPrice
 from shared.contracts.runs import RunRequested
 from shared.contracts.sealed import SealBinding, SealedKey
 from shared.contracts.validation import ValidateKey
@@ -152,3 +153,11 @@ class Billing(Protocol):
     async def receipt(self, user_id: str, run_id: UUID) -> Receipt: ...
 
     async def usage(self, user_id: str, limit: int, cursor: str | None) -> UsagePage: ...
+
+
+class PriceAdministration(Protocol):
+    """What administrators may do with prices at billing. Raises as `Billing` does."""
+
+    async def set_price(self, command: SetPrice) -> PriceSet: ...
+
+    async def prices(self, model: str | None) -> PriceList: ...

@@ -37,6 +37,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, Role, TokensSource
 from shared.kernel.secret import SecretText
 from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
+from tests.fakes.api_edge_prices import InMemoryPriceAdministration
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ALICE = Caller("alice", Role.USER)
@@ -365,6 +366,7 @@ class Edge:
         self.administration = InMemoryKeyAdministration(self.key_vault)
         self.validator = InMemoryKeyValidator()
         self.billing = InMemoryBilling()
+        self.prices = InMemoryPriceAdministration()
         parts = ("rabbitmq", "vault", "postgres", "key_vault", "inference", "billing")
         self.probes: dict[str, Probe] = dict.fromkeys(parts, is_there)
         for name, caller in {"alice": ALICE, "bob": BOB, "admin": ADMIN}.items():
@@ -385,6 +387,7 @@ class Edge:
                 administration=self.administration,
                 validator=self.validator,
                 billing=self.billing,
+                prices=self.prices,
                 probes=self.probes,
             ),
             EdgeRules(

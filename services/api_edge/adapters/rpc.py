@@ -24,6 +24,7 @@ from shared.contracts.keys import (
     UpdateKey,
 )
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
+from shared.contracts.prices import ListPrices, PriceList, PriceSet, SetPrice
 from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.names import KeyVerdict
 from shared.runtime.rpc import RpcClient
@@ -116,3 +117,15 @@ class RpcBilling:
     async def usage(self, user_id: str, limit: int, cursor: str | None) -> UsagePage:
         query = ListUsage(user_id=user_id, limit=limit, cursor=cursor)
         return await self._rpc.call(query, UsagePage, timeout_s=self._timeout_s)
+
+
+class RpcPriceAdministration:
+    def __init__(self, rpc: RpcClient, *, timeout_s: float) -> None:
+        self._rpc = rpc
+        self._timeout_s = timeout_s
+
+    async def set_price(self, command: SetPrice) -> PriceSet:
+        return await self._rpc.call(command, PriceSet, timeout_s=self._timeout_s)
+
+    async def prices(self, model: str | None) -> PriceList:
+        return await self._rpc.call(ListPrices(model=model), PriceList, timeout_s=self._timeout_s)

@@ -107,13 +107,15 @@ def _schema(model: type[Input]) -> dict[str, Any]:
     return schema
 
 
-def _inline(value: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """Put what a property refers to in its place: the document has no such definitions."""
+def _inline(value: Any, definitions: dict[str, Any]) -> Any:
+    """Put what a schema refers to in its place: the document has no such definitions."""
+    if isinstance(value, list):
+        return [_inline(each, definitions) for each in value]
+    if not isinstance(value, dict):
+        return value
     if reference := value.get("$ref"):
-        return dict(definitions[reference.rpartition("/")[2]])
-    if choices := value.get("anyOf"):
-        return {**value, "anyOf": [_inline(choice, definitions) for choice in choices]}
-    return value
+        return _inline(definitions[reference.rpartition("/")[2]], definitions)
+    return {name: _inline(each, definitions) for name, each in value.items()}
 
 
 def _refusal(error: ValidationError) -> BadInputError:
