@@ -28,7 +28,9 @@ from services.api_edge.ports import (
 )
 from services.api_edge.problems import Problems
 from services.api_edge.routes.chat import chat_router
+from services.api_edge.routes.credit_admin import credit_admin_router
 from services.api_edge.routes.credits import credits_router
+from services.api_edge.routes.deductions import deductions_router
 from services.api_edge.routes.failures import install_failures
 from services.api_edge.routes.flows import flows_router
 from services.api_edge.routes.gate import Gate
@@ -140,6 +142,8 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     app.include_router(providers_router(gate, ports.key_vault))
     app.include_router(key_admin_router(gate, ports.administration))
     app.include_router(credits_router(gate, ports.billing))
+    app.include_router(credit_admin_router(gate, ports.billing))
+    app.include_router(deductions_router(gate, ports.billing, read_receipt))
     app.include_router(usage_router(gate, ports.billing))
     app.include_router(prices_router(gate, ports.prices, catalogue))
     app.include_router(runs_router(gate, read_receipt))

@@ -7,9 +7,16 @@ from uuid import UUID
 
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
-from shared.contracts.billing import Receipt, UsagePage
+from shared.contracts.billing import ListUsage, Receipt, UsagePage
 from shared.contracts.consent import ChangeUserSettings, UserSettings
-from shared.contracts.credits import Balance, CreditsMoved, GrantCredits
+from shared.contracts.credits import (
+    AdjustCredits,
+    Balance,
+    CreditsMoved,
+    DeductCredits,
+    GrantCredits,
+    StatementPage,
+)
 from shared.contracts.keys import (
     Credential,
     Credentials,
@@ -148,11 +155,17 @@ class Billing(Protocol):
 
     async def grant(self, command: GrantCredits) -> CreditsMoved: ...
 
+    async def adjust(self, command: AdjustCredits) -> CreditsMoved: ...
+
+    async def deduct(self, command: DeductCredits) -> CreditsMoved: ...
+
     async def balance(self, user_id: str) -> Balance: ...
 
     async def receipt(self, user_id: str, run_id: UUID) -> Receipt: ...
 
-    async def usage(self, user_id: str, limit: int, cursor: str | None) -> UsagePage: ...
+    async def statement(self, user_id: str, limit: int, cursor: str | None) -> StatementPage: ...
+
+    async def usage(self, query: ListUsage) -> UsagePage: ...
 
 
 class PriceAdministration(Protocol):

@@ -12,11 +12,13 @@ from starlette.responses import Response
 from services.api_edge.domain.errors import (
     BadInputError,
     KeyRefusedError,
+    MissingCreditsError,
     TooLargeError,
     WrongMethodError,
 )
 from services.api_edge.domain.messages import Messages
 from shared.kernel.errors import InternalError, PlatformError
+from shared.kernel.money import format_credits
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ class Problems:
             members["detail"] = detail
         if isinstance(error, KeyRefusedError):
             members["key_status"] = error.key_status
+        if isinstance(error, MissingCreditsError):
+            members["missing"] = format_credits(error.missing_micros)
+            members["missing_micros"] = error.missing_micros
         if _rule(error).mendable:
             members["settings_url"] = self._settings_url
         return members

@@ -5,7 +5,16 @@ from uuid import UUID
 
 from shared.contracts.billing import GetReceipt, ListUsage, Receipt, UsagePage
 from shared.contracts.consent import ChangeUserSettings, GetUserSettings, UserSettings
-from shared.contracts.credits import Balance, CreditsMoved, GetBalance, GrantCredits
+from shared.contracts.credits import (
+    AdjustCredits,
+    Balance,
+    CreditsMoved,
+    DeductCredits,
+    GetBalance,
+    GrantCredits,
+    ListStatement,
+    StatementPage,
+)
 from shared.contracts.keys import (
     Credential,
     Credentials,
@@ -107,6 +116,12 @@ class RpcBilling:
     async def grant(self, command: GrantCredits) -> CreditsMoved:
         return await self._rpc.call(command, CreditsMoved, timeout_s=self._timeout_s)
 
+    async def adjust(self, command: AdjustCredits) -> CreditsMoved:
+        return await self._rpc.call(command, CreditsMoved, timeout_s=self._timeout_s)
+
+    async def deduct(self, command: DeductCredits) -> CreditsMoved:
+        return await self._rpc.call(command, CreditsMoved, timeout_s=self._timeout_s)
+
     async def balance(self, user_id: str) -> Balance:
         return await self._rpc.call(GetBalance(user_id=user_id), Balance, timeout_s=self._timeout_s)
 
@@ -114,8 +129,11 @@ class RpcBilling:
         query = GetReceipt(user_id=user_id, run_id=run_id)
         return await self._rpc.call(query, Receipt, timeout_s=self._timeout_s)
 
-    async def usage(self, user_id: str, limit: int, cursor: str | None) -> UsagePage:
-        query = ListUsage(user_id=user_id, limit=limit, cursor=cursor)
+    async def statement(self, user_id: str, limit: int, cursor: str | None) -> StatementPage:
+        query = ListStatement(user_id=user_id, limit=limit, cursor=cursor)
+        return await self._rpc.call(query, StatementPage, timeout_s=self._timeout_s)
+
+    async def usage(self, query: ListUsage) -> UsagePage:
         return await self._rpc.call(query, UsagePage, timeout_s=self._timeout_s)
 
 

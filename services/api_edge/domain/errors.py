@@ -1,6 +1,6 @@
 """What the edge itself refuses, with a reason that it can say in every language it speaks."""
 
-from shared.kernel.errors import InvalidRequestError, UserApiKeyInvalidError
+from shared.kernel.errors import InsufficientCreditsError, InvalidRequestError, UserApiKeyInvalidError
 from shared.kernel.names import KeyService, KeyVerdict
 
 
@@ -35,3 +35,11 @@ class KeyRefusedError(UserApiKeyInvalidError):
     def __init__(self, verdict: KeyVerdict, service: KeyService) -> None:
         super().__init__(service=service.value, detail=f"key_{verdict.value}")
         self.key_status = verdict.value
+
+
+class MissingCreditsError(InsufficientCreditsError):
+    """A feature costs `missing_micros` more than is available."""
+
+    def __init__(self, missing_micros: int, service: str | None = None) -> None:
+        super().__init__(service=service)
+        self.missing_micros = missing_micros

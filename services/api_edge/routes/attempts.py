@@ -11,6 +11,7 @@ from shared.contracts.usage import TokenCounts
 def attempt_view(billed: ReceiptAttempt) -> dict[str, Any]:
     usage = billed.usage
     return {
+        "usage_id": str(usage.usage_id),
         "run_id": str(usage.run_id),
         "attempt": usage.attempt,
         "flow": usage.flow,
@@ -26,33 +27,57 @@ def attempt_view(billed: ReceiptAttempt) -> dict[str, Any]:
         "error_code": usage.error_code,
         "tokens": _tokens(usage.tokens),
         **money("cost", billed.cost_micros),
+        "unrated": billed.unrated,
+        "price_version": billed.price_version,
         **money("charged", billed.charged_micros),
         "started_at": moment(usage.started_at),
         "finished_at": moment(usage.finished_at),
+        "queue_ms": usage.queue_ms,
+        "resolve_ms": usage.resolve_ms,
         "first_token_ms": usage.first_token_ms,
+        "total_ms": usage.total_ms,
+        "provider_request_id": usage.provider_request_id,
     }
 
 
 def totals_view(billed: Iterable[ReceiptAttempt]) -> dict[str, Any]:
     """Sum up attempts. The cost is null when one attempt's is unknown."""
     attempts = list(billed)
+    counts = [attempt.usage.tokens for attempt in attempts]
     costs = [attempt.cost_micros for attempt in attempts]
-    prompt = sum(attempt.usage.tokens.prompt for attempt in attempts)
-    completion = sum(attempt.usage.tokens.completion for attempt in attempts)
     return {
         "attempts": len(attempts),
-        "tokens": {"prompt": prompt, "completion": completion, "total": prompt + completion},
+        "tokens": tokens_view(
+            prompt=sum(tokens.prompt for tokens in counts),
+            completion=sum(tokens.completion for tokens in counts),
+            cached=sum(tokens.cached for tokens in counts),
+            cache_write=sum(tokens.cache_write for tokens in counts),
+            reasoning=sum(tokens.reasoning for tokens in counts),
+        ),
         **money("cost", None if None in costs else sum(cost for cost in costs if cost is not None)),
         **money("charged", sum(attempt.charged_micros for attempt in attempts)),
     }
 
 
-def _tokens(tokens: TokenCounts) -> dict[str, Any]:
+def tokens_view(
+    *, prompt: int, completion: int, cached: int, cache_write: int, reasoning: int
+) -> dict[str, int]:
     return {
-        "prompt": tokens.prompt,
-        "completion": tokens.completion,
-        "total": tokens.prompt + tokens.completion,
-        "cached": tokens.cached,
-        "reasoning": tokens.reasoning,
-        "source": tokens.source,
+        "prompt": prompt,
+        "completion": completion,
+        "total": prompt + completion,
+        "cached": cached,
+        "cache_write": cache_write,
+        "reasoning": reasoning,
     }
+
+
+def _tokens(tokens: TokenCounts) -> dict[str, Any]:
+    counts = tokens_view(
+        prompt=tokens.prompt,
+        completion=tokens.completion,
+        cached=tokens.cached,
+        cache_write=tokens.cache_write,
+        reasoning=tokens.reasoning,
+    )
+    return {**counts, "source": tokens.source}

@@ -1,56 +1,53 @@
-"""Credits: what a user has, and what an administrator gives."""
+"""Credits: what users have, and what moved it. Administrators see everybody's."""
 
-from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import Field
 
 from services.api_edge.ports import Billing
+from services.api_edge.routes.amounts import PageQuery
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Input, Json, Shown, UserId, body_docs, moment, money, read_body
-from shared.contracts.credits import Balance, CreditsMoved, GrantCredits
-from shared.kernel.money import credits_to_micros
-
-_CREDITS_MAX = 10**9
-
-
-class GrantBody(Input):
-    """`credits`: a positive number, or a decimal string, of at most six decimals."""
-
-    user_id: UserId
-    credits: Decimal = Field(gt=0, le=_CREDITS_MAX, decimal_places=6)
-    idempotency_key: Shown = Field(min_length=1, max_length=200)
+from services.api_edge.routes.wire import Json, moment, money, query_docs, read_query, read_user_id
+from shared.contracts.credits import Balance, StatementEntry
 
 
 def credits_router(gate: Gate, billing: Billing) -> APIRouter:
     router = APIRouter(prefix="/api", tags=["credits"], dependencies=[BEARER])
+    own, admin = [Depends(gate.signed_in)], [Depends(gate.admin)]
+    paged = query_docs(PageQuery)
 
-    @router.get("/credits", response_class=Json, dependencies=[Depends(gate.signed_in)])
+    @router.get("/credits", response_class=Json, dependencies=own)
     async def read_credits(request: Request) -> Json:
-        return Json(_balance_view(await billing.balance(caller_of(request).user_id)))
+        return Json(balance_view(await billing.balance(caller_of(request).user_id)))
 
-    @router.post(
-        "/admin/credits/grants",
-        status_code=201,
+    @router.get("/credits/statement", response_class=Json, dependencies=own, openapi_extra=paged)
+    async def read_statement(request: Request) -> Json:
+        return await statement(request, caller_of(request).user_id)
+
+    # A user's id may hold a slash, so the longer path is looked at first.
+    @router.get(
+        "/admin/credits/{user_id:path}/statement",
         response_class=Json,
-        dependencies=[Depends(gate.admin)],
-        openapi_extra=body_docs(GrantBody),
+        dependencies=admin,
+        openapi_extra=paged,
     )
-    async def grant_credits(request: Request) -> Json:
-        body = await read_body(request, GrantBody)
-        command = GrantCredits(
-            user_id=body.user_id,
-            amount_micros=credits_to_micros(body.credits),
-            idempotency_key=body.idempotency_key,
-            granted_by=caller_of(request).user_id,
-        )
-        return Json(_grant_view(await billing.grant(command), body.idempotency_key), 201)
+    async def read_users_statement(request: Request, user_id: str) -> Json:
+        return await statement(request, read_user_id(user_id))
+
+    @router.get("/admin/credits/{user_id:path}", response_class=Json, dependencies=admin)
+    async def read_users_credits(user_id: str) -> Json:
+        user_id = read_user_id(user_id)
+        return Json({"user_id": user_id, **balance_view(await billing.balance(user_id))})
+
+    async def statement(request: Request, user_id: str) -> Json:
+        query = read_query(request, PageQuery)
+        page = await billing.statement(user_id, query.limit, query.cursor)
+        return Json({"items": [_entry_view(entry) for entry in page.items], "next_cursor": page.next_cursor})
 
     return router
 
 
-def _balance_view(balance: Balance) -> dict[str, Any]:
+def balance_view(balance: Balance) -> dict[str, Any]:
     return {
         **money("balance", balance.balance_micros),
         **money("held", balance.held_micros),
@@ -59,12 +56,16 @@ def _balance_view(balance: Balance) -> dict[str, Any]:
     }
 
 
-def _grant_view(grant: CreditsMoved, idempotency_key: str) -> dict[str, Any]:
+def _entry_view(entry: StatementEntry) -> dict[str, Any]:
     return {
-        "transfer_id": str(grant.transfer_id),
-        "user_id": grant.user_id,
-        **money("credits", grant.amount_micros),
-        **money("balance", grant.balance_micros),
-        "idempotency_key": idempotency_key,
-        "created_at": moment(grant.created_at),
+        "kind": entry.kind,
+        "cause": entry.cause,
+        "cause_id": str(entry.cause_id),
+        **money("amount", entry.amount_micros),
+        **money("receivable_change", entry.receivable_micros),
+        **money("balance", entry.balance_micros),
+        "run_id": None if entry.run_id is None else str(entry.run_id),
+        "attempt": entry.attempt,
+        "reason": entry.reason,
+        "created_at": moment(entry.created_at),
     }

@@ -74,6 +74,14 @@ def read_id(text: str) -> UUID:
         raise NotFoundError("no such id") from None
 
 
+def read_user_id(text: str) -> str:
+    """Raise BadInputError for what is no user's id."""
+    try:
+        return _is_user_id(text)
+    except ValueError:
+        raise BadInputError("wrong_value", "user_id") from None
+
+
 def body_docs(model: type[Input]) -> dict[str, Any]:
     """Describe a body for /docs."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(model)}}}}
