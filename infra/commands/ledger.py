@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from infra.commands import rerate
 from infra.commands.settings import UsageError, setting
 from infra.ledger.errors import CannotTellError
 from infra.ledger.rebuild import rebuild
@@ -42,6 +43,7 @@ def add_to(commands: Any) -> None:
         "--accept", action="store_true", help="later checks begin after this one, whatever it finds"
     )
     rebuilding.set_defaults(run=_telling(_rebuild))
+    rerate.add_to(ledger)
 
 
 def _telling(check: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
