@@ -37,10 +37,13 @@ stall_after=N     sends N content chunks, then nothing, the connection open; pla
 cut_after=N       sends N content chunks, then closes the socket; plain: half the body first
 no_usage          reports no usage
 tokens=P,C        reports P prompt and C completion tokens
+cache=R,W         reports R of the prompt tokens as read from the provider's cache, and W as written to it
 redirect          302 to `/redirected`, which counts who follows
 garbage           200 with something that is not JSON
 
 An unknown directive is a 400, so that a mistyped test cannot pass.
+
+Every answer of the chat has an `x-request-id`, errors too.
 
 `GET /_simulator/calls` tells what was called with which key (see `control.Calls`), `POST /_simulator/reset`
 forgets it, `GET /healthz` answers `ok`. No key and no header is ever logged; keys are counted by their

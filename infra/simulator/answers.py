@@ -43,13 +43,14 @@ def _pieces(words: list[str], count: int | None) -> list[str]:
     return ["".join(tokens[part * size // parts : (part + 1) * size // parts]) for part in range(parts)]
 
 
-def usage_of(prompt_tokens: int, completion_tokens: int) -> Json:
-    """OpenAI's usage object."""
+def usage_of(prompt_tokens: int, completion_tokens: int, cache: tuple[int, int] = (0, 0)) -> Json:
+    """OpenAI's usage object; `cache`: how many of the prompt tokens were read from it, and written to it."""
+    read, written = cache
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": read, "cache_write_tokens": written, "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": 0,
             "audio_tokens": 0,
@@ -69,7 +70,7 @@ def answer(request: ChatRequest) -> Answer:
         model=request.model,
         pieces=_pieces(words, request.directives.chunks),
         finish_reason="length" if short else "stop",
-        usage=None if request.directives.no_usage else usage_of(*tokens),
+        usage=None if request.directives.no_usage else usage_of(*tokens, request.directives.cache),
     )
 
 

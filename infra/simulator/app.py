@@ -1,7 +1,5 @@
 """The simulator's ASGI application."""
 
-import uuid
-
 import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -12,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from infra.simulator import answers, refusals
 from infra.simulator.calls import CallBook
-from infra.simulator.delivery import ClientGoneError, Line, deliver_plain, deliver_stream
+from infra.simulator.delivery import ClientGoneError, Line, deliver_plain, deliver_stream, request_id
 from infra.simulator.requests import ChatRequest, parse_chat
 
 
@@ -55,7 +53,7 @@ class ChatEndpoint:
                 await self._answer(scope, receive, send, parse_chat(await request.body()), key)
         except refusals.RefusalError as refusal:
             self._book.status(refusal.status)
-            refusal.headers["x-request-id"] = f"req_{uuid.uuid4().hex}"
+            refusal.headers["x-request-id"] = request_id()
             await refusal.response()(scope, receive, send)
         except ClientGoneError:
             self._book.disconnected()
@@ -70,7 +68,9 @@ class ChatEndpoint:
             raise refusal
         if request.directives.redirect:
             self._book.status(302)
-            await Response(status_code=302, headers={"location": "/redirected"})(scope, receive, send)
+            await Response(
+                status_code=302, headers={"location": "/redirected", "x-request-id": request_id()}
+            )(scope, receive, send)
             return
         self._book.status(200)
         deliver = deliver_stream if request.stream else deliver_plain

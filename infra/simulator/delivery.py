@@ -1,6 +1,7 @@
 """Sending an answer, with the pauses, stalls and cuts that were asked for. Plain ASGI: it is the hot path."""
 
 import asyncio
+import uuid
 from collections.abc import Iterable
 from itertools import islice
 
@@ -16,6 +17,11 @@ _STREAM_HEADERS: _Headers = [
     (b"cache-control", b"no-cache"),
 ]
 _GARBAGE = b"<html><body>upstream connect error or disconnect/reset before headers</body></html>"
+
+
+def request_id() -> str:
+    """A name for one call, as OpenAI gives it in `x-request-id`."""
+    return f"req_{uuid.uuid4().hex}"
 
 
 class ClientGoneError(Exception):
@@ -50,7 +56,8 @@ class Line:
             pass
 
     async def start(self, status: int, headers: _Headers) -> None:
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        named = [*headers, (b"x-request-id", request_id().encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": named})
 
     async def write(self, body: bytes, *, more: bool = True) -> None:
         message: Message = {"type": "http.response.body", "body": body, "more_body": more}

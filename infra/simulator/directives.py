@@ -24,6 +24,7 @@ class Directives:
     stall_after: int | None = None
     cut_after: int | None = None
     tokens: tuple[int, int] | None = None
+    cache: tuple[int, int] = (0, 0)
     no_usage: bool = False
     redirect: bool = False
     garbage: bool = False
@@ -52,6 +53,7 @@ _FLAGS = frozenset({"no_usage", "redirect", "garbage"})
 _VALUES: dict[str, Callable[[str], object]] = {
     "status": _status,
     "tokens": _pair,
+    "cache": _pair,
     **dict.fromkeys(_NUMBERS, int),
 }
 

@@ -43,6 +43,9 @@ class Quotes:
         self._kept: OrderedDict[tuple[KeyService, str], _Kept] = OrderedDict()
         self._asking: set[asyncio.Task[None]] = set()
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def ask(self, provider: KeyService, model: str) -> PriceAsked:
         """Return at once what is known of a price; what is not, is filled in when billing answers."""
         kept, now = self._place(provider, model), self._now()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from infra.simulator.control import reset_calls, running_simulator
 from shared.contracts.runs import RunRequested
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeySource
+from shared.kernel.prices import Price, Quote, Rate, Tariff
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from tests.fakes.inference import a_request
@@ -19,6 +21,7 @@ from tests.integration.inference.house import Billing, Edge, KeyVault, StartWork
 from tests.realm import TestRealm, temporary_realm
 
 GOOD = "canary-sim-good-000111222333"
+QUOTE = Quote(Price("v1", Rate(Decimal(1)), Rate(Decimal(2))), Tariff(Decimal("0.01"), Decimal(1)))
 
 
 @pytest_asyncio.fixture(scope="package")
@@ -87,6 +90,8 @@ def key_vault(shared_key_vault: KeyVault) -> KeyVault:
 @pytest.fixture(autouse=True)
 def billing(shared_billing: Billing) -> Billing:
     shared_billing.refusal = None
+    shared_billing.quote = QUOTE
+    shared_billing.priced.clear()
     shared_billing.asked.clear()
     shared_billing.usage.clear()
     return shared_billing

@@ -14,6 +14,7 @@ from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.key_events import KeyRevoked
 from shared.contracts.message import read
+from shared.contracts.prices import FindPrice, PriceFound
 from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
 from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
 from shared.contracts.sealed import SealBinding
@@ -21,6 +22,7 @@ from shared.contracts.topology import BILLING_RPC, BILLING_USAGE, KEY_VAULT_RPC
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError, UserApiKeyRequiredError
 from shared.kernel.names import INFERENCE, KeySource
+from shared.kernel.prices import Quote
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
@@ -138,8 +140,10 @@ class KeyVault:
 
 @dataclass
 class Billing:
-    """Allows every hold and keeps the usage events, each with how often it came."""
+    """Allows every hold and keeps the usage events, each with how often it came. `quote`: of every model."""
 
+    quote: Quote | None = None
+    priced: list[FindPrice] = field(default_factory=list)
     refusal: PlatformError | None = None
     asked: list[AuthorizeRun] = field(default_factory=list)
     usage: list[UsageRecorded] = field(default_factory=list)
@@ -148,7 +152,11 @@ class Billing:
         self.asked.append(ask)
         if self.refusal is not None:
             raise self.refusal
-        return RunAuthorized(hold_micros=1, expires_at=ask.expires_at)
+        return RunAuthorized(hold_micros=1, expires_at=ask.expires_at, quote=self.quote)
+
+    async def price(self, ask: FindPrice) -> PriceFound:
+        self.priced.append(ask)
+        return PriceFound(quote=self.quote)
 
     async def on_usage(self, delivery: Delivery) -> None:
         usage = delivery.read(UsageRecorded, senders=(INFERENCE,))
@@ -171,7 +179,11 @@ class Billing:
         return found
 
     def serve(self, bus: Bus) -> None:
-        RpcServer(bus, BILLING_RPC, [Route(AuthorizeRun, self.authorize, (INFERENCE,))])
+        routes = [
+            Route(AuthorizeRun, self.authorize, (INFERENCE,)),
+            Route(FindPrice, self.price, (INFERENCE,)),
+        ]
+        RpcServer(bus, BILLING_RPC, routes)
         bus.subscribe(BILLING_USAGE, self.on_usage, prefetch=100)
 
 

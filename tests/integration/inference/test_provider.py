@@ -15,6 +15,7 @@ from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.domain.provider_usage import measured_tokens
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import (
     InternalError,
@@ -50,9 +51,18 @@ async def provider(simulator: str) -> AsyncIterator[OpenAIProvider]:
         yield OpenAIProvider(specs, http, idle_timeout_s=IDLE_S)
 
 
-def a_call(prompt: str = "hello", *, secret: str = GOOD, base_url: str | None = None) -> ProviderCall:
+def a_call(
+    prompt: str = "hello",
+    *,
+    secret: str = GOOD,
+    base_url: str | None = None,
+    names: list[str] | None = None,
+) -> ProviderCall:
+    """`names`: where the provider's name for the call goes."""
     body = {"messages": [{"role": "user", "content": prompt}]}
-    return ProviderCall(a_key(secret=secret, base_url=base_url), "openai/gpt-4o-mini", body)
+    key = a_key(secret=secret, base_url=base_url)
+    heard = [] if names is None else names
+    return ProviderCall(key, "openai/gpt-4o-mini", body, on_request_id=heard.append)
 
 
 async def collect(provider: OpenAIProvider, call: ProviderCall) -> list[Piece]:
@@ -82,6 +92,32 @@ async def test_a_stream_comes_in_pieces_with_usage_at_the_end(provider: OpenAIPr
     assert all("chat.completion.chunk" in piece.text for piece in pieces)
     assert [piece.usage for piece in pieces[:-1]] == [None] * 7
     assert pieces[-1].usage is not None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("prompt", ["hello", "[simulate status=500]", "[simulate cut_after=2 chunks=6]"])
+async def test_the_providers_name_for_a_call_is_told_also_when_it_fails(
+    provider: OpenAIProvider, prompt: str, *, stream: bool
+) -> None:
+    names: list[str] = []
+    call = a_call(prompt, names=names)
+
+    if prompt == "hello":
+        await (collect(provider, call) if stream else provider.complete(call))
+    else:
+        await failure_of(provider, call, stream=stream)
+
+    [name] = names
+    assert name.startswith("req_")
+
+
+async def test_what_the_cache_had_and_got_is_measured(provider: OpenAIProvider) -> None:
+    answer = await provider.complete(a_call("[simulate tokens=700,5 cache=400,200]"))
+
+    assert answer.usage is not None
+    tokens = measured_tokens(answer.usage)
+    assert tokens is not None
+    assert (tokens.prompt, tokens.cached, tokens.cache_write) == (700, 400, 200)
 
 
 async def test_the_first_piece_comes_while_the_provider_still_sends(provider: OpenAIProvider) -> None:

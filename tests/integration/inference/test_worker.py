@@ -11,7 +11,7 @@ from infra.simulator.control import read_calls
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested
 from shared.kernel.errors import InsufficientCreditsError, VaultUnavailableError
 from shared.kernel.names import KeySource, Outcome, TokensSource
-from tests.integration.inference.conftest import GOOD, starting_workers
+from tests.integration.inference.conftest import GOOD, QUOTE, starting_workers
 from tests.integration.inference.house import Billing, Edge, KeyVault, WorkerProcess
 from tests.realm import TestRealm
 from tests.traces import database_dump, traces
@@ -163,6 +163,39 @@ class TestTheLifeOfARun:
                 await asyncio.sleep(0.02)
         assert len(billing.of(request.run_id)) == 1
         assert read_calls(simulator).chat == 1
+
+
+class TestTheUsageEvent:
+    async def test_all_of_it(self, edge: Edge, key_vault: KeyVault, billing: Billing, a_run: ARun) -> None:
+        key_vault.keys = [(PLATFORM, GOOD)]
+        run = a_run("[simulate tokens=700,50 cache=400,200 latency_ms=50]", requested_at=datetime.now(UTC))
+
+        await edge.ended(await edge.ask(run))
+
+        [usage] = await billing.recorded(run.run_id)
+        tokens = usage.tokens
+        assert (tokens.prompt, tokens.completion, tokens.cached, tokens.cache_write) == (700, 50, 400, 200)
+        assert usage.provider_request_id is not None
+        assert usage.provider_request_id.startswith("req_")
+        assert (usage.price_version, usage.cost_micros) == ("v1", QUOTE.cost_micros(tokens.counted))
+        times = (usage.queue_ms, usage.resolve_ms, usage.first_token_ms, usage.total_ms)
+        queue_ms, resolve_ms, first_token_ms, total_ms = (time or 0 for time in times)
+        assert None not in times
+        assert 50 <= first_token_ms <= total_ms
+        assert queue_ms + resolve_ms + first_token_ms <= total_ms + 2  # each is rounded
+
+    async def test_the_price_of_a_run_on_ones_own_key_is_asked_beside_it(
+        self, edge: Edge, billing: Billing, a_run: ARun
+    ) -> None:
+        runs = [a_run("[simulate latency_ms=200]", model="openai/gpt-4.1-mini") for _ in range(5)]
+        for run in runs:
+            await edge.ended(await edge.ask(run))
+
+        for run in runs:
+            [usage] = await billing.recorded(run.run_id)
+            assert usage.cost_micros == QUOTE.cost_micros(usage.tokens.counted)
+        assert [ask.model for ask in billing.priced].count("openai/gpt-4.1-mini") == 1
+        assert billing.asked == []
 
 
 class TestSecrets:

@@ -16,9 +16,16 @@ def nested(depth: int) -> dict[str, Any]:
     return {"a": nested(depth - 1)} if depth else {}
 
 
-def counts(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) -> TokenCounts:
+def counts(
+    prompt: int, completion: int, cached: int = 0, reasoning: int = 0, written: int = 0
+) -> TokenCounts:
     return TokenCounts(
-        prompt=prompt, completion=completion, cached=cached, reasoning=reasoning, source=TokensSource.MEASURED
+        prompt=prompt,
+        completion=completion,
+        cached=cached,
+        reasoning=reasoning,
+        cache_write=written,
+        source=TokensSource.MEASURED,
     )
 
 
@@ -46,7 +53,62 @@ def counts(prompt: int, completion: int, cached: int = 0, reasoning: int = 0) ->
             },
             counts(7, 35, 0, 30),
         ),
+        # OpenRouter: https://openrouter.ai/docs/use-cases/usage-accounting
+        (
+            {
+                "completion_tokens": 2,
+                "completion_tokens_details": {"reasoning_tokens": 0},
+                "cost": 0.95,
+                "cost_details": {"upstream_inference_cost": 19},
+                "prompt_tokens": 194,
+                "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 100, "audio_tokens": 0},
+                "total_tokens": 196,
+            },
+            counts(194, 2, written=100),
+        ),
+        # LiteLLM in front of Anthropic says it twice: https://docs.litellm.ai/docs/completion/prompt_caching
+        (
+            {
+                "prompt_tokens": 2006,
+                "completion_tokens": 300,
+                "total_tokens": 2306,
+                "prompt_tokens_details": {"cached_tokens": 1920, "cache_creation_tokens": 50},
+                "cache_creation_input_tokens": 50,
+                "cache_read_input_tokens": 1920,
+            },
+            counts(2006, 300, 1920, written=50),
+        ),
+        # Portkey in front of Anthropic: beside the prompt's tokens, as Anthropic counts, and in the total.
+        (
+            {
+                "prompt_tokens": 21,
+                "completion_tokens": 393,
+                "total_tokens": 188_500,
+                "cache_creation_input_tokens": 188_000,
+                "cache_read_input_tokens": 86,
+            },
+            counts(188_107, 393, 86, written=188_000),
+        ),
+        # DeepSeek: https://api-docs.deepseek.com/guides/kv_cache
+        (
+            {
+                "prompt_tokens": 70,
+                "completion_tokens": 5,
+                "total_tokens": 75,
+                "prompt_cache_hit_tokens": 64,
+                "prompt_cache_miss_tokens": 6,
+            },
+            counts(70, 5, 64),
+        ),
         # What does not fit is cut to fit.
+        (
+            {
+                "prompt_tokens": 7,
+                "completion_tokens": 5,
+                "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 9},
+            },
+            counts(7, 5, 4, written=3),
+        ),
         (
             {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}},
             counts(7, 5, 7),

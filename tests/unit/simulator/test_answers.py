@@ -50,6 +50,22 @@ async def test_a_stream_without_include_usage_has_none(simulator: SimulatorClien
     assert all("usage" not in body for body in await simulator.stream("Hello"))
 
 
+async def test_the_cache_is_reported_as_asked(simulator: SimulatorClient) -> None:
+    usage = (await simulator.chat("[simulate tokens=700,5 cache=400,200]")).json()["usage"]
+    details = usage["prompt_tokens_details"]
+    assert (details["cached_tokens"], details["cache_write_tokens"]) == (400, 200)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("prompt", ["Hello", "[simulate status=500]", "[simulate redirect]"])
+async def test_every_answer_has_a_name_of_its_own(
+    simulator: SimulatorClient, prompt: str, *, stream: bool
+) -> None:
+    names = [(await simulator.chat(prompt, stream=stream)).headers["x-request-id"] for _ in range(2)]
+    assert all(name.startswith("req_") for name in names)
+    assert names[0] != names[1]
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 async def test_the_token_limit_cuts_the_answer(simulator: SimulatorClient, name: str) -> None:
     limit: dict[str, Any] = {name: 2}
