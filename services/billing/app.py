@@ -43,8 +43,8 @@ _EVERY_S = 1.0
 class BillingSettings(ServiceSettings):
     """`LATCHKEY_CREDIT_USD`: US$ per credit. `LATCHKEY_MARKUP`: what costs are multiplied by."""
 
-    credit_usd: Decimal = Field(default=Decimal("0.01"), gt=0)
-    markup: Decimal = Field(default=Decimal(1), ge=0)
+    credit_usd: Decimal = Field(default=Tariff().credit_usd, gt=0)
+    markup: Decimal = Field(default=Tariff().markup, ge=0)
 
 
 MakeLedger: TypeAlias = Callable[[Pool], LedgerStore]

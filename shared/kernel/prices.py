@@ -81,8 +81,8 @@ class Price:
 class Tariff:
     """`credit_usd`: what one credit is worth in US$; `markup`: what a cost is multiplied by."""
 
-    credit_usd: Decimal
-    markup: Decimal
+    credit_usd: Decimal = Decimal("0.01")
+    markup: Decimal = Decimal(1)
 
     def micros(self, usd: Decimal) -> int:
         """Return a cost in credit micros, rounded up."""

@@ -1,0 +1,107 @@
+"""The differences of a rating as new entries: one adjustment a user, once a name and period."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+
+from infra.commands.edge import Edge
+from infra.commands.settings import UsageError
+from infra.rating.rerate import Period, Rerated
+from shared.kernel.money import format_credits
+
+_ROUTE: Final = "/api/admin/credits/adjustments"
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MADE: Final = """
+SELECT DISTINCT user_id,
+       split_part(idempotency_key, ':', 3) AS name, split_part(idempotency_key, ':', 4) AS period
+FROM billing.transfers WHERE idempotency_key LIKE 'adjustment:rerate:%'
+"""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """`amount_micros`: what the user is given, negative for what is taken."""
+
+    user_id: str
+    amount_micros: int
+    idempotency_key: str
+    reason: str
+
+    @property
+    def body(self) -> dict[str, str]:
+        return {
+            "user_id": self.user_id,
+            "credits": format_credits(self.amount_micros),
+            "reason": self.reason,
+            "idempotency_key": self.idempotency_key,
+        }
+
+
+def check_posting(name: str, period: Period) -> None:
+    """Raise UsageError for a name that cannot be in a key, and for a period that is not over."""
+    if not _NAME.fullmatch(name):
+        raise UsageError("a correction's name has up to 40 letters, digits, dots, dashes")
+    if period.until > datetime.now(UTC):
+        raise UsageError("corrections are for a period that is over: --to is still to come")
+
+
+def corrections(rerated: Rerated, name: str, period: Period) -> list[Correction]:
+    """Return one for each user whose usage comes to something else now."""
+    return [
+        Correction(
+            user_id=user_id,
+            amount_micros=-each.difference_micros,
+            idempotency_key=f"rerate:{name}:{_span(period)}:{_short(user_id)}",
+            reason=f"re-rated {period}: {name}",
+        )
+        for user_id, each in sorted(rerated.users.items())
+        if each.difference_micros
+    ]
+
+
+async def check_first(
+    database: "asyncpg.Connection[Any]", wanted: list[Correction], name: str, period: Period
+) -> None:
+    """Raise UsageError when usage of the period was corrected before, under another name or period.
+
+    A rating is against what was charged, so that a second correction would be added to the first.
+    """
+    users = {correction.user_id for correction in wanted}
+    for row in await database.fetch(_MADE):
+        is_this = (row["name"], row["period"]) == (name, _span(period))
+        if row["user_id"] in users and not is_this and _overlap(row["period"], _span(period)):
+            raise UsageError(
+                f"usage of {row['user_id']} in this period was corrected before, as {row['name']}; "
+                "rate and correct the rest of the period by itself"
+            )
+
+
+def post(api: Edge, wanted: list[Correction]) -> Iterator[Correction]:
+    """Post each, and tell it once it stands; one posted before is not posted again.
+
+    Raises UsageError when one was posted before with another amount, or the edge refuses.
+    """
+    for correction in wanted:
+        api.call("POST", _ROUTE, correction.body)
+        yield correction
+
+
+def _span(period: Period) -> str:
+    """Return the period in microseconds since 1970."""
+    return "-".join(str((at - _EPOCH) // timedelta(microseconds=1)) for at in (period.since, period.until))
+
+
+def _overlap(one: str, other: str) -> bool:
+    (since, until), (others_since, others_until) = (map(int, each.split("-")) for each in (one, other))
+    return since < others_until and others_since < until
+
+
+def _short(user_id: str) -> str:
+    """Return a user's part of a key: ids may be longer than a key, or hold a colon."""
+    return hashlib.sha256(user_id.encode()).hexdigest()[:32]
