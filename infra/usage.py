@@ -96,8 +96,7 @@ class UsageStream:
         async with _connection(self._url) as connection:
             end = await _end(connection)
             place.check(end)
-            channel = await connection.channel(publisher_confirms=False)
-            inbox = _Inbox(channel)
+            inbox = _Inbox(await _channel(connection))
             await inbox.attach(min(place.wanted, end))
             place.connected()
             while not place.is_reached:
@@ -258,7 +257,7 @@ async def _peek(connection: AbstractConnection, start: Start, *, prefetch: int) 
     The broker delivers them before it answers the next question on the same channel; a little later still,
     should another version of it not.
     """
-    channel = await connection.channel(publisher_confirms=False)
+    channel = await _channel(connection)
     inbox = _Inbox(channel)
     await inbox.attach(start, prefetch=prefetch)
     count = (await channel.queue_declare(USAGE_EVENTS, passive=True, timeout=_ANSWER_S)).message_count
@@ -272,6 +271,12 @@ async def _peek(connection: AbstractConnection, start: Start, *, prefetch: int) 
             break
     await channel.close()
     return offsets
+
+
+async def _channel(connection: AbstractConnection) -> AbstractChannel:
+    if connection.is_closed:
+        raise ConnectionError("the connection is lost")
+    return await connection.channel(publisher_confirms=False)
 
 
 def _entry(message: DeliveredMessage) -> Entry:

@@ -1,0 +1,70 @@
+"""A summary as a table, or as JSON."""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+import orjson
+
+from infra.analytics.summary import Summary, Sums
+from shared.kernel.money import format_credits
+
+_TITLES: Final = ("runs", "attempts", "byok", "prompt", "completion", "cost", "charged", "unrated")
+_TOTAL: Final = "total"
+_NONE: Final = "-"
+
+
+def as_json(summary: Summary) -> str:
+    """Return `{"by", "groups", "total"}`; amounts are integer credit micros."""
+    groups = [
+        {**dict(zip(summary.by, group, strict=True)), **_plain(sums)} for group, sums in _ordered(summary)
+    ]
+    told = {"by": list(summary.by), "groups": groups, "total": _plain(summary.total())}
+    return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()
+
+
+def as_text(summary: Summary) -> str:
+    """Return a table, dearest first, with a line of totals. Amounts are credits."""
+    width = len(summary.by)
+    lines = [[*summary.by, *_TITLES]]
+    lines += [
+        [*(name or _NONE for name in group), *_cells(sums)] for group, sums in _ordered(summary) if group
+    ]
+    lines.append([*([_TOTAL] + [""] * width)[: max(width, 1)], *_cells(summary.total())])
+    if not width:
+        lines[0].insert(0, "")
+    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    texts = max(width, 1)
+    return "\n".join(
+        "  ".join(
+            cell.ljust(size) if place < texts else cell.rjust(size)
+            for place, (cell, size) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _ordered(summary: Summary) -> list[tuple[tuple[str | None, ...], Sums]]:
+    def dearest(item: tuple[tuple[str | None, ...], Sums]) -> Any:
+        group, sums = item
+        return (-sums.cost_micros, -sums.attempts, tuple(name or "" for name in group))
+
+    def earliest(item: tuple[tuple[str | None, ...], Sums]) -> Any:
+        return tuple(name or "" for name in item[0])
+
+    return sorted(summary.groups.items(), key=earliest if summary.by[:1] == ("day",) else dearest)
+
+
+def _plain(sums: Sums) -> dict[str, Any]:
+    return {**asdict(sums), "byok_share": sums.byok_share}
+
+
+def _cells(sums: Sums) -> list[str]:
+    share = _NONE if sums.byok_share is None else f"{sums.byok_share:.1%}"
+    counts = (sums.prompt_tokens, sums.completion_tokens)
+    amounts = (sums.cost_micros, sums.charged_micros)
+    return [
+        *(str(sums.runs), str(sums.attempts), share),
+        *(str(count) for count in counts),
+        *(format_credits(amount) for amount in amounts),
+        str(sums.unrated),
+    ]

@@ -1,0 +1,79 @@
+"""A part of the stream by the events' own time, or by offset."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from infra.analytics.checking import Checker, Event
+from infra.usage import FIRST, Start, UsageStream
+
+LATE: Final = timedelta(days=1)
+"""How long after its time an event may reach the stream and still be found (outboxes wait for a broker)."""
+_SKEW: Final = timedelta(minutes=1)
+_FLOOR: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Window:
+    """`start` ≤ event < `end`; without `end`, up to what is there now."""
+
+    start: Start = FIRST
+    end: datetime | None = None
+
+    @property
+    def _first_time(self) -> datetime | None:
+        return self.start if isinstance(self.start, datetime) else None
+
+    def holds(self, event: Event) -> bool:
+        first = self._first_time
+        return (first is None or event.time >= first) and (self.end is None or event.time < self.end)
+
+    async def offsets(self, stream: UsageStream) -> tuple[int, int]:
+        """Return where to read: from an offset up to before another. Raises StreamError.
+
+        The broker knows when an event reached it, the event when it was made: somewhat earlier, or a little
+        later by another clock.
+        """
+        last = await stream.end()
+        start = self.start if self._first_time is None else max(self._first_time, _FLOOR) - _SKEW
+        first = await stream.find(start)
+        if self.end is not None and self.end < datetime.now(UTC) - LATE:
+            last = min(last, await stream.find(max(self.end, _FLOOR) + LATE))
+        return first, last
+
+
+@dataclass
+class Progress:
+    """How far a reading has come."""
+
+    first: int = 0
+    last: int = 0
+    at: int = 0
+
+
+async def events(
+    stream: UsageStream,
+    window: Window,
+    checker: Checker,
+    progress: Progress,
+    tell: Callable[[str], None],
+) -> AsyncGenerator[list[Event], None]:
+    """Yield in batches the events of the offsets that hold a window; keep `progress`. Raises StreamError."""
+    progress.first, progress.last = await window.offsets(stream)
+    progress.at = progress.first
+    await _tell_of_retention(stream, window, progress, tell)
+    async with aclosing(stream.read(progress.first, progress.last)) as batches:
+        async for entries in batches:
+            progress.at = entries[-1].offset + 1
+            yield [event for entry in entries if (event := checker.check(entry))]
+    checker.conclude()
+
+
+async def _tell_of_retention(
+    stream: UsageStream, window: Window, progress: Progress, tell: Callable[[str], None]
+) -> None:
+    is_cut = isinstance(window.start, datetime) and 0 < progress.first < progress.last
+    if is_cut and await stream.find(FIRST) == progress.first:
+        tell(f"the stream begins at offset {progress.first}: what was before is no longer kept")
