@@ -175,15 +175,15 @@ async def running_house(
             for server, name in _GATED.items()
             if gated
         }
-        replicas = {KEY_VAULT: 1, BILLING: billings, INFERENCE: workers, API_EDGE: edges}
-        ports = {name: free_port() for name in (_SIMULATOR, *_names(API_EDGE, edges))}
+        numbers = {KEY_VAULT: 1, BILLING: billings, INFERENCE: workers, API_EDGE: edges}
+        ports = {name: free_port() for name in (_SIMULATOR, *replicas(API_EDGE, edges))}
         wiring = _Wiring(realm, gates, folder, ports, log_level, modules or {}, env or {})
-        parts = wiring.parts(replicas)
+        parts = wiring.parts(numbers)
         stack.push_async_callback(_stop_all, parts.values())
         await asyncio.gather(*(part.start() for part in parts.values()))
         house = House(
             realm=realm,
-            urls=tuple(f"http://127.0.0.1:{ports[name]}" for name in _names(API_EDGE, edges)),
+            urls=tuple(f"http://127.0.0.1:{ports[name]}" for name in replicas(API_EDGE, edges)),
             simulator_url=f"http://127.0.0.1:{ports[_SIMULATOR]}",
             gates=gates,
             parts=parts,
@@ -194,9 +194,9 @@ async def running_house(
         yield house
 
 
-def _names(service: str, replicas: int) -> list[str]:
-    """The first is called like its service; workers all have numbers."""
-    numbers = range(1, replicas + 1)
+def replicas(service: str, number: int) -> list[str]:
+    """The names of a service's parts: the first is called like the service; workers all have numbers."""
+    numbers = range(1, number + 1)
     return [service if n == 1 and service != INFERENCE else f"{service}-{n}" for n in numbers]
 
 
@@ -212,10 +212,10 @@ class _Wiring:
     modules: Mapping[str, str]
     env: Mapping[str, Mapping[str, str]]
 
-    def parts(self, replicas: Mapping[str, int]) -> dict[str, Part]:
+    def parts(self, numbers: Mapping[str, int]) -> dict[str, Part]:
         words = ("infra.simulator", "--port", str(self.ports[_SIMULATOR]))
         simulator = Part(_SIMULATOR, *words, env={}, log=self.folder / "simulator.log")
-        names = [name for service, number in replicas.items() for name in _names(service, number)]
+        names = [name for service, number in numbers.items() for name in replicas(service, number)]
         return {_SIMULATOR: simulator, **{name: self._service(name) for name in names}}
 
     def _service(self, name: str) -> Part:
