@@ -32,10 +32,11 @@ class PostgresLedgerStore:
         batch = rows.distinct(usages)
         with store_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                await _lock(connection, batch)
+                await connection.execute(sql.PLAN_ANEW)
+                accounts = await _lock(connection, batch)
                 holds = await _holds(connection, batch)
                 entries = [settle(usage, holds.get(usage.run_attempt)) for usage in batch]
-                kept = await connection.fetch(sql.RECORD, *rows.entry_columns(entries))
+                kept = await connection.fetch(sql.RECORD, *rows.entry_columns(entries, accounts))
         new = {row["usage_id"] for row in kept}
         return [entry for entry in entries if entry.usage.event.usage_id in new]
 
@@ -49,12 +50,14 @@ class PostgresLedgerStore:
                 return int(await connection.fetchval(sql.EXPIRE, now, users))
 
 
-async def _lock(connection: Connection, batch: Sequence[Usage]) -> None:
+async def _lock(connection: Connection, batch: Sequence[Usage]) -> rows.Accounts:
     """Lock the accounts that the batch may move; open those that it may charge."""
     paying = {usage.event.user_id for usage in batch if is_platforms(usage.event.key_source)}
     if paying:
-        await connection.execute(sql.OPEN_ACCOUNTS, sorted(paying))
-    await connection.execute(sql.LOCK_ACCOUNTS, list({usage.event.user_id for usage in batch}))
+        await connection.execute(sql.OPEN_ACCOUNTS, list(paying))
+    users = {usage.event.user_id for usage in batch}
+    found = await connection.fetch(sql.LOCK_ACCOUNTS, list(users))
+    return {(row["user_id"], row["kind"]): row["id"] for row in found}
 
 
 async def _holds(connection: Connection, batch: Sequence[Usage]) -> dict[tuple[UUID, int], Hold]:

@@ -1,6 +1,6 @@
 """Between the ledger's rows and the service's words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any, Final, TypeAlias
@@ -22,6 +22,8 @@ from shared.kernel.names import BILLING
 from shared.kernel.prices import Quote
 
 Row: TypeAlias = asyncpg.Record
+Accounts: TypeAlias = Mapping[tuple[str, str], int]
+"""Ids of accounts, by user and kind."""
 
 _QUOTES_REMEMBERED: Final = 4096
 
@@ -109,16 +111,16 @@ def hold_columns(holds: Sequence[Hold]) -> list[list[Any]]:
     )
 
 
-def entry_columns(entries: Sequence[Entry]) -> list[list[Any]]:
+def entry_columns(entries: Sequence[Entry], accounts: Accounts) -> list[list[Any]]:
     """Return the arrays that RECORD takes."""
-    return _columns(_values(entry) for entry in entries)
+    return _columns(_values(entry, accounts) for entry in entries)
 
 
 def _columns(values: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*values, strict=True)]
 
 
-def _values(entry: Entry) -> tuple[Any, ...]:
+def _values(entry: Entry, accounts: Accounts) -> tuple[Any, ...]:
     event, settlement = entry.usage.event, entry.settlement
     told = None if entry.charged is None else outgoing(entry.charged)
     return (
@@ -134,6 +136,8 @@ def _values(entry: Entry) -> tuple[Any, ...]:
         entry.unrated,
         settlement.hold_state,
         is_platforms(event.key_source) and settlement.hold_state is None,
+        accounts.get((event.user_id, "user")),
+        accounts.get((event.user_id, "receivable")),
         told and told.event_id,
         told and told.routing_key,
         told and told.body,

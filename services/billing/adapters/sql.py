@@ -2,17 +2,9 @@
 
 from typing import Final
 
-# Users' accounts where there are none; in one order everywhere, since a new key locks too.
-OPEN_ACCOUNTS: Final = """
-INSERT INTO accounts (kind, user_id)
-SELECT kind, user_id
-FROM unnest($1::text[]) AS wanted (user_id), unnest(ARRAY['receivable', 'user']) AS kind
-WHERE NOT EXISTS (SELECT FROM accounts WHERE (accounts.user_id, accounts.kind) = (wanted.user_id, kind.kind))
-ORDER BY user_id, kind
-ON CONFLICT DO NOTHING
-"""
+OPEN_ACCOUNTS: Final = "SELECT open_accounts($1::text[])"
 
-LOCK_ACCOUNTS: Final = "SELECT kind, user_id, posted_micros, held_micros FROM lock_accounts($1::text[])"
+LOCK_ACCOUNTS: Final = "SELECT id, kind, user_id FROM lock_accounts($1::text[])"
 
 AUTHORIZE: Final = """
 SELECT answer, amount_micros, expires_at, quote FROM authorize_holds(
@@ -26,6 +18,9 @@ FROM holds JOIN unnest($1::uuid[], $2::integer[]) AS wanted (run_id, attempt)
     ON holds.run_id = wanted.run_id AND holds.attempt = wanted.attempt
 """
 
+# Batches are planned for what the tables hold by now, not for what they held when this connection was opened.
+PLAN_ANEW: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
+
 # Keep the new usages; their holds, transfers and events follow from what was kept, and balances from these.
 # Holds are closed before transfers are made, since what is charged was held until then.
 # A platform attempt without a hold leaves a mark, so that a late authorization finds it over.
@@ -33,11 +28,12 @@ RECORD: Final = """
 WITH entry AS (
     SELECT * FROM unnest(
         $1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::jsonb[], $6::bigint[], $7::bigint[],
-        $8::bigint[], $9::text[], $10::text[], $11::text[], $12::boolean[], $13::uuid[], $14::text[],
-        $15::text[]
+        $8::bigint[], $9::text[], $10::text[], $11::text[], $12::boolean[], $13::bigint[], $14::bigint[],
+        $15::uuid[], $16::text[], $17::text[]
     ) AS e (
-        usage_id, run_id, attempt, user_id, event, cost_micros, charged_micros, receivable_micros,
-        price_version, unrated, hold_state, unheld, event_id, routing_key, body
+        usage_id, run_id, attempt, user_id, event, cost_micros, charged_micros,
+        receivable_micros, price_version, unrated, hold_state, unheld, account, receivable,
+        event_id, routing_key, body
     )
 ), recorded AS (
     INSERT INTO usage (
@@ -64,16 +60,15 @@ WITH entry AS (
         kind, cause, cause_id, debit_account, credit_account, amount_micros, idempotency_key,
         user_id, run_id, attempt
     )
-    SELECT part.kind, 'usage', usage_id, debit.id, revenue.id, part.micros, part.kind || ':' || usage_id,
+    SELECT part.kind, 'usage', usage_id, debit, revenue.id, micros, part.kind || ':' || usage_id,
            fresh.user_id, run_id, attempt
     FROM fresh
     CROSS JOIN LATERAL (VALUES
-        ('charge', 'user', charged_micros - receivable_micros),
-        ('receivable', 'receivable', receivable_micros)
-    ) AS part (kind, account, micros)
-    JOIN accounts AS debit ON debit.user_id = fresh.user_id AND debit.kind = part.account
+        ('charge', account, charged_micros - receivable_micros),
+        ('receivable', receivable, receivable_micros)
+    ) AS part (kind, debit, micros)
     JOIN accounts AS revenue ON revenue.user_id IS NULL AND revenue.kind = 'revenue'
-    WHERE part.micros > 0 AND (SELECT count(*) FROM closed) >= 0
+    WHERE micros > 0 AND (SELECT count(*) FROM closed) >= 0
 ), told AS (
     INSERT INTO outbox (event_id, routing_key, body)
     SELECT event_id, routing_key, body FROM fresh WHERE event_id IS NOT NULL

@@ -41,11 +41,10 @@ CREATE INDEX usage_of_user ON usage (user_id, seq);
 CREATE INDEX usage_recorded_at ON usage USING brin (recorded_at);
 COMMENT ON COLUMN usage.unrated IS 'Why cost_micros is null, of an attempt that ended since this column exists.';
 
--- A hold keeps the whole quote: price, credit and markup.
+-- A hold keeps the whole quote: price, credit and markup. Those from before knew only the price: what they still
+-- cover is rated by the price book.
 ALTER TABLE holds RENAME COLUMN price TO quote;
-UPDATE holds SET quote = jsonb_build_object(
-    'price', quote, 'tariff', jsonb_build_object('credit_usd', '0.01', 'markup', '1')
-) WHERE quote IS NOT NULL;
+UPDATE holds SET quote = NULL WHERE quote IS NOT NULL;
 COMMENT ON COLUMN holds.quote IS
     'What it was authorized at. A released hold of 0 without one: the attempt ended before it was authorized.';
 
@@ -70,35 +69,54 @@ ALTER TABLE outbox DROP COLUMN payload, ADD COLUMN body text NOT NULL;
 ALTER TABLE outbox RENAME COLUMN type TO routing_key;
 COMMENT ON COLUMN outbox.body IS 'The CloudEvent as JSON text.';
 
--- Balances follow their entries.
+-- Balances follow their entries. EXECUTE plans anew: a plan made when there were few accounts does not outlive that.
 CREATE FUNCTION post_transfers() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    named bigint;
+    moved bigint;
 BEGIN
-    UPDATE accounts SET posted_micros = accounts.posted_micros + change.micros
-    FROM (
-        SELECT account, sum(micros)::bigint AS micros
+    SELECT count(DISTINCT account) INTO named
+    FROM (SELECT debit_account AS account FROM made UNION ALL SELECT credit_account FROM made) AS entry;
+    EXECUTE '
+        UPDATE accounts SET posted_micros = accounts.posted_micros + change.micros
         FROM (
-            SELECT credit_account AS account, amount_micros AS micros FROM made
-            UNION ALL
-            SELECT debit_account, -amount_micros FROM made
-        ) AS entry
-        GROUP BY account
-    ) AS change
-    WHERE accounts.id = change.account;
+            SELECT account, sum(micros)::bigint AS micros
+            FROM (
+                SELECT credit_account AS account, amount_micros AS micros FROM made
+                UNION ALL
+                SELECT debit_account, -amount_micros FROM made
+            ) AS entry
+            GROUP BY account
+        ) AS change
+        WHERE accounts.id = change.account';
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    IF moved <> named THEN
+        RAISE EXCEPTION 'a transfer without its account' USING ERRCODE = 'foreign_key_violation';
+    END IF;
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER post AFTER INSERT ON transfers REFERENCING NEW TABLE AS made
     FOR EACH STATEMENT EXECUTE FUNCTION post_transfers();
+-- What the trigger has found needs no second look for every row.
+ALTER TABLE transfers DROP CONSTRAINT transfers_debit_account_fkey, DROP CONSTRAINT transfers_credit_account_fkey;
 
 CREATE FUNCTION take_holds() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+DECLARE
+    taken record;
 BEGIN
-    UPDATE accounts SET held_micros = accounts.held_micros + taken.micros
-    FROM (
-        SELECT user_id, sum(amount_micros)::bigint AS micros FROM made WHERE state = 'held' GROUP BY user_id
-    ) AS taken
-    WHERE accounts.kind = 'user' AND accounts.user_id = taken.user_id;
+    FOR taken IN
+        SELECT user_id, sum(amount_micros)::bigint AS micros FROM made
+        WHERE state = 'held' AND amount_micros > 0 GROUP BY user_id
+    LOOP
+        UPDATE accounts SET held_micros = held_micros + taken.micros
+        WHERE user_id = taken.user_id AND kind = 'user';
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'a hold without its account' USING ERRCODE = 'foreign_key_violation';
+        END IF;
+    END LOOP;
     RETURN NULL;
 END
 $$;
@@ -108,9 +126,10 @@ CREATE TRIGGER take AFTER INSERT ON holds REFERENCING NEW TABLE AS made
 CREATE FUNCTION free_holds() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    UPDATE accounts SET held_micros = accounts.held_micros - freed.micros
-    FROM (SELECT user_id, sum(amount_micros)::bigint AS micros FROM ended GROUP BY user_id) AS freed
-    WHERE accounts.kind = 'user' AND accounts.user_id = freed.user_id;
+    EXECUTE '
+        UPDATE accounts SET held_micros = accounts.held_micros - freed.micros
+        FROM (SELECT user_id, sum(amount_micros)::bigint AS micros FROM ended GROUP BY user_id) AS freed
+        WHERE accounts.kind = ''user'' AND accounts.user_id = freed.user_id';
     RETURN NULL;
 END
 $$;
@@ -134,12 +153,27 @@ CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON holds
 CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON accounts
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- Lock users' accounts in one order everywhere, and tell what is in them.
+-- Users' accounts are opened and locked in one order everywhere, that of user_id and kind; the platform's own are
+-- locked last, by the entries themselves. What these functions find, they find by index, whatever the planner knew
+-- of the tables when their plans were made.
+CREATE FUNCTION open_accounts(users text[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
+    INSERT INTO accounts (kind, user_id)
+    SELECT kind, user_id
+    FROM unnest(users) AS wanted (user_id), unnest(ARRAY['receivable', 'user']) AS kind
+    WHERE NOT EXISTS (
+        SELECT FROM accounts WHERE accounts.user_id = wanted.user_id AND accounts.kind = kind.kind
+    )
+    ORDER BY user_id, kind
+    ON CONFLICT DO NOTHING
+$$;
+
+-- Tells what is in them.
 CREATE FUNCTION lock_accounts(users text[])
 RETURNS TABLE (id bigint, kind text, user_id text, posted_micros bigint, held_micros bigint)
-LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off AS $$
     SELECT id, kind, user_id, posted_micros, held_micros FROM accounts
-    WHERE user_id = ANY (users) ORDER BY id FOR NO KEY UPDATE
+    WHERE user_id = ANY (users) ORDER BY user_id, kind FOR NO KEY UPDATE
 $$;
 
 -- Take holds, in order: each is answered `held` with what now stands (taken, or taken before), `insufficient`,
@@ -147,13 +181,13 @@ $$;
 CREATE FUNCTION authorize_holds(
     runs uuid[], attempts integer[], users text[], amounts bigint[], expiries timestamptz[], quotes jsonb[]
 ) RETURNS TABLE (answer text, amount_micros bigint, expires_at timestamptz, quote jsonb)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
     standing holds;
     available bigint;
 BEGIN
-    PERFORM FROM accounts WHERE kind = 'user' AND user_id = ANY (users) ORDER BY id FOR NO KEY UPDATE;
+    PERFORM FROM accounts WHERE kind = 'user' AND user_id = ANY (users) ORDER BY user_id FOR NO KEY UPDATE;
     FOR i IN 1 .. cardinality(runs) LOOP
         SELECT * INTO standing FROM holds WHERE run_id = runs[i] AND attempt = attempts[i];
         IF NOT FOUND THEN
@@ -165,8 +199,11 @@ BEGIN
             END IF;
             INSERT INTO holds (run_id, attempt, user_id, amount_micros, expires_at, quote, state)
             VALUES (runs[i], attempts[i], users[i], amounts[i], expiries[i], quotes[i], 'held')
-            ON CONFLICT DO NOTHING;
-            SELECT * INTO standing FROM holds WHERE run_id = runs[i] AND attempt = attempts[i];
+            ON CONFLICT DO NOTHING
+            RETURNING * INTO standing;
+            IF NOT FOUND THEN  -- another user was faster, with the same attempt
+                SELECT * INTO standing FROM holds WHERE run_id = runs[i] AND attempt = attempts[i];
+            END IF;
         END IF;
         IF standing.user_id <> users[i] OR standing.state <> 'held' THEN
             RETURN QUERY SELECT 'over', NULL::bigint, NULL::timestamptz, NULL::jsonb;
@@ -298,6 +335,7 @@ FROM holds WHERE state = 'held' AND expires_at < now() - interval '1 minute';
 
 REVOKE INSERT, UPDATE ON accounts FROM :service_role;
 REVOKE UPDATE (posted_micros, held_micros) ON accounts FROM :service_role;
-GRANT INSERT (kind, user_id) ON accounts TO :service_role;
+REVOKE EXECUTE ON FUNCTION open_accounts, lock_accounts, authorize_holds FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION open_accounts, lock_accounts, authorize_holds TO :service_role;
 GRANT INSERT ON prices TO :service_role;
 GRANT SELECT ON ledger_check, ledger_faults, checkpoints TO :service_role;
