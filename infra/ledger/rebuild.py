@@ -1,5 +1,6 @@
 """Every balance and charge, rebuilt from the usage stream and compared with the tables."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,10 +47,10 @@ async def rebuild(
     """
     async with scratch_tables(postgres_url) as scratch:
         await take_snapshot(postgres_url, scratch.database)
-        first, end = await stream.find(FIRST), await stream.end()
+        first, end = await asyncio.gather(stream.find(FIRST), stream.end())
         start = await begin(scratch, first, end, accept=accept)
         replay = Replay(stream, scratch, realm, start)
-        await replay.run(wait_s)
+        await replay.run(end, wait_s)
         await scratch.compare()
         found, about_ledger = await _report(scratch, report)
         is_kept = accept or not about_ledger

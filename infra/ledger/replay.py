@@ -34,21 +34,20 @@ class Replay:
         self._scratch = scratch
         self._reader = Reader(realm)
 
-    async def run(self, wait_s: float) -> None:
-        """Read all there is, then wait up to `wait_s` for what is still under way in either direction.
+    async def run(self, end: int, wait_s: float) -> None:
+        """Read up to before `end`, then on while waiting up to `wait_s` for what is still under way.
 
         Raises CannotTellError when the stream drops what was to be read, OSError when it is away.
         """
-        await self._read_on()
+        await self._read_up_to(end)
         deadline = asyncio.get_running_loop().time() + wait_s
         await self._scratch.database.execute(sql.ANALYZE)
         while not await self._scratch.says(sql.ALL_PUBLISHED) and await _pause(deadline):
-            await self._read_on()
+            await self._read_up_to(await self._stream.end())
         while not await self._scratch.says(sql.ALL_RECORDED) and await _pause(deadline):
             pass
 
-    async def _read_on(self) -> None:
-        end = await self._stream.end()
+    async def _read_up_to(self, end: int) -> None:
         if end <= self.reached:
             return
         told: list[Told] = []

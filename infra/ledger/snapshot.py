@@ -30,16 +30,13 @@ async def take_snapshot(postgres_url: str, database: Connection) -> None:
 
 
 async def _take(locker: Connection, database: Connection, patience_ms: int) -> None:
-    quiet = locker.transaction()
-    await quiet.start()
+    await locker.execute(f"BEGIN; SET LOCAL lock_timeout = {patience_ms}")
     try:
-        await locker.execute(f"SET LOCAL lock_timeout = {patience_ms}")
         await locker.execute(sql.LOCK_LEDGER)
         async with database.transaction(isolation="repeatable_read"):
             await database.execute(sql.TAKE_BOUNDS)
-            await quiet.rollback()
+            await locker.execute("COMMIT")
             await database.execute(sql.TAKE_ACCOUNTS)
-    except BaseException:
-        if not locker.is_closed():
+    finally:
+        if locker.is_in_transaction():
             await locker.execute("ROLLBACK")
-        raise
