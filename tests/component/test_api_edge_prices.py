@@ -1,8 +1,12 @@
 """Prices, for administrators."""
 
 from typing import Any
+from urllib.parse import quote
 
+import orjson
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from shared.kernel.errors import ServiceUnavailableError
 from tests.fakes.api_edge import Edge
@@ -237,3 +241,37 @@ async def test_the_document_describes_a_rate_in_full() -> None:
     ]
     assert "$ref" not in str(schema)
     assert "above" in str(schema["properties"]["input_usd"])
+
+
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text()
+    | st.decimals().map(str)
+)
+_rate = st.recursive(
+    _scalars,
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["usd", "tiers", "above", "x"]), inner),
+    max_leaves=10,
+)
+_names = ("input_usd", "output_usd", "cached_usd", "cache_write_usd", "reasoning_usd", "valid_from")
+_price = st.fixed_dictionaries({}, optional={name: _rate | st.just("1") for name in _names})
+
+
+@pytest.fixture(scope="module")
+def one_edge() -> Edge:
+    return Edge()
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(body=_price | _rate, model=st.text(max_size=20))
+async def test_whatever_is_sent_the_answer_is_a_typed_one(one_edge: Edge, body: object, model: str) -> None:
+    async with one_edge.client("lk_admin") as admin:
+        answers = [
+            await admin.put(f"{PRICES}/{MODEL}", content=orjson.dumps(body)),
+            await admin.put(f"{PRICES}/openai/{quote(model)}", json=PRICE),
+            await admin.request("DELETE", f"{PRICES}/{MODEL}", params={"valid_from": model}),
+        ]
+    assert {answer.status_code for answer in answers} <= {200, 404, 422}
