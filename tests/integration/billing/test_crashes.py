@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,14 +13,14 @@ from aio_pika.abc import AbstractChannel
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.adapters.postgres_outbox import PostgresOutbox
 from services.billing.domain.hold import Hold
-from services.billing.ports import Entry, Usage
+from services.billing.ports import Entry, Outgoing, Usage
 from services.billing.use_cases.record_usage import rate_usage
 from shared.contracts.credits import CreditsCharged
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Envelope
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE
 from shared.runtime.bus import Bus
-from tests.fakes.billing import TARIFF, InMemoryPriceBook, usage, usage_event
+from tests.fakes.billing import TARIFF, InMemoryPriceBook, load_event, usage, usage_event
 from tests.integration.billing.conftest import (
     Edge,
     Start,
@@ -68,8 +69,9 @@ async def test_a_charge_that_was_told_and_not_forgotten_keeps_its_id(
     await bus.start()
     await PostgresLedgerStore(pool).record([usage(user_id=user_id)], _settle)
 
-    async def publish_and_die(event_id: UUID, message: Message) -> None:
-        await bus.publish(message, event_id=str(event_id))
+    async def publish_and_die(events: Sequence[Outgoing]) -> list[UUID]:
+        for event in events:
+            await bus.publish(load_event(event), event_id=str(event.event_id))
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):

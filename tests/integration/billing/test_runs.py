@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from aio_pika.abc import AbstractChannel
 
 from shared.contracts.billing import GetReceipt, ListUsage, Receipt, RunAuthorized, UsagePage
 from shared.contracts.credits import CreditsCharged, CreditsGranted
+from shared.contracts.prices import PriceSet, PriceSpec, RateSpec, SetPrice
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import (
     DatabaseUnavailableError,
@@ -112,24 +114,24 @@ async def test_a_hold_is_free_again_after_its_time(edge: Edge, worker: Bus) -> N
 
 
 @pytest.mark.usefixtures("billing")
-async def test_a_run_is_rated_at_the_price_it_was_authorized_at(
-    edge: Edge, worker: Bus, database: "asyncpg.Connection[Any]"
-) -> None:
+async def test_a_run_is_rated_at_the_price_it_was_authorized_at(edge: Edge, worker: Bus) -> None:
     model = f"openai/{edge.user_id}"
-    price = "INSERT INTO billing.prices (model, input_usd, output_usd, valid_from) VALUES ($1, $2, $2, $3)"
+
+    async def priced(usd: int) -> PriceSet:
+        rate = RateSpec(usd=Decimal(usd))
+        price = PriceSpec(input=rate, output=rate)
+        return await edge.bus.rpc.call(
+            SetPrice(model=model, price=price, set_by="root"), PriceSet, timeout_s=10
+        )
+
+    first = await priced(10)
     await edge.grant(1_000_000)
-    at = datetime(2020, 1, 1, tzinfo=UTC)
-    await database.execute(price, model, 10, at)
     event = usage_event(user_id=edge.user_id, model=model)
-
-    async def authorized() -> bool:
-        answer = await _authorize(worker, edge.user_id, run_id=event.run_id, model=model)
-        return isinstance(answer, RunAuthorized)
-
-    await until(authorized, wanted=True)
-    await database.execute(price, model, 99, at)
-    await database.execute("DELETE FROM billing.prices WHERE model = $1 AND input_usd = 10", model)
-    await asyncio.sleep(1.5)
+    answer = await _authorize(worker, edge.user_id, run_id=event.run_id, model=model)
+    assert isinstance(answer, RunAuthorized)
+    assert answer.quote is not None
+    assert answer.quote.price.version == first.version
+    await priced(99)
     await report(worker, event)
     await edge.until((1_000_000 - 15_000, 0, 0))
 
