@@ -1,4 +1,4 @@
-"""What Postgres itself refuses: a changed ledger, a written balance, an overdrawn account, a second ending."""
+"""What Postgres itself refuses: a changed ledger, a written balance, an overdrawn account, a second end."""
 
 from typing import Any
 
@@ -142,8 +142,8 @@ async def test_an_entry_moves_its_balances_and_none_is_overdrawn(
     with pytest.raises(asyncpg.CheckViolationError):  # nothing is owed that could be paid back
         await pool.execute(_TRANSFER, ids["user"], ids["receivable"], 1, user_id)
     await pool.execute(_TRANSFER, ids["user"], ids["revenue"], 2, user_id)
-    found = await pool.fetchrow("SELECT posted_micros, held_micros FROM accounts WHERE id = $1", ids["user"])
-    assert tuple(found) == (3, 3)
+    found = await pool.fetch("SELECT posted_micros, held_micros FROM accounts WHERE id = $1", ids["user"])
+    assert [tuple(row) for row in found] == [(3, 3)]
 
 
 async def test_no_entry_is_without_its_accounts(pool: "asyncpg.Pool[Any]", user_id: str) -> None:

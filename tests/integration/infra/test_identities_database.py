@@ -33,15 +33,25 @@ GRANTED = {
         "inference.workers": ALL,
     },
     BILLING: {
-        "billing.accounts": "insert select update(held_micros,posted_micros)",
+        "billing.accounts": READ,
+        "billing.checkpoints": READ,
         "billing.holds": "insert select update(state)",
         "billing.ledger_check": READ,
         "billing.ledger_faults": READ,
         "billing.outbox": ALL,
-        "billing.prices": READ,
+        "billing.prices": ADD,
         "billing.transfers": ADD,
         "billing.usage": ADD,
     },
+}
+# Functions that act with their owner's rights, and who may call them (a trigger's: nobody).
+DEFINERS = {
+    "billing.authorize_holds": BILLING,
+    "billing.free_holds": None,
+    "billing.lock_accounts": BILLING,
+    "billing.open_accounts": BILLING,
+    "billing.post_transfers": None,
+    "billing.take_holds": None,
 }
 _GRANTS = """
 WITH ours AS (
@@ -74,7 +84,15 @@ SELECT nspname FROM pg_namespace
 WHERE nspname NOT LIKE 'pg\\_%' AND nspname NOT IN ('information_schema', 'public')
   AND has_schema_privilege($1, oid, $2)
 """
-_DEFINERS = "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace::regnamespace::text = ANY ($1)"
+_DEFINERS = """
+SELECT nspname || '.' || proname AS name, prorettype = 'trigger'::regtype AS is_trigger,
+       proconfig::text LIKE '%search_path=%' AS is_bound,
+       array(SELECT rolname::text FROM pg_roles
+             WHERE has_function_privilege(pg_roles.oid, pg_proc.oid, 'EXECUTE') AND starts_with(rolname, $1)
+       ) AS callers
+FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+WHERE prosecdef AND nspname <> 'pg_catalog'
+"""
 _DEEDS = (
     "CREATE TABLE mine (x int)",
     "CREATE TABLE public.mine (x int)",
@@ -110,9 +128,19 @@ async def test_a_role_is_plain_and_sees_its_schema_only(own: TestRealm, service:
         told = await database.fetchrow(_ROLE, role)
         seen = [row["nspname"] for row in await database.fetch(_SCHEMAS, role, "USAGE")]
         owns = await database.fetch(_SCHEMAS, role, "CREATE")
-        definers = await database.fetch(_DEFINERS, [schema_of(each) for each in SERVICES])
     assert dict(told or {}) == {"is_special": False, "memberships": 0, "owned": 0, "may_make": False}
-    assert (seen, owns, definers) == ([schema_of(service)], [], [])
+    assert (seen, owns) == ([schema_of(service)], [])
+
+
+async def test_what_acts_with_its_owners_rights_is_known(own: TestRealm) -> None:
+    async with connect(own.admin["LATCHKEY_POSTGRES_URL"]) as database:
+        rows = await database.fetch(_DEFINERS, own.name + "_")
+    assert {row["name"] for row in rows} == set(DEFINERS)
+    assert all(row["is_bound"] for row in rows), "each finds tables in its own schema only"
+    for row in rows:
+        caller = DEFINERS[row["name"]]
+        assert row["is_trigger"] == (caller is None)
+        assert row["is_trigger"] or row["callers"] == [own.name + "_" + str(caller)]
 
 
 @pytest.mark.parametrize("service", SERVICES)
