@@ -72,6 +72,10 @@ chaos: $(READY) ## Kill servers under load; takes minutes
 bench: $(READY) ## Print runs/s, latencies and CPU per run
 	@$(RUN) pytest -m bench -s $(ARGS)
 
+.PHONY: contracts
+contracts: $(READY) ## Write docs/contracts anew, from the code
+	@$(RUN) infra.contracts
+
 # --- docker compose ---------------------------------------------------------------------------------------
 
 .PHONY: compose-up compose-down compose-test

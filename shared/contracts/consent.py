@@ -6,6 +6,8 @@ from shared.contracts.rpc import Request
 
 
 class GetUserSettings(Request):
+    """What a user has decided. Answered with `UserSettings`."""
+
     ROUTING_KEY = "key_vault.settings.v1"
 
     user_id: str

@@ -76,6 +76,8 @@ class CreditsMoved(Answer):
 
 
 class GetBalance(Request):
+    """What a user has, holds and owes. Answered with `Balance`."""
+
     ROUTING_KEY = "billing.balance.v1"
 
     user_id: str

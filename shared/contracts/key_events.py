@@ -35,6 +35,8 @@ class KeyRevoked(_KeyEvent):
 
 
 class ConsentChanged(_KeyEvent):
+    """A user has decided anew what may be fallen back to."""
+
     ROUTING_KEY = "consent.changed.v1"
 
     consent_id: str

@@ -87,6 +87,8 @@ class Credential(BaseModel):
 
 
 class ListKeys(Request):
+    """A user's stored keys. Answered with `Credentials`."""
+
     ROUTING_KEY = "key_vault.list.v1"
 
     user_id: str

@@ -10,6 +10,8 @@ from shared.kernel.names import (
 
 
 class ListPlatformKeys(Request):
+    """The platform's keys and how they stand. Answered with `PlatformKeys`."""
+
     ROUTING_KEY = "key_vault.platform_keys.v1"
 
 

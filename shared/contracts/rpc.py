@@ -46,6 +46,8 @@ class Request(Message):
 
 
 class RpcReply(Message):
+    """The answer to a request: a result, or an error."""
+
     EXCHANGE = "replies"
     ROUTING_KEY = "rpc.reply.v1"
 

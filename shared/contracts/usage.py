@@ -47,6 +47,8 @@ def worth_micros(
 
 
 class UsageRecorded(Message):
+    """What one attempt used, whoever paid: no prompt, no answer, no key."""
+
     EXCHANGE = "usage"
     ROUTING_KEY = "usage.recorded.v1"
 
