@@ -1,8 +1,8 @@
 """The stream, read from an offset until it has told of everything that the tables hold."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Final, Protocol
 
 from infra.ledger import sql
@@ -11,7 +11,7 @@ from infra.ledger.events import Reader, Told
 from infra.ledger.scratch import Scratch
 from infra.usage import FIRST, Entry
 
-_AT_ONCE: Final = 5_000
+_AT_ONCE: Final = 10_000
 _POLL_S: Final = 0.3
 
 
@@ -51,20 +51,43 @@ class Replay:
         if end <= self.reached:
             return
         told: list[Told] = []
-        async with aclosing(self._stream.read(self.reached, end)) as batches:
+        async with (
+            _one_at_a_time(self._scratch) as take,
+            aclosing(self._stream.read(self.reached, end)) as batches,
+        ):
             async for batch in batches:
                 told += [part for entry in batch for part in self._reader.read(entry)]
                 await self._follow(batch)
                 if len(told) >= _AT_ONCE:
-                    await self._scratch.take(told)
+                    await take(told)
                     told = []
-        await self._scratch.take(told)
+            await take(told)
 
     async def _follow(self, batch: list[Entry]) -> None:
         for entry in batch:
             if entry.offset != self.reached and await self._stream.find(FIRST) > self.reached:
                 raise CannotTellError(f"the stream dropped offset {self.reached} before it was read")
             self.reached = entry.offset + 1
+
+
+@asynccontextmanager
+async def _one_at_a_time(scratch: Scratch) -> AsyncIterator[Callable[[list[Told]], Awaitable[None]]]:
+    """While some of it is taken, the next is read. At the end all is taken."""
+    taking: asyncio.Future[None] | None = None
+
+    async def take(told: list[Told]) -> None:
+        nonlocal taking
+        if taking is not None:
+            await taking
+        taking = asyncio.ensure_future(scratch.take(told))
+
+    try:
+        yield take
+        if taking is not None:
+            await taking
+    finally:
+        if taking is not None:
+            taking.cancel()
 
 
 async def _pause(deadline: float) -> bool:

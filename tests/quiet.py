@@ -1,0 +1,121 @@
+"""What must be true when all has settled, whatever happened before."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import aio_pika
+import asyncpg
+import httpx2
+from aio_pika.exceptions import AMQPError
+
+from infra.ledger.differences import Difference
+from infra.ledger.rebuild import Rebuilt, rebuild
+from infra.ledger.verify import verify
+from infra.usage import UsageStream
+from shared.contracts.topology import queues
+from tests.realm import TestRealm
+
+_POLL_S: Final = 0.2
+_DEAD: Final = ".dlq"
+_WAITING: Final = {
+    "events in billing's outbox": "SELECT count(*) FROM billing.outbox",
+    "attempts that ended and were not published": """
+        SELECT count(*) FROM inference.attempts WHERE outcome IS NOT NULL AND published_at IS NULL
+    """,
+    "holds open past their expiry": """
+        SELECT count(*) FROM billing.holds WHERE state = 'held' AND expires_at < now()
+    """,
+}
+
+_NONE: Final[Mapping[str, int]] = {}
+
+
+async def quiet_check(
+    realm: TestRealm, *, dead_letters: Mapping[str, int] = _NONE, patience_s: float = 60, wait_s: float = 10
+) -> Rebuilt:
+    """Wait until nothing is under way any more, then have everything checked; return what was compared.
+
+    Queues and outboxes are empty, no hold is open past its expiry, each queue's dead letters are as many as
+    `dead_letters` says (by the queue's own name; none for those it does not name), `ledger verify` and
+    `ledger rebuild --check` find nothing. Raises AssertionError with all that is not so.
+    """
+    expected = {
+        queue: dead_letters.get(queue.removesuffix(_DEAD), 0) for queue in _queues() if _is_dead(queue)
+    }
+    await _until(lambda: _restless(realm, expected), patience_s)
+    found: list[Difference] = []
+    rebuilt = await rebuild(
+        realm.admin["LATCHKEY_POSTGRES_URL"],
+        UsageStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"]),
+        realm=realm.name,
+        wait_s=wait_s,
+        report=found.append,
+    )
+    faults = (await verify(realm.admin["LATCHKEY_POSTGRES_URL"])).faults
+    assert (faults, found) == ((), []), "\n".join(map(str, [*faults, *found]))
+    return rebuilt
+
+
+async def _restless(realm: TestRealm, dead_letters: Mapping[str, int]) -> list[str]:
+    """Return what is not yet as it should be; a server that is still coming back is that, too."""
+    try:
+        return await _look(realm, dead_letters)
+    except (OSError, AMQPError, httpx2.HTTPError, asyncpg.PostgresError) as error:
+        return [repr(error)]
+
+
+async def _look(realm: TestRealm, dead_letters: Mapping[str, int]) -> list[str]:
+    counts = await _counts(realm)
+    wrong = [
+        f"{counts[queue]} messages in {queue}, not {dead_letters.get(queue, 0)}"
+        for queue in counts
+        if counts[queue] != dead_letters.get(queue, 0)
+    ]
+    database = await asyncpg.connect(realm.admin["LATCHKEY_POSTGRES_URL"])
+    try:
+        waiting = {what: await database.fetchval(query) for what, query in _WAITING.items()}
+    finally:
+        await database.close()
+    return wrong + [f"{count} {what}" for what, count in waiting.items() if count]
+
+
+async def _counts(realm: TestRealm) -> dict[str, int]:
+    """Return how many messages are in each work queue: ready by the queue itself, taken by the statistics."""
+    taken = await _taken(realm)
+    async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
+        channel = await connection.channel()
+        counts = {}
+        for name in _queues():
+            queue = await channel.declare_queue(name, passive=True)
+            counts[name] = (queue.declaration_result.message_count or 0) + taken.get(name, 0)
+    return counts
+
+
+async def _taken(realm: TestRealm) -> dict[str, int]:
+    parts = urlsplit(realm.admin["RABBITMQ_MANAGEMENT_URL"])
+    login = (parts.username or "", parts.password or "")
+    address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], f"/api/queues/{realm.name}", "", ""))
+    async with httpx2.AsyncClient(auth=login, trust_env=False) as client:
+        found: list[dict[str, Any]] = (await client.get(address)).raise_for_status().json()
+    return {queue["name"]: queue.get("messages_unacknowledged", 0) for queue in found}
+
+
+def _queues() -> list[str]:
+    return [name for name, arguments in queues().items() if arguments["x-queue-type"] != "stream"]
+
+
+def _is_dead(queue: str) -> bool:
+    return queue.endswith(_DEAD)
+
+
+async def _until(look: Callable[[], Awaitable[list[str]]], patience_s: float) -> None:
+    """Look again and again, until there is nothing to see; raise AssertionError with what was seen last."""
+    seen = ["nothing was seen"]
+    try:
+        async with asyncio.timeout(patience_s):
+            while seen := await look():
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        raise AssertionError(f"not quiet after {patience_s:.0f} s: {'; '.join(seen)}") from None
