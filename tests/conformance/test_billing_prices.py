@@ -17,7 +17,7 @@ from shared.contracts.prices import PriceSet, PriceSpec, RateSpec, SetPrice, Tie
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeyService
-from tests.fakes.billing_prices import SPEC, InMemoryPriceBook, NoPrices
+from tests.fakes.billing_prices import SPEC, InMemoryOverrides, NoPrices
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance
@@ -57,7 +57,7 @@ class Desk:
 async def desk(request: pytest.FixtureRequest, pool_for: PoolFor) -> AsyncIterator[Desk]:
     model = f"openai/m-{new_id()}"
     if request.param == "memory":
-        yield Desk(InMemoryPriceBook(), model)
+        yield Desk(InMemoryOverrides(), model)
     else:
         yield Desk(PostgresPriceBook(await pool_for(BILLING), under=NoPrices()), model)
 

@@ -19,7 +19,7 @@ class NoPrices:
         return None
 
 
-class InMemoryPriceBook:
+class InMemoryOverrides:
     """`PriceStore` and `PriceBook` in one, over another book."""
 
     def __init__(self, under: PriceBook | None = None) -> None:

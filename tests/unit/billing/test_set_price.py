@@ -21,7 +21,7 @@ from shared.contracts.prices import (
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KeyService
 from shared.kernel.prices import Price, Quote, Rate, Tariff, Tier
-from tests.fakes.billing_prices import SPEC, InMemoryPriceBook
+from tests.fakes.billing_prices import SPEC, InMemoryOverrides
 
 pytestmark = pytest.mark.unit
 
@@ -41,7 +41,7 @@ class Listed:
 class Desk:
     """Billing's prices, over a list of one model."""
 
-    book: InMemoryPriceBook = field(default_factory=lambda: InMemoryPriceBook(Listed()))
+    book: InMemoryOverrides = field(default_factory=lambda: InMemoryOverrides(Listed()))
 
     async def set(
         self,
