@@ -20,6 +20,7 @@ _SESSION: Final = f"""
 SET search_path = {sql.SCHEMA}, billing;
 SET work_mem = '64MB';
 SET jit = off;
+SET enable_nestloop = off;  -- tables that just grew are planned for as if they were small
 SET synchronous_commit = off;
 SET client_connection_check_interval = '1s';
 """
