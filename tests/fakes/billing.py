@@ -13,7 +13,7 @@ from uuid import UUID
 from services.billing.adapters.rows import outgoing
 from services.billing.domain.hold import Admission, Hold, HoldState
 from services.billing.domain.movement import Movement, event_of, keys
-from services.billing.domain.settlement import is_platforms
+from services.billing.domain.settlement import is_byok
 from services.billing.ports import Entry, Outgoing, Plan, PublishAll, Settle, Usage
 from shared.contracts.billing import AuthorizeRun, ListUsage, ReceiptAttempt, UsagePage, UsageTotals
 from shared.contracts.credits import (
@@ -202,7 +202,7 @@ class InMemoryLedgerStore:
         key, event = entry.usage.run_attempt, entry.usage.event
         if entry.settlement.hold_state is not None:
             self.holds[key] = replace(self.holds[key], state=entry.settlement.hold_state)
-        elif is_platforms(event.key_source):
+        elif not is_byok(event.key_source):
             self.holds.setdefault(key, Hold(*key, event.user_id, 0, NOON, None, HoldState.RELEASED))
 
     def _charge(self, entry: Entry) -> None:

@@ -11,7 +11,7 @@ import orjson
 from pydantic import TypeAdapter
 
 from services.billing.domain.hold import Admission, Hold, HoldState
-from services.billing.domain.settlement import is_platforms
+from services.billing.domain.settlement import is_byok
 from services.billing.ports import Entry, Outgoing, Usage
 from shared.contracts.billing import ReceiptAttempt
 from shared.contracts.message import Envelope, Message
@@ -135,7 +135,7 @@ def _values(entry: Entry, accounts: Accounts) -> tuple[Any, ...]:
         entry.price_version,
         entry.unrated,
         settlement.hold_state,
-        is_platforms(event.key_source) and settlement.hold_state is None,
+        not is_byok(event.key_source) and settlement.hold_state is None,
         accounts.get((event.user_id, "user")),
         accounts.get((event.user_id, "receivable")),
         told and told.event_id,

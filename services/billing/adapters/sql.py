@@ -23,7 +23,7 @@ PLAN_ANEW: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 
 # Keep the new usages; their holds, transfers and events follow from what was kept, and balances from these.
 # Holds are closed before transfers are made, since what is charged was held until then.
-# A platform attempt without a hold leaves a mark, so that a late authorization finds it over.
+# An attempt without a hold, and not on the user's own key, leaves a mark: a late authorization finds it over.
 RECORD: Final = """
 WITH entry AS (
     SELECT * FROM unnest(

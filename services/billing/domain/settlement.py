@@ -20,6 +20,11 @@ PAID: Final[Mapping[Outcome, bool]] = {
 For unknown ones nobody pays: the attempt is `unrated`."""
 
 
+def is_byok(source: KeySource | None) -> bool:
+    """Return whether the key was the user's own; not when there was none."""
+    return source is not None and source.is_byok
+
+
 def is_platforms(source: KeySource | None) -> bool:
     """Return whether the key was the platform's own: of its pools, or of the team's gateway."""
     return source is not None and not source.is_byok
