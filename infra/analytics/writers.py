@@ -107,7 +107,7 @@ def _plain(value: Value) -> Value:
 
 
 class ParquetWriter:
-    """Row groups of 50,000, texts by dictionary, times in microseconds of UTC."""
+    """Row groups of 50,000, texts by dictionary, times in microseconds of UTC, without a zone."""
 
     def __init__(self, file: IO[bytes]) -> None:
         pyarrow, parquet = _pyarrow()
@@ -146,7 +146,7 @@ def _schema(pyarrow: Any) -> Any:
         Kind.INTEGER: pyarrow.int64(),
         Kind.NUMBER: pyarrow.float64(),
         Kind.TRUTH: pyarrow.bool_(),
-        Kind.TIME: pyarrow.timestamp("us", tz="UTC"),
+        Kind.TIME: pyarrow.timestamp("us"),
     }
     return pyarrow.schema([pyarrow.field(name, kinds[kind]) for name, kind in COLUMNS.items()])
 
