@@ -33,9 +33,9 @@ async def test_the_stream_rebuilds_every_balance_and_charge(house: House) -> Non
     await house.grant(payer, GRANT)
     await owner.store_key(f"sk-sim-{secrets.token_hex(12)}")
     answers = await asyncio.gather(
-        *(payer.ask(f"paid {number}", flow="deep_analysis") for number in range(10)),
+        *(payer.ask(f"paid {number}", flow="deep_analysis", max_tokens=40) for number in range(10)),
         *(owner.ask(f"own {number}", model=MODEL) for number in range(10)),
-        payer.ask("[simulate status=500] paid for nothing", flow="deep_analysis"),
+        payer.ask("[simulate status=500] paid for nothing", flow="deep_analysis", max_tokens=40),
         owner.ask("refused", flow="deep_analysis"),
         payer.ask("strict", flow="solver"),
     )

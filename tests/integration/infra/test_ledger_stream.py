@@ -86,12 +86,13 @@ async def test_while_runs_go_on(house: House) -> None:
                 await house.grant(user, 5_000)
                 held = [await house.authorize(user) for _ in range(4)]
                 await house.report(*held, usage_event(user_id=user, cost_micros=COST))
+                await asyncio.sleep(0.02)
 
     spending = asyncio.create_task(spend())
     ends = []
     try:
-        for _ in range(4):
-            await asyncio.sleep(0.5)
+        for _ in range(2):
+            await asyncio.sleep(0.3)
             rebuilt, found = await house.check(wait_s=20)
             assert found == []
             assert rebuilt.checkpoint is not None
