@@ -85,7 +85,7 @@ async def _books(env: Environment, narrator: Narrator, told: Told, anna: User, b
         ledger = await read_ledger(env.postgres_url, [anna.user_id, bruno.user_id])
         check_ledger(ledger)
         story.check_books(ledger, told, payer=bruno, own=anna)
-        narrator.say(f"{ledger.transfers} entries; {ledger.accounts} accounts sum to {ledger.sum_micros}")
+        narrator.say(f"{ledger.whole.transfers} transfers between {ledger.whole.accounts} accounts add up")
         narrator.say(f"Bruno: {CREDITS_GRANTED} granted - {told.charged} charged; no hold is left")
         narrator.say("Anna: nothing granted, nothing charged")
     narrator.headline("The story holds: every step did what it says.")

@@ -9,11 +9,13 @@ from infra.bootstrap.envfiles import write_env
 from infra.demo.checks import StoryError
 from infra.demo.environment import Environment
 from infra.demo.ledger import Ledger, UserBooks, check_ledger
+from infra.ledger.verify import Fault, Verdict
 
 pytestmark = pytest.mark.unit
 
 _BOOKS = UserBooks(granted_micros=5, charged_micros=2, balance_micros=3, held_micros=0, open_holds=0)
-_LEDGER = Ledger(accounts=4, transfers=2, sum_micros=0, wrong_accounts=0, users={"ada": _BOOKS})
+_FAULT = Fault("posted differs from transfers", "4", 5, 3)
+_LEDGER = Ledger(Verdict(accounts=4, transfers=2, faults=()), users={"ada": _BOOKS})
 _ENV = {
     "LATCHKEY_URL": "http://127.0.0.1:8080",
     "LATCHKEY_ADMIN_TOKEN": "lk_admin",
@@ -32,8 +34,7 @@ def test_a_sound_ledger_passes() -> None:
 @pytest.mark.parametrize(
     "ledger",
     [
-        replace(_LEDGER, sum_micros=1),
-        replace(_LEDGER, wrong_accounts=1),
+        replace(_LEDGER, whole=Verdict(4, 2, (_FAULT,))),
         replace(_LEDGER, users={"ada": replace(_BOOKS, balance_micros=4)}),
         replace(_LEDGER, users={"ada": replace(_BOOKS, held_micros=1)}),
         replace(_LEDGER, users={"ada": replace(_BOOKS, open_holds=1)}),
