@@ -344,15 +344,17 @@ class LedgerContract:
         assert [(a.cost_micros, a.charged_micros) for a in found] == [(_WORTH, 0), (_WORTH, _WORTH)]
         assert await stores.usage.of_run(f"eve-{new_id()}", second.event.run_id) == []
 
-    async def test_a_balance_for_fifty_carries_fifty(self, stores: Stores) -> None:
-        await stores.grant(50 * _WORTH)
-        batch = [stores.used() for _ in range(200)]
+    async def test_of_a_thousand_at_once_a_balance_for_a_hundred_carries_a_hundred(
+        self, stores: Stores
+    ) -> None:
+        await stores.grant(100 * _WORTH)
+        batch = [stores.used() for _ in range(1_000)]
         results = await asyncio.gather(
             *(stores.authorize(one, _WORTH) for one in batch), return_exceptions=True
         )
         refused = [result for result in results if isinstance(result, InsufficientCreditsError)]
-        assert len(refused) == 150
-        assert await stores.balance() == (50 * _WORTH, 50 * _WORTH, 0)
+        assert len(refused) == 900
+        assert await stores.balance() == (100 * _WORTH, 100 * _WORTH, 0)
 
     async def test_the_same_run_authorized_at_once_is_held_once(self, stores: Stores) -> None:
         one = stores.used()

@@ -9,7 +9,7 @@ from services.billing.adapters import credit_sql as sql
 from services.billing.adapters.cursors import END, dump_cursor, load_cursor
 from services.billing.adapters.failures import store_errors
 from services.billing.adapters.rows import outgoing
-from services.billing.adapters.sql import OPEN_ACCOUNTS
+from services.billing.adapters.sql import OPEN_ACCOUNTS, PLAN_ANEW
 from services.billing.domain.movement import Movement, Postings, event_of, keys
 from services.billing.ports import Plan
 from shared.contracts.credits import Balance, CreditsMoved, StatementEntry, StatementPage
@@ -46,6 +46,7 @@ class PostgresCreditStore:
 
     async def _move(self, movement: Movement, plan: Plan) -> CreditsMoved:
         async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(PLAN_ANEW)
             await connection.execute(OPEN_ACCOUNTS, [movement.user_id])
             balance = _balance(await connection.fetch(sql.LOCK_ACCOUNTS, movement.user_id))
             moved = await connection.fetchrow(sql.FIND_MOVED, movement.key)

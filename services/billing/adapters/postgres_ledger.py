@@ -43,6 +43,7 @@ class PostgresLedgerStore:
     async def expire_holds(self, now: datetime) -> int:
         with store_errors():
             async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(sql.PLAN_ANEW)
                 users = [row["user_id"] for row in await connection.fetch(sql.FIND_EXPIRED, now)]
                 if not users:
                     return 0

@@ -18,7 +18,7 @@ FROM holds JOIN unnest($1::uuid[], $2::integer[]) AS wanted (run_id, attempt)
     ON holds.run_id = wanted.run_id AND holds.attempt = wanted.attempt
 """
 
-# Batches are planned for what the tables hold by now, not for what they held when this connection was opened.
+# Plan for what the tables hold by now, not for what they held when the connection was opened.
 PLAN_ANEW: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 
 # Keep the new usages; their holds, transfers and events follow from what was kept, and balances from these.

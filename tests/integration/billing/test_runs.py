@@ -51,13 +51,16 @@ async def _faults(database: "asyncpg.Connection[Any]") -> list[Any]:
     return await database.fetch("SELECT * FROM billing.ledger_faults")
 
 
-@pytest.mark.usefixtures("billing")
-async def test_a_balance_for_fifty_carries_fifty_of_two_hundred(edge: Edge, worker: Bus) -> None:
-    await edge.grant(50 * _WORST)
-    answers = await asyncio.gather(*(_authorize(worker, edge.user_id) for _ in range(200)))
-    assert sum(isinstance(answer, RunAuthorized) for answer in answers) == 50
-    assert sum(isinstance(answer, InsufficientCreditsError) for answer in answers) == 150
-    assert await edge.balance() == (50 * _WORST, 50 * _WORST, 0)
+async def test_of_a_thousand_runs_at_once_a_balance_for_a_hundred_carries_a_hundred(
+    start: Start, edge: Edge, worker: Bus
+) -> None:
+    """Through two replicas."""
+    async with start(), start():
+        await edge.grant(100 * _WORST)
+        answers = await asyncio.gather(*(_authorize(worker, edge.user_id) for _ in range(1_000)))
+        assert sum(isinstance(answer, RunAuthorized) for answer in answers) == 100
+        assert sum(isinstance(answer, InsufficientCreditsError) for answer in answers) == 900
+        assert await edge.balance() == (100 * _WORST, 100 * _WORST, 0)
 
 
 @pytest.mark.usefixtures("billing")

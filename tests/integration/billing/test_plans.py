@@ -1,0 +1,76 @@
+"""What was planned while tables were small does not outlive that: few rows among many are found by index."""
+
+from typing import Any, Final
+
+import asyncpg
+import pytest
+
+from services.billing.adapters.postgres_credits import PostgresCreditStore
+from services.billing.adapters.postgres_ledger import PostgresLedgerStore
+from services.billing.domain.hold import Hold
+from services.billing.domain.movement import plan
+from services.billing.ports import Entry, Usage
+from services.billing.use_cases.record_usage import rate_usage
+from shared.kernel.ids import new_id
+from shared.kernel.names import BILLING
+from tests.fakes.billing import TARIFF, InMemoryPriceBook, grant, hold_for, usage
+from tests.realm import TestRealm
+
+pytestmark = pytest.mark.integration
+
+_MANY: Final = 20_000
+_FEW: Final = 1_000
+_GROW: Final = """
+WITH opened AS (
+    INSERT INTO billing.accounts (kind, user_id)
+    SELECT 'user', 'many-' || n FROM generate_series(1, $1::int) AS n
+)
+INSERT INTO billing.holds (run_id, attempt, user_id, amount_micros, expires_at, state)
+SELECT gen_random_uuid(), 1, 'many-' || n, 0, now(), 'released' FROM generate_series(1, $1::int) AS n
+"""
+_READ: Final = """
+SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables
+WHERE schemaname = 'billing' AND relname IN ('accounts', 'holds')
+"""
+
+
+def _settle(one: Usage, hold: Hold | None) -> Entry:
+    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
+
+
+class Teller:
+    """Billing over one connection, which keeps its plans as long as it is open."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+        self._pool = pool
+        self._ledger, self._credits = PostgresLedgerStore(pool), PostgresCreditStore(pool)
+
+    async def work(self, batch: int) -> None:
+        """A grant, a batch of holds, and their usage."""
+        user = f"user-{new_id()}"
+        await self._credits.move(grant(user, 1_000_000), plan)
+        used = [usage(user_id=user) for _ in range(batch)]
+        await self._ledger.authorize([hold_for(one.event, 3_000) for one in used])
+        await self._ledger.record(used, _settle)
+        await self._ledger.expire_holds(used[0].event.finished_at)
+
+    async def rows_read(self, admin: "asyncpg.Connection[Any]") -> int:
+        """Return how many rows of accounts and holds were read until now, by whomever."""
+        await self._pool.execute("SELECT pg_stat_force_next_flush()")
+        await self._pool.execute("SELECT 1")
+        return int(await admin.fetchval(_READ))
+
+
+async def test_a_batch_reads_what_it_needs_however_large_the_tables_became(
+    realm: TestRealm, database: "asyncpg.Connection[Any]"
+) -> None:
+    url = realm.env(BILLING)["LATCHKEY_POSTGRES_URL"]
+    async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
+        teller = Teller(pool)
+        for _ in range(10):  # as often as it takes for plans to be kept
+            await teller.work(2)
+        await database.execute(_GROW, _MANY)
+        before = await teller.rows_read(database)
+        for _ in range(10):
+            await teller.work(2)
+        assert await teller.rows_read(database) - before < _FEW
