@@ -68,6 +68,8 @@ SAYS: Final = (
     ("latchkey ledger rerate", r'"kind":"total","attempts":1,"unrated":0'),
     ("latchkey ledger rerate", r"list-price: alice \+0\.\d+"),
     ("latchkey call --token", '"kind": "adjustment"'),
+    ("latchkey ledger verify", "it adds up"),
+    ("latchkey ledger rebuild --check", "the same as the tables"),
     ("latchkey call --token", '"status": "valid"'),
     ("grep ", '"verdict":"valid"'),
     ("latchkey call GET /system/nodes", "user_key_preferred"),
