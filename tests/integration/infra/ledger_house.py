@@ -11,6 +11,7 @@ import asyncpg
 
 from infra.ledger.differences import Difference
 from infra.ledger.rebuild import Rebuilt, rebuild
+from infra.ledger.replay import Stream
 from infra.ledger.verify import verify
 from infra.usage import UsageStream
 from services.billing.app import BillingSettings, serving
@@ -116,11 +117,13 @@ class House:
     def stream(self) -> UsageStream:
         return UsageStream(self.realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
 
-    async def check(self, *, wait_s: float = 5, accept: bool = False) -> tuple[Rebuilt, list[Difference]]:
+    async def check(
+        self, *, wait_s: float = 5, accept: bool = False, stream: Stream | None = None
+    ) -> tuple[Rebuilt, list[Difference]]:
         found: list[Difference] = []
         rebuilt = await rebuild(
             self.postgres_url,
-            self.stream,
+            stream or self.stream,
             realm=self.realm.name,
             wait_s=wait_s,
             report=found.append,

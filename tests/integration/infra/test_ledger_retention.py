@@ -1,6 +1,7 @@
 """`ledger rebuild --check` on a stream that keeps little: from its begin, from a checkpoint, or not."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from secrets import token_hex
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import pytest_asyncio
 
 from infra.bootstrap import Servers
 from infra.ledger.errors import CannotTellError
-from infra.usage import FIRST
+from infra.usage import FIRST, Entry
 from shared.contracts.topology import USAGE_EVENTS, queues
 from tests.fakes.billing import usage_event
 from tests.integration.infra.ledger_house import COST, House, running_house
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 _SMALL: Final[dict[str, Any]] = {
     **queues()[USAGE_EVENTS],
-    "x-max-length-bytes": 120_000,
+    "x-max-length-bytes": 200_000,
     "x-stream-max-segment-size-bytes": 20_000,
 }
 _AT_ONCE: Final = 15
@@ -56,16 +57,45 @@ async def _spend_until_begin_is_after(house: House, offset: int) -> int:
     return first
 
 
+class _Meanwhile:
+    """A stream to which more is added once the tables were looked at: a check asks for its begin then."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._spending = asyncio.Lock()
+        self.end_before = 0
+
+    async def find(self, start: str) -> int:
+        await self._spend_once()
+        return await self._house.stream.find(start)
+
+    async def end(self) -> int:
+        await self._spend_once()
+        return await self._house.stream.end()
+
+    async def _spend_once(self) -> None:
+        async with self._spending:
+            if not self.end_before:
+                self.end_before = await self._house.stream.end()
+                await _spend(self._house)
+
+    def read(self, start: int, end: int) -> AsyncGenerator[list[Entry], None]:
+        return self._house.stream.read(start, end)
+
+
 async def test_from_a_checkpoint_when_the_begin_is_gone(house: House) -> None:
-    await _spend(house, 30)
-    whole, found = await house.check()
+    """One that was made while runs went on: the stream told of more than the tables had when it was begun."""
+    await _spend(house, 20)
+    more = _Meanwhile(house)
+    whole, found = await house.check(stream=more)
     assert (found, whole.start, await house.stream.find(FIRST)) == ([], 0, 0)
-    assert whole.checkpoint == whole.end - 1
+    assert whole.checkpoint == more.end_before - 1
+    assert whole.end > more.end_before
 
     first = await _spend_until_begin_is_after(house, 0)
-    assert first <= whole.end, "the checkpoint reaches up to what is left"
+    assert first <= more.end_before, "the checkpoint reaches up to what is left"
     rest, found = await house.check()
-    assert (found, rest.start) == ([], whole.end)
+    assert (found, rest.start) == ([], more.end_before)
     assert rest.balances == await house.database.fetchval("SELECT count(*) FROM billing.accounts")
 
 
