@@ -3,20 +3,17 @@
 import asyncio
 import contextlib
 import itertools
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-import aiormq
 import orjson
-from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
-from aiormq.exceptions import AMQPError, ChannelInvalidStateError
-from pamqp.common import FieldTable
 
+from infra.stream_link import Entry, Start, StreamLink
 from shared.contracts.topology import USAGE_EVENTS
+
+__all__ = ["FIRST", "LAST", "NEXT", "Entry", "Start", "StreamError", "Tell", "UsageStream", "events"]
 
 FIRST, LAST, NEXT = "first", "last", "next"
 PATIENCE_S: Final = 60.0
@@ -27,27 +24,14 @@ _ACK_AFTER: Final = 250
 _WHOLE_CHUNK: Final = 65_535  # no chunk has more entries, no prefetch can be more
 _SETTLE_S: Final = 0.05
 _ANSWER_S: Final = 20.0
-_CLOSE_S: Final = 2.0
 _PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0)
 _PAUSE_MAX_S: Final = 5.0
-_LOST: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
 
-Start: TypeAlias = str | int | datetime
-"""`first`, `next`, an offset, or a time: from the broker's chunk on, so some earlier events come, too."""
 Tell: TypeAlias = Callable[[str], None]
 
 
 class StreamError(OSError):
     """The stream cannot be read, or not any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What is at one offset. `sender`: the broker-validated user who published it; empty when none is."""
-
-    offset: int
-    sender: str
-    body: bytes
 
 
 class UsageStream:
@@ -57,20 +41,18 @@ class UsageStream:
         self._url = amqp_url
         self._tell = tell
         self._patience_s = patience_s
-        # It logs what is raised here as well.
-        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
     async def end(self) -> int:
         """Return the offset after the last event that is there now; 0 without any. Raises StreamError."""
-        async with self._asked() as connection:
-            return await _end(connection)
+        async with self._asked() as link:
+            return await _end(link)
 
     async def find(self, start: Start) -> int:
         """Return the offset at which reading from `start` begins. Raises StreamError."""
         if isinstance(start, int):
             return start
-        async with self._asked() as connection:
-            return await _find(connection, start)
+        async with self._asked() as link:
+            return await _find(link, start)
 
     async def read(self, start: Start, end: int | None = None) -> AsyncGenerator[list[Entry], None]:
         """Yield what is there from `start` up to before the offset `end`, or for ever, in batches.
@@ -89,19 +71,20 @@ class UsageStream:
                         yield batch
             except StreamError:
                 raise
-            except _LOST as error:
+            except OSError as error:
                 await self._wait_to_retry(place, error)
 
     async def _connected(self, place: "_Place") -> AsyncGenerator[list[Entry], None]:
-        async with _connection(self._url) as connection:
-            end = await _end(connection)
+        async with _linked(self._url) as link:
+            end = await _end(link)
             place.check(end)
-            inbox = _Inbox(await _channel(connection))
-            await inbox.attach(min(place.wanted, end))
+            await link.attach(USAGE_EVENTS, min(place.wanted, end), prefetch=_PREFETCH)
             place.connected()
-            while not place.is_reached:
-                if batch := place.heed(await inbox.take()):
+            async for entries in _entries(link):
+                if batch := place.heed(entries):
                     yield batch
+                if place.is_reached:
+                    return
 
     async def _wait_to_retry(self, place: "_Place", error: Exception) -> None:
         waited_s, pause_s = place.lost(error)
@@ -110,13 +93,13 @@ class UsageStream:
         await asyncio.sleep(pause_s)
 
     @asynccontextmanager
-    async def _asked(self) -> AsyncIterator[AbstractConnection]:
+    async def _asked(self) -> AsyncIterator[StreamLink]:
         try:
-            async with _connection(self._url) as connection:
-                yield connection
+            async with _linked(self._url) as link:
+                yield link
         except ConnectionRefusedError:
             raise
-        except _LOST as error:
+        except OSError as error:
             raise StreamError(f"the broker gives no usage events: {_said(error)}") from error
 
 
@@ -173,119 +156,62 @@ class _Place:
         return itertools.chain(_PAUSES_S, itertools.repeat(_PAUSE_MAX_S))
 
 
-class _Inbox:
-    """A consumer's deliveries. Acknowledged are many at once, and all when there are no more."""
-
-    def __init__(self, channel: AbstractChannel) -> None:
-        self._channel = channel
-        self._waiting: list[DeliveredMessage] = []
-        self._wake = asyncio.Event()
-        self._taken: tuple[int, int] = (0, 0)
-        self._is_cancelled = False
-
-    async def attach(self, offset: Start, *, prefetch: int = _PREFETCH) -> None:
-        self._channel.closing.add_done_callback(lambda _: self._wake.set())
-        self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
-        await self._channel.basic_qos(prefetch_count=prefetch, timeout=_ANSWER_S)
-        arguments: FieldTable = {"x-stream-offset": offset}
-        await self._channel.basic_consume(USAGE_EVENTS, self._put, arguments=arguments, timeout=_ANSWER_S)
-
-    async def take(self) -> list[Entry]:
-        """Wait for what is next. Raises ConnectionError when nothing will come any more."""
-        if not self._waiting:
-            await self._acknowledge(at_least=1)
-        while not self._waiting:
-            if self._is_cancelled or self._channel.is_closed:
-                raise ConnectionError("the broker ended the reading")
-            self._wake.clear()
-            await self._wake.wait()
-        messages, self._waiting = self._waiting, []
-        self._taken = (self._taken[0] + len(messages), messages[-1].delivery_tag or 0)
-        await self._acknowledge(at_least=_ACK_AFTER)
-        return [_entry(message) for message in messages]
-
-    def offsets(self) -> list[int]:
-        """Return the offsets of what has come and was not taken."""
-        return [_offset(message) for message in self._waiting]
-
-    async def wait(self, timeout_s: float) -> None:
-        """Wait for the first message; none in this time is no error."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
-
-    async def _acknowledge(self, *, at_least: int) -> None:
-        count, tag = self._taken
-        if count >= at_least:
-            await self._channel.basic_ack(tag, multiple=True, wait=False)
-            self._taken = (0, tag)
-
-    async def _put(self, message: DeliveredMessage) -> None:
-        self._waiting.append(message)
-        self._wake.set()
-
-    def _cancelled(self, _frame: object) -> None:
-        self._is_cancelled = True
-        self._wake.set()
+async def _entries(link: StreamLink) -> AsyncGenerator[list[Entry], None]:
+    """Yield what comes. Acknowledged are many at once, and all when nothing more is there."""
+    taken = 0
+    while True:
+        entries, link.entries = link.entries, []
+        taken += len(entries)
+        if taken >= _ACK_AFTER or (taken and not entries):
+            link.acknowledge()
+            taken = 0
+        if entries:
+            yield entries
+        else:
+            await link.receive()
 
 
 @asynccontextmanager
-async def _connection(url: str) -> AsyncIterator[AbstractConnection]:
-    async with asyncio.timeout(_ANSWER_S):
-        connection = await aiormq.connect(url, client_properties={"connection_name": "latchkey usage"})
+async def _linked(url: str) -> AsyncIterator[StreamLink]:
+    link = await StreamLink.open(url)
     try:
-        yield connection
+        yield link
     finally:
-        with contextlib.suppress(*_LOST):
-            async with asyncio.timeout(_CLOSE_S):
-                await connection.close()
+        await link.close()
 
 
-async def _find(connection: AbstractConnection, start: Start) -> int:
-    offsets = await _peek(connection, start, prefetch=1) if start != NEXT else []
-    return offsets[0] if offsets else await _end(connection)
+async def _find(link: StreamLink, start: Start) -> int:
+    offsets = await _peek(link, start, prefetch=1) if start != NEXT else []
+    return offsets[0] if offsets else await _end(link)
 
 
-async def _end(connection: AbstractConnection) -> int:
-    offsets = await _peek(connection, LAST, prefetch=_WHOLE_CHUNK)
+async def _end(link: StreamLink) -> int:
+    offsets = await _peek(link, LAST, prefetch=_WHOLE_CHUNK)
     return offsets[-1] + 1 if offsets else 0
 
 
-async def _peek(connection: AbstractConnection, start: Start, *, prefetch: int) -> list[int]:
+async def _peek(link: StreamLink, start: Start, *, prefetch: int) -> list[int]:
     """Return the offsets that a new consumer is given at once.
 
     The broker delivers them before it answers the next question on the same channel; a little later still,
     should another version of it not.
     """
-    channel = await _channel(connection)
-    inbox = _Inbox(channel)
-    await inbox.attach(start, prefetch=prefetch)
-    count = (await channel.queue_declare(USAGE_EVENTS, passive=True, timeout=_ANSWER_S)).message_count
+    await link.attach(USAGE_EVENTS, start, prefetch=prefetch)
+    count = await link.count(USAGE_EVENTS)
     if count and not isinstance(start, datetime):
-        await inbox.wait(_ANSWER_S)
+        async with asyncio.timeout(_ANSWER_S):
+            while not link.entries:
+                await link.receive()
     offsets: list[int] = []
-    while True:
-        await asyncio.sleep(_SETTLE_S)
-        offsets, before = inbox.offsets(), offsets
-        if offsets == before or len(offsets) >= prefetch:
+    while len(offsets) < prefetch:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_S):
+                await link.receive()
+        if len(link.entries) == len(offsets):
             break
-    await channel.close()
+        offsets = [entry.offset for entry in link.entries]
+    await link.detach()
     return offsets
-
-
-async def _channel(connection: AbstractConnection) -> AbstractChannel:
-    if connection.is_closed:
-        raise ConnectionError("the connection is lost")
-    return await connection.channel(publisher_confirms=False)
-
-
-def _entry(message: DeliveredMessage) -> Entry:
-    return Entry(_offset(message), message.header.properties.user_id or "", message.body)
-
-
-def _offset(message: DeliveredMessage) -> int:
-    headers = message.header.properties.headers or {}
-    return int(str(headers["x-stream-offset"]))
 
 
 def _said(error: Exception) -> str:
