@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import asyncpg
 import orjson
 
-from shared.kernel.errors import InvalidRequestError
+from shared.kernel.errors import DatabaseUnavailableError, InvalidRequestError
 from shared.runtime.postgres import database_errors
 
 _UNKEEPABLE = (
@@ -20,9 +20,14 @@ _UNKEEPABLE = (
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """As `database_errors`; values that cannot be kept are InvalidRequestError, which does not say them."""
+    """As `database_errors`; values that cannot be kept are InvalidRequestError, which does not say them.
+
+    What Postgres rolled back because of others (a deadlock) may be tried again at once.
+    """
     with database_errors():
         try:
             yield
+        except asyncpg.TransactionRollbackError:
+            raise DatabaseUnavailableError(retry_after_s=0.1) from None
         except _UNKEEPABLE as error:
             raise InvalidRequestError(f"cannot be kept: {type(error).__name__}") from None

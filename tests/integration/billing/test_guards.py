@@ -1,14 +1,17 @@
 """What Postgres itself refuses: a changed ledger, a written balance, an overdrawn account, a second end."""
 
+import asyncio
 from typing import Any
 
 import asyncpg
 import pytest
 
+from services.billing.adapters.failures import store_errors
 from services.billing.adapters.postgres_credits import PostgresCreditStore
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.domain.hold import Hold
 from services.billing.domain.movement import plan
+from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from tests.fakes.billing import grant, hold_for, usage_event
 from tests.realm import PoolFor
@@ -152,6 +155,24 @@ async def test_no_entry_is_without_its_accounts(pool: "asyncpg.Pool[Any]", user_
         await pool.execute(_TRANSFER, ids["user"], 2**62, 1, user_id)
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await pool.execute(_HOLD, f"eve-{new_id()}", 1)
+
+
+async def test_of_two_that_wait_for_each_other_one_may_try_again(
+    pool: "asyncpg.Pool[Any]", user_id: str
+) -> None:
+    other = f"user-{new_id()}"
+    await PostgresCreditStore(pool).move(grant(other, 5), plan)
+    both_have_one = asyncio.Barrier(2)
+
+    async def lock(first: str, second: str) -> None:
+        with store_errors():
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("SELECT lock_accounts($1)", [first])
+                await both_have_one.wait()
+                await connection.execute("SELECT lock_accounts($1)", [second])
+
+    results = await asyncio.gather(lock(user_id, other), lock(other, user_id), return_exceptions=True)
+    assert [type(result) for result in results if result] == [DatabaseUnavailableError]
 
 
 async def test_a_balance_that_was_tampered_with_is_found(
