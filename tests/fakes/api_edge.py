@@ -5,7 +5,6 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from uuid import UUID
 
@@ -19,27 +18,21 @@ from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import Probe, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
-from shared.contracts.billing import Receipt, ReceiptAttempt, UsagePage
-from shared.contracts.credits import Balance, CreditsMoved, GrantCredits
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import KeyUse, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
 from shared.contracts.sealed import SealBinding, SealedKey
-from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import (
-    ConflictError,
-    InvalidRequestError,
     PlatformError,
     UnauthenticatedError,
     VaultUnavailableError,
 )
-from shared.kernel.ids import new_id
-from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, Role, TokensSource
+from shared.kernel.names import KeyService, KeySource, Outcome, Role
 from shared.kernel.secret import SecretText
+from tests.fakes.api_edge_billing import NOON, InMemoryBilling
 from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
 from tests.fakes.api_edge_prices import InMemoryPriceAdministration
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ALICE = Caller("alice", Role.USER)
 BOB = Caller("bob", Role.USER)
 ADMIN = Caller("root", Role.ADMIN)
@@ -254,91 +247,6 @@ class InMemoryRunBus:
 
     def cancel(self, run_id: UUID) -> None:
         self.cancelled.append(run_id)
-
-
-class InMemoryBilling:
-    def __init__(self) -> None:
-        self.grants: dict[str, CreditsMoved] = {}
-        self.attempts: list[ReceiptAttempt] = []
-        self.held_micros = 0
-        self.error: PlatformError | None = None
-        self.asked = 0
-
-    async def grant(self, command: GrantCredits) -> CreditsMoved:
-        if self.error:
-            raise self.error
-        known = self.grants.get(command.idempotency_key)
-        if known and (known.user_id, known.amount_micros) != (command.user_id, command.amount_micros):
-            raise ConflictError("another grant has this idempotency key")
-        balance = (await self.balance(command.user_id)).balance_micros
-        return known or self.grants.setdefault(
-            command.idempotency_key,
-            CreditsMoved(
-                transfer_id=new_id(),
-                user_id=command.user_id,
-                amount_micros=command.amount_micros,
-                balance_micros=balance + command.amount_micros,
-                created_at=NOON,
-            ),
-        )
-
-    async def balance(self, user_id: str) -> Balance:
-        if self.error:
-            raise self.error
-        own = (grant.amount_micros for grant in self.grants.values() if grant.user_id == user_id)
-        return Balance(balance_micros=sum(own), held_micros=self.held_micros, receivable_micros=0)
-
-    async def receipt(self, user_id: str, run_id: UUID) -> Receipt:
-        self.asked += 1
-        if self.error:
-            raise self.error
-        own = [a for a in self.attempts if (a.usage.user_id, a.usage.run_id) == (user_id, run_id)]
-        return Receipt(run_id=run_id, attempts=tuple(own))
-
-    async def usage(self, user_id: str, limit: int, cursor: str | None) -> UsagePage:
-        if self.error:
-            raise self.error
-        if cursor is not None and not cursor.isdecimal():
-            raise InvalidRequestError("not a cursor", service="billing")
-        own = [a for a in reversed(self.attempts) if a.usage.user_id == user_id]
-        first = int(cursor or 0)
-        rest = first + limit < len(own)
-        return UsagePage(
-            items=tuple(own[first : first + limit]), next_cursor=str(first + limit) if rest else None
-        )
-
-
-def billed(  # what most attempts look like
-    run_id: UUID,
-    user_id: str = "alice",
-    *,
-    attempt: int = 1,
-    source: KeySource | None = KeySource.PLATFORM,
-    outcome: Outcome = Outcome.COMPLETED,
-    error_code: str | None = None,
-    cost_micros: int | None = 1500,
-    charged_micros: int = 1500,
-) -> ReceiptAttempt:
-    usage = UsageRecorded(
-        usage_id=new_id(),
-        run_id=run_id,
-        attempt=attempt,
-        user_id=user_id,
-        flow="chat",
-        policy=KeyPolicy.USER_KEY_PREFERRED,
-        key_source=source,
-        credential_id="platform:openai:1",
-        provider=KeyService.OPENAI,
-        model="openai/gpt-4o-mini",
-        stream=False,
-        outcome=outcome,
-        error_code=error_code,
-        tokens=TokenCounts(prompt=10, completion=5, source=TokensSource.MEASURED),
-        requested_at=NOON,
-        started_at=NOON,
-        finished_at=NOON + timedelta(seconds=1),
-    )
-    return ReceiptAttempt(usage=usage, cost_micros=cost_micros, charged_micros=charged_micros)
 
 
 async def is_there() -> bool:

@@ -18,7 +18,7 @@ from services.api_edge.settings import EdgeSettings
 from shared.contracts import topology
 from shared.contracts.billing import GetReceipt, ListUsage
 from shared.contracts.consent import ChangeUserSettings, GetUserSettings
-from shared.contracts.credits import GetBalance, GrantCredits
+from shared.contracts.credits import AdjustCredits, DeductCredits, GetBalance, GrantCredits, ListStatement
 from shared.contracts.keys import (
     GetKeyStatus,
     IssueSessionKey,
@@ -41,7 +41,8 @@ from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
 from shared.runtime.sealing import KeyPair
-from tests.fakes.api_edge import RESPONSE, InMemoryBilling, chunk
+from tests.fakes.api_edge import RESPONSE, chunk
+from tests.fakes.api_edge_billing import InMemoryBilling
 from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
 
 
@@ -215,9 +216,12 @@ class Billing:
         callers = (API_EDGE,)
         routes = [
             Route(GrantCredits, self.store.grant, callers),
+            Route(AdjustCredits, self.store.adjust, callers),
+            Route(DeductCredits, self.store.deduct, callers),
             Route(GetBalance, lambda query: self.store.balance(query.user_id), callers),
             Route(GetReceipt, lambda query: self.store.receipt(query.user_id, query.run_id), callers),
-            Route(ListUsage, lambda q: self.store.usage(q.user_id, q.limit, q.cursor), callers),
+            Route(ListUsage, self.store.usage, callers),
+            Route(ListStatement, lambda q: self.store.statement(q.user_id, q.limit, q.cursor), callers),
         ]
         RpcServer(bus, topology.BILLING_RPC, routes)
 

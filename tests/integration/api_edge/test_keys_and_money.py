@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from shared.kernel.names import KeyService, KeyVerdict
-from tests.fakes.api_edge import billed
+from tests.fakes.api_edge_billing import billed
 from tests.integration.api_edge.house import House
 
 pytestmark = pytest.mark.integration

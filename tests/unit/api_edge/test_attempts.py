@@ -4,8 +4,8 @@ import pytest
 
 from services.api_edge.routes.attempts import attempt_view, totals_view
 from shared.kernel.ids import new_id
-from shared.kernel.names import KeyPolicy, KeySource
-from tests.fakes.api_edge import billed
+from shared.kernel.names import KeyPolicy, KeySource, Unrated
+from tests.fakes.api_edge_billing import billed
 
 pytestmark = pytest.mark.unit
 
@@ -13,7 +13,12 @@ RUN = new_id()
 
 
 def test_an_attempt_says_what_it_used_and_cost() -> None:
-    assert attempt_view(billed(RUN)) == {
+    plain = billed(RUN)
+    measured = {"queue_ms": 1, "resolve_ms": 2, "first_token_ms": 3, "total_ms": 4}
+    usage = plain.usage.model_copy(update={**measured, "provider_request_id": "req_1"})
+    told = plain.model_copy(update={"usage": usage, "price_version": "prices-7"})
+    assert attempt_view(told) == {
+        "usage_id": str(usage.usage_id),
         "run_id": str(RUN),
         "attempt": 1,
         "flow": "chat",
@@ -32,22 +37,27 @@ def test_an_attempt_says_what_it_used_and_cost() -> None:
             "completion": 5,
             "total": 15,
             "cached": 0,
+            "cache_write": 0,
             "reasoning": 0,
             "source": "measured",
         },
         "cost": "0.0015",
         "cost_micros": 1500,
+        "unrated": None,
+        "price_version": "prices-7",
         "charged": "0.0015",
         "charged_micros": 1500,
         "started_at": "2026-01-01T12:00:00Z",
         "finished_at": "2026-01-01T12:00:01Z",
-        "first_token_ms": None,
+        **measured,
+        "provider_request_id": "req_1",
     }
 
 
 def test_an_unknown_price_is_null_and_so_is_the_sum() -> None:
     own = billed(RUN, source=KeySource.USER, cost_micros=None, charged_micros=0)
-    assert attempt_view(own)["cost"] is None
+    own = own.model_copy(update={"unrated": Unrated.PRICE_UNKNOWN})
+    assert (attempt_view(own)["cost"], attempt_view(own)["unrated"]) == (None, "price_unknown")
     totals = totals_view([own, billed(RUN, attempt=2)])
     assert (totals["cost"], totals["cost_micros"]) == (None, None)
     assert (totals["charged"], totals["charged_micros"]) == ("0.0015", 1500)
@@ -56,7 +66,14 @@ def test_an_unknown_price_is_null_and_so_is_the_sum() -> None:
 def test_totals_sum_up() -> None:
     totals = totals_view([billed(RUN, charged_micros=0), billed(RUN, attempt=2)])
     assert totals["attempts"] == 2
-    assert totals["tokens"] == {"prompt": 20, "completion": 10, "total": 30}
+    assert totals["tokens"] == {
+        "prompt": 20,
+        "completion": 10,
+        "total": 30,
+        "cached": 0,
+        "cache_write": 0,
+        "reasoning": 0,
+    }
     assert (totals["cost"], totals["charged"]) == ("0.003", "0.0015")
     assert totals_view([])["cost"] == "0"
 
