@@ -15,7 +15,7 @@ from shared.contracts.message import Envelope
 from shared.kernel.errors import ConflictError, InsufficientCreditsError, InvalidRequestError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, TransferCause, TransferKind
-from tests.fakes.billing import InMemoryLedgerStore
+from tests.fakes.billing_ledger import InMemoryLedgerStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

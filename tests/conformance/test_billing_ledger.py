@@ -35,13 +35,12 @@ from shared.kernel.prices import Tariff
 from tests.fakes.billing import (
     QUOTE,
     TARIFF,
-    InMemoryLedgerStore,
     InMemoryPriceBook,
     grant,
     hold_for,
-    load_event,
     usage,
 )
+from tests.fakes.billing_ledger import InMemoryLedgerStore, load_event
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

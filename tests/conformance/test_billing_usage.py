@@ -16,7 +16,8 @@ from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeySource, TokensSource, Unrated
-from tests.fakes.billing import PRICE, TARIFF, InMemoryLedgerStore, InMemoryPriceBook, usage
+from tests.fakes.billing import PRICE, TARIFF, InMemoryPriceBook, usage
+from tests.fakes.billing_ledger import InMemoryLedgerStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

@@ -20,7 +20,8 @@ from shared.contracts.message import Envelope
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE
 from shared.runtime.bus import Bus
-from tests.fakes.billing import TARIFF, InMemoryPriceBook, load_event, usage, usage_event
+from tests.fakes.billing import TARIFF, InMemoryPriceBook, usage, usage_event
+from tests.fakes.billing_ledger import load_event
 from tests.integration.billing.conftest import (
     Edge,
     Start,

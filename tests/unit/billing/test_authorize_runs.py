@@ -21,13 +21,13 @@ from tests.fakes.billing import (
     NOON,
     QUOTE,
     TARIFF,
-    InMemoryLedgerStore,
     InMemoryPriceBook,
     authorization,
     grant,
     hold_for,
     usage_event,
 )
+from tests.fakes.billing_ledger import InMemoryLedgerStore
 
 pytestmark = pytest.mark.unit
 

@@ -7,7 +7,7 @@ import pytest
 
 from services.billing.domain.settlement import is_platforms
 from services.billing.ports import Entry
-from tests.fakes.billing import InMemoryLedgerStore
+from tests.fakes.billing_ledger import InMemoryLedgerStore
 from tests.ledger_law import Billed, Moved, is_free
 from tests.ledger_machine import try_to_break
 

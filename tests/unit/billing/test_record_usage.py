@@ -17,11 +17,11 @@ from tests.fakes.billing import (
     PRICE,
     QUOTE,
     TARIFF,
-    InMemoryLedgerStore,
     InMemoryPriceBook,
     hold_for,
     usage,
 )
+from tests.fakes.billing_ledger import InMemoryLedgerStore
 
 pytestmark = pytest.mark.unit
 
