@@ -19,8 +19,8 @@ _CANNOT_TELL: Final = 2
 _INTERRUPTED: Final = 130
 _CODES: Final = "Exit code: 0 when all is well, 1 when something is not, 2 when it cannot be told."
 _REBUILD: Final = f"""
-Replays the usage stream into scratch tables, from its begin or, where retention has cut it, from a checkpoint,
-and prints what differs from the ledger's tables, by id: charges, transfers, balances. Works while runs go on.
+Replays the usage stream into scratch tables, from its begin or, where that is gone, from a checkpoint, and
+prints what differs from the ledger's tables, by id: charges, transfers, balances. Works while runs go on.
 A message that its service did not publish counts for nothing, and is a difference, too: somebody forges.
 {_CODES}
 """
@@ -52,6 +52,11 @@ def _telling(check: Callable[[argparse.Namespace], int]) -> Callable[[argparse.N
     def told(args: argparse.Namespace) -> int:
         try:
             return check(args)
+        except ConnectionRefusedError as error:
+            print(
+                f"latchkey: it cannot be told: {error}; is the stack up? `make up` starts it", file=sys.stderr
+            )
+            return _CANNOT_TELL
         except (CannotTellError, UsageError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             print(f"latchkey: it cannot be told: {error}", file=sys.stderr)
             return _CANNOT_TELL
@@ -86,7 +91,7 @@ def _rebuild(args: argparse.Namespace) -> int:
     said = f"{rebuilt.differences} differences" if rebuilt.differences else "the same as the tables"
     kept = "" if rebuilt.checkpoint is None else f"; checkpoint at offset {rebuilt.checkpoint}"
     print(
-        f"{rebuilt.end - rebuilt.start} messages from offset {rebuilt.start} on: {rebuilt.usage} usage events, "
-        f"{rebuilt.transfers} transfers, {rebuilt.balances} balances: {said}{kept}"
+        f"{rebuilt.end - rebuilt.start} messages from offset {rebuilt.start} on, {rebuilt.usage} usage "
+        f"events, {rebuilt.transfers} transfers, {rebuilt.balances} balances: {said}{kept}"
     )
     return 1 if rebuilt.differences else 0
