@@ -74,7 +74,7 @@ async def test_each_request_has_its_own_answer() -> None:
         authorization(),
         authorization(),
     )
-    assert [type(answer) for answer in answers] == [
+    wanted: list[type[Answer]] = [
         PriceUnknownError,
         RunAuthorized,
         InvalidRequestError,
@@ -82,6 +82,7 @@ async def test_each_request_has_its_own_answer() -> None:
         RunAuthorized,
         InsufficientCreditsError,
     ]
+    assert [type(answer) for answer in answers] == wanted
     assert ledger.held("ada") == 4_000
 
 
