@@ -66,8 +66,8 @@ check: $(READY) ## Lint, format, types, architecture
 test: $(READY) ## All tests but the long ones [ARGS="tests/unit -k money"]
 	@$(RUN) pytest -m "not chaos and not bench" --numprocesses 2 --dist loadgroup $(ARGS)
 
-chaos: $(READY) ## Kill servers under load; takes minutes
-	@$(RUN) pytest -m chaos $(ARGS)
+chaos: $(READY) ## Kill, freeze and restart everything under load [ONLY=rabbitmq] [SEED=7]
+	@$(if $(SEED),SEED=$(SEED)) $(RUN) pytest -m chaos -s $(if $(ONLY),-k $(ONLY)) $(ARGS)
 
 bench: $(READY) ## Print runs/s, latencies and CPU per run
 	@$(RUN) pytest -m bench -s $(ARGS)

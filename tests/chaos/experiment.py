@@ -12,6 +12,7 @@ from typing import Final
 from tests.chaos.grounds import Grounds
 from tests.chaos.users import Asked
 from tests.chaos.witness import check_runs
+from tests.quiet import quiet_check
 
 _SEED: Final = "SEED"
 _COUNTS: Final = """
@@ -43,6 +44,7 @@ async def experiment(name: str, at: Grounds) -> AsyncIterator[Tally]:
     before = await _counts(at)
     yield tally
     await check_runs(at.house, tally.asked)
+    await quiet_check(at.house.realm)
     after = await _counts(at)
     attempts, charges = (after[each] - before[each] for each in ("attempts", "charges"))
     print(  # noqa: T201

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -52,6 +52,10 @@ class Fuse:
     def __str__(self) -> str:
         return f"[{self.act} {self.step} {self.name}]"
 
+    @property
+    def mark(self) -> str:
+        return f"{self.act} {self.step}.{self.name}"
+
     @classmethod
     def in_body(cls, body: Mapping[str, Any]) -> Self | None:
         """Find it in the last message of a request."""
@@ -67,23 +71,24 @@ class Fuses:
 
     def at(self, step: Step, fuse: Fuse | None) -> None:
         """End or freeze this process if it was asked for here, and has not happened yet."""
-        if fuse is not None and fuse.step is step and self.burn(f"{fuse.step}.{fuse.name}"):
+        if fuse is not None and fuse.step is step and self.burn(fuse.mark):
             os.kill(os.getpid(), fuse.act.signal)
 
-    def burn(self, name: str) -> bool:
-        """Return whether it is the first time."""
+    def burn(self, mark: str) -> bool:
+        """Return whether it is the first time. What is before a dot says what happened."""
         try:
-            os.close(os.open(self._folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            os.close(os.open(self._folder / mark, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             return False
         return True
 
+    def put_out(self, mark: str) -> None:
+        """Let it be the first time again."""
+        (self._folder / mark).unlink()
+
     def is_burnt(self, fuse: Fuse) -> bool:
-        return (self._folder / f"{fuse.step}.{fuse.name}").exists()
+        return (self._folder / fuse.mark).exists()
 
     def burnt(self) -> Counter[str]:
-        """Return how many have burnt, by step."""
+        """Return how often each has happened: `kill after_claim`, `committed`."""
         return Counter(path.name.partition(".")[0] for path in self._folder.iterdir())
-
-    def all_burnt(self, fuses: Sequence[Fuse]) -> bool:
-        return all(self.is_burnt(fuse) for fuse in fuses)

@@ -22,6 +22,7 @@ class Load:
     def __init__(self, at: Grounds, tally: Tally) -> None:
         self._at = at
         self._tally = tally
+        self._name = f"{tally.rng.getrandbits(32):08x}"
         self._numbers = count()
         self._is_over = False
 
@@ -47,7 +48,7 @@ class Load:
         while not self._is_over:
             pace = f"latency_ms={rng.randrange(300)} chunks=4 chunk_ms={rng.randrange(40)}"
             tokens = f"tokens={rng.randrange(9, 30)},{rng.randrange(1, 50)}"
-            prompt = f"[simulate {pace} {tokens}] {next(self._numbers)}"
+            prompt = f"[simulate {pace} {tokens}] {self._name} {next(self._numbers)}"
             asked = await user.ask(prompt, stream=rng.random() < 0.5)
             self._tally.asked.append(asked)
             await asyncio.sleep(0 if asked.code == OK else _PAUSE_S)

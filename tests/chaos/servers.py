@@ -14,7 +14,7 @@ from tests.chaos.load import under_load
 _SMART_S: Final = 3.0
 """How long Postgres may wait for its sessions: ours never end by themselves."""
 _GONE_S: Final = 30.0
-SMART, FAST, IMMEDIATE = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
+SMART, FAST, IMMEDIATE = SHUTDOWNS = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 
 
 async def kill_rabbitmq(at: Grounds, tally: Tally, *, times: int, callers: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.home import Home
+from tests.chaos.anything import kill_anything
 from tests.chaos.billing_commits import kill_between_commit_and_ack
 from tests.chaos.experiment import experiment
 from tests.chaos.frozen import freeze_at
@@ -69,3 +70,9 @@ async def test_hot_account(home: Home, tmp_path: Path) -> None:
     """Several edges spend one account's credits while workers die."""
     async with open_grounds(home, tmp_path, steady=4, edges=2) as at, experiment("hot_account", at) as tally:
         await spend_at_once(at, tally, lasts_s=45, callers=40)
+
+
+async def test_anything(home: Home, tmp_path: Path) -> None:
+    """kill -9 of whatever chance picks, for two minutes."""
+    async with open_grounds(home, tmp_path, steady=2) as at, experiment("anything", at) as tally:
+        await kill_anything(at, tally, lasts_s=120, callers=12)

@@ -100,11 +100,14 @@ async def check_stream(house: House) -> None:
     attempts, charges = await _tellings(house, UsageRecorded), await _tellings(house, CreditsCharged)
     for what, tellings in (*attempts.items(), *charges.items()):
         assert len(tellings) == 1, f"{what} was told in {len(tellings)} ways"
-    ended = await house.rows("SELECT usage_id::text FROM inference.attempts")
-    assert attempts.keys() == {row["usage_id"] for row in ended}
+    ended = {row[0] for row in await house.rows("SELECT usage_id::text FROM inference.attempts")}
+    assert ended - attempts.keys() == set(), "attempts that the stream does not tell"
+    assert attempts.keys() - ended == set(), "attempts that nobody made"
     assert all(event_id == usage_id for usage_id, [(event_id, _)] in attempts.items())
-    charged = await house.rows("SELECT usage_id::text FROM billing.usage WHERE charged_micros > 0")
-    assert charges.keys() == {row["usage_id"] for row in charged}
+    billed = await house.rows("SELECT usage_id::text FROM billing.usage WHERE charged_micros > 0")
+    charged = {row[0] for row in billed}
+    assert charged - charges.keys() == set(), "charges that the stream does not tell"
+    assert charges.keys() - charged == set(), "charges that nobody made"
 
 
 async def _tellings(house: House, event: type[Message]) -> dict[str, set[tuple[str, bytes]]]:

@@ -59,9 +59,10 @@ async def kill_at_each_step(at: Grounds, tally: Tally, *, each: int, callers: in
         for number in range(callers):
             group.create_task(ask_on(users[number % 2]))
     tally.asked += asked.values()
-    tally.kills += at.fuses.burnt().total()
+    killed = {fuse: run for fuse, run in asked.items() if at.fuses.is_burnt(fuse)}
+    tally.kills += len(killed)
     await all_is_over(at.house)
-    await check_ends(at, {fuse: run for fuse, run in asked.items() if at.fuses.is_burnt(fuse)})
+    await check_ends(at, killed)
 
 
 async def check_ends(
@@ -80,7 +81,7 @@ async def check_ends(
 
 def _next_step(at: Grounds, tally: Tally, each: int) -> Step | None:
     burnt = at.fuses.burnt()
-    wanting = [step for step in Step if burnt[step] < each]
+    wanting = [step for step in Step if burnt[f"{Act.KILL} {step}"] < each]
     return tally.rng.choice(wanting) if wanting else None
 
 
