@@ -23,6 +23,7 @@ _PREFETCH: Final = 1000
 _ACK_AFTER: Final = 250
 _WHOLE_CHUNK: Final = 65_535  # no chunk has more entries, no prefetch can be more
 _SETTLE_S: Final = 0.05
+_SETTLE_MAX_S: Final = 0.5
 _ANSWER_S: Final = 20.0
 _PAUSES_S: Final = (0.2, 0.5, 1.0, 2.0)
 _PAUSE_MAX_S: Final = 5.0
@@ -194,7 +195,8 @@ async def _peek(link: StreamLink, start: Start, *, prefetch: int) -> list[int]:
     """Return the offsets that a new consumer is given at once.
 
     The broker delivers them before it answers the next question on the same channel; a little later still,
-    should another version of it not.
+    should another version of it not. While more is published there is always more: then what came in half a
+    second is all that was asked for.
     """
     await link.attach(USAGE_EVENTS, start, prefetch=prefetch)
     count = await link.count(USAGE_EVENTS)
@@ -203,7 +205,9 @@ async def _peek(link: StreamLink, start: Start, *, prefetch: int) -> list[int]:
             while not link.entries:
                 await link.receive()
     offsets: list[int] = []
-    while len(offsets) < prefetch:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _SETTLE_MAX_S
+    while len(offsets) < prefetch and loop.time() < until:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_S):
                 await link.receive()
