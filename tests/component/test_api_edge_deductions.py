@@ -24,7 +24,8 @@ FEATURE: dict[str, Any] = {"feature": "export", "credits": "1.5", "idempotency_k
 
 
 def _own(**changes: Any) -> ReceiptAttempt:
-    return billed(RUN_ID, **{"source": KeySource.USER, "charged_micros": 0} | changes)
+    values: dict[str, Any] = {"source": KeySource.USER, "charged_micros": 0}
+    return billed(RUN_ID, **(values | changes))
 
 
 def _paid(**changes: Any) -> ReceiptAttempt:

@@ -52,19 +52,24 @@ _key = st.fixed_dictionaries(
     },
 )
 """All that any of the routes about keys reads."""
-_grant = st.fixed_dictionaries(
+_moved = st.fixed_dictionaries(
     {},
     optional={
         "user_id": _json | st.just("alice"),
         "credits": _json | st.decimals().map(str),
         "idempotency_key": _json | st.just("k"),
+        "reason": _json | st.just("because"),
+        "feature": _json | st.just("export"),
+        "run_id": _json | st.just(str(UUID(int=1))),
     },
 )
 _header = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=60)
 _ASK = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hi"}]}'
 _PATHS = {
     "/v1/chat/completions": _chat,
-    "/api/admin/credits/grants": _grant,
+    "/api/admin/credits/grants": _moved,
+    "/api/admin/credits/adjustments": _moved,
+    "/api/user/deduct-credits": _moved,
     "/api/keys": _key,
     "/api/keys/validate": _key,
     "/api/user-settings": _key,
@@ -169,3 +174,17 @@ async def test_any_path(edge: Edge, path: str, query: str) -> None:
     assert answer.status_code in {404, 405}
     assert receipt.status_code == 404
     assert usage.status_code in {200, 422}
+
+
+@_FUZZ
+@given(user_id=st.text(max_size=30), query=st.text(max_size=30))
+async def test_any_user_and_any_filter(edge: Edge, user_id: str, query: str) -> None:
+    path = f"/api/admin/credits/{quote(user_id, safe='')}"
+    names = ("user_id", "since", "until", "flow", "model", "key_source", "limit", "cursor")
+    async with edge.client("lk_admin") as admin:
+        answers = [
+            await admin.get(path),
+            await admin.get(f"{path}/statement", params={"cursor": query}),
+            *[await admin.get("/api/admin/usage", params={name: query}) for name in names],
+        ]
+    assert {answer.status_code for answer in answers} <= {200, 404, 422}

@@ -49,11 +49,11 @@ class PostgresCreditStore:
             await connection.execute(PLAN_ANEW)
             await connection.execute(OPEN_ACCOUNTS, [movement.user_id])
             balance = _balance(await connection.fetch(sql.LOCK_ACCOUNTS, movement.user_id))
-            moved = await connection.fetchrow(sql.FIND_MOVED, movement.key)
-            if moved is None:
+            moved = await connection.fetch(sql.FIND_MOVED, movement.key)
+            if not moved:
                 await _post(connection, movement, plan(movement, balance))
-                moved = await connection.fetchrow(sql.FIND_MOVED, movement.key)
-            return _same(moved, movement)
+                moved = await connection.fetch(sql.FIND_MOVED, movement.key)
+            return _same(moved[0], movement)
 
 
 async def _post(connection: _Connection, movement: Movement, postings: Postings) -> None:
