@@ -72,9 +72,9 @@ def _event(entry: Entry) -> Event:
         raise ValueError("not a CloudEvent")
     if not name or not kind.startswith(TYPE_PREFIX):
         raise ValueError("not ours")
-    return Event(
-        entry.offset, name, kind.removeprefix(TYPE_PREFIX), instant(data.get("finished_at", time)), data
-    )
+    made, ended = instant(time), data.get("finished_at")
+    when = made if ended is None else instant(ended)
+    return Event(entry.offset, name, kind.removeprefix(TYPE_PREFIX), when, data)
 
 
 def instant(text: str) -> datetime:

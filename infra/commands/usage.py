@@ -21,6 +21,7 @@ from infra.analytics.writers import FORMATS, MissingLibraryError
 from infra.commands.settings import UsageError, setting
 from infra.usage import FIRST, NEXT, Start, UsageStream
 
+_BAD_ARGUMENTS: Final = 2
 _INTERRUPTED: Final = 130
 _CODES: Final = """
 Reads with LATCHKEY_ANALYST_AMQP_URL alone. A TIME is RFC 3339 (2026-08-01T12:00:00Z; a date is its midnight,
@@ -85,6 +86,9 @@ def _carefully(
     work: Callable[[argparse.Namespace], Coroutine[Any, Any, None]],
 ) -> Callable[[argparse.Namespace], int]:
     def run(args: argparse.Namespace) -> int:
+        if _is_reversed(args):
+            _tell("--from is not before --to")
+            return _BAD_ARGUMENTS
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             asyncio.run(work(args))
@@ -122,9 +126,12 @@ def _stream() -> UsageStream:
 
 
 def _window(args: argparse.Namespace) -> Window:
-    if isinstance(args.start, datetime) and args.end is not None and args.start >= args.end:
-        raise UsageError("--from is not before --to")
     return Window(args.start, args.end)
+
+
+def _is_reversed(args: argparse.Namespace) -> bool:
+    end: datetime | None = getattr(args, "end", None)
+    return end is not None and isinstance(args.start, datetime) and args.start >= end
 
 
 def _tell(line: str) -> None:

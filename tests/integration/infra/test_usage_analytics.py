@@ -6,9 +6,11 @@ import itertools
 import json
 import os
 import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,19 +50,33 @@ class Analyst:
 
     async def run(self, *words: str) -> tuple[int, str, str]:
         """Return exit code, stdout and stderr."""
-        env = {
-            "PATH": os.environ["PATH"],
-            "LATCHKEY_HOME": str(self.folder / "no-home"),
-            "LATCHKEY_ANALYST_AMQP_URL": self.amqp_url,
-        }
-        process = await asyncio.create_subprocess_exec(
+        process = await self._start(*words)
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    @asynccontextmanager
+    async def running(self, *words: str) -> AsyncIterator[asyncio.StreamReader]:
+        """Its stdout, while it runs; it ends by an interrupt."""
+        process = await self._start(*words)
+        assert process.stdout is not None
+        try:
+            yield process.stdout
+        finally:
+            process.send_signal(signal.SIGINT)
+            await process.communicate()
+        assert process.returncode == 130
+
+    async def _start(self, *words: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "infra.cli", "--realm", self.realm, "usage", *words),
-            env=env,
+            env={
+                "PATH": os.environ["PATH"],
+                "LATCHKEY_HOME": str(self.folder / "no-home"),
+                "LATCHKEY_ANALYST_AMQP_URL": self.amqp_url,
+            },
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await process.communicate()
-        return process.returncode or 0, out.decode(), err.decode()
 
     async def export(self, form: str, *words: str) -> tuple[Path, str]:
         """Return the file and what was told on the way."""
@@ -248,6 +264,35 @@ async def test_a_charge_counts_with_its_attempt_whenever_it_came(analyst: Analys
     ended = {event.usage_id for event in made.usage if event.finished_at < last}
     charged = sum(charge.charged_micros for charge in made.charges if charge.usage_id in ended)
     assert json.loads(out)["total"]["charged_micros"] == charged > 0
+
+
+async def test_tail_prints_the_stream_as_it_is(analyst: Analyst, made: History) -> None:
+    code, out, said = await analyst.run("tail", "--from", "first", "--no-follow")
+    events = [json.loads(line) for line in out.splitlines()]
+    usage = [event["id"] for event in events if event["type"] == "latchkey.usage.recorded.v1"]
+    assert code == 0
+    assert set(usage) == {str(event.usage_id) for event in made.usage}
+    assert len(usage) - len(set(usage)) == len(made.usage) // 7, "repeats are there"
+    assert said.count("left out offset") == 3
+    _, later, _ = await analyst.run("tail", "--from", str(events[-1]["offset"]), "--no-follow")
+    assert [json.loads(line) for line in later.splitlines()] == events[-1:]
+
+
+async def test_tail_begins_at_a_time(analyst: Analyst, made: History) -> None:
+    _, out, _ = await analyst.run("tail", "--from", made.times[2].isoformat(), "--no-follow")
+    usage = {event["id"] for event in map(json.loads, out.splitlines()) if "usage" in event["type"]}
+    assert usage == {str(event.usage_id) for event in made.usage if event.finished_at >= made.times[2]}
+
+
+async def test_tail_follows_from_now_on(analyst: Analyst, told_realm: TestRealm, made: History) -> None:
+    async with analyst.running("tail") as tail:
+        event = made.usage[0].model_copy(update={"usage_id": new_id()})
+        line: asyncio.Future[bytes] = asyncio.ensure_future(tail.readline())
+        async with asyncio.timeout(30):
+            while not line.done():
+                await fill(told_realm, INFERENCE, [told(event, event_id=str(event.usage_id))])
+                await asyncio.sleep(0.2)
+        assert json.loads(line.result())["id"] == str(event.usage_id)
 
 
 async def test_the_summary_is_a_table_for_people(analyst: Analyst, made: History) -> None:
