@@ -1,12 +1,12 @@
 """Composition root of billing: `python -m services.billing.app`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import TypeAlias
-from uuid import UUID
 
 from pydantic import Field
 
@@ -20,20 +20,20 @@ from services.billing.handlers.credits import CreditHandlers
 from services.billing.handlers.parts import Parts
 from services.billing.handlers.prices import PriceHandlers
 from services.billing.handlers.runs import RunHandlers
-from services.billing.handlers.usage import BATCH_SIZE, UsageHandler
-from services.billing.ports import LedgerStore, Outbox, Outgoing
+from services.billing.handlers.usage import UsageHandler
+from services.billing.ports import LedgerStore, Outbox, PublishAll
 from services.billing.use_cases.relay_events import relay_events
-from shared.contracts.credits import CreditsAdjusted, CreditsCharged, CreditsGranted
-from shared.contracts.message import Envelope, Message, read
+from shared.contracts.credits import CreditsCharged
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
 from shared.kernel.names import BILLING
 from shared.kernel.prices import Tariff
 from shared.runtime.background import Repeating, in_background
+from shared.runtime.batches import BatchBus
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.postgres import Pool, create_pool
 from shared.runtime.process import run
-from shared.runtime.rpc import RequestBus, RpcServer
+from shared.runtime.rpc import RpcServer
 from shared.runtime.settings import ServiceSettings
 
 _RPC_AT_ONCE = 128
@@ -59,7 +59,7 @@ async def serving(
     async with await create_pool(settings.postgres_url) as pool:
         ledger = make_ledger(pool)
         prices = PostgresPriceBook(pool, under=GenaiPriceBook())
-        relay = _relay(PostgresOutbox(pool), bus)
+        relay = _relay(PostgresOutbox(pool), partial(bus.publish_all, CreditsCharged.EXCHANGE))
         parts = Parts(
             ledger=ledger,
             credits=PostgresCreditStore(pool),
@@ -84,31 +84,19 @@ async def serving(
             await bus.stop()
 
 
-def listen(bus: RequestBus, parts: Parts, *, retry_s: float = 1.0) -> None:
+def listen(bus: BatchBus, parts: Parts, *, retry_s: float = 1.0) -> None:
     """Register the handlers of both queues. Usage is tried again every `retry_s` while Postgres is away."""
     handlers = (RunHandlers(parts), CreditHandlers(parts), PriceHandlers(parts))
     routes = [route for each in handlers for route in each.routes()]
     RpcServer(bus, BILLING_RPC, routes, prefetch=_RPC_AT_ONCE)
-    bus.subscribe(BILLING_USAGE, UsageHandler(parts, retry_s=retry_s).on_usage_recorded, prefetch=BATCH_SIZE)
+    bus.subscribe_batches(BILLING_USAGE, UsageHandler(parts, retry_s=retry_s).on_batch)
 
 
-def _relay(outbox: Outbox, bus: Bus) -> Repeating:
+def _relay(outbox: Outbox, publish: PublishAll) -> Repeating:
     async def relay() -> None:
         await relay_events(outbox=outbox, publish=publish)
 
-    async def publish(events: Sequence[Outgoing]) -> list[UUID]:
-        return [await _published(bus, event) for event in events]
-
     return Repeating("relay events", relay, every_s=_EVERY_S)
-
-
-_EVENTS: tuple[type[Message], ...] = (CreditsCharged, CreditsGranted, CreditsAdjusted)
-
-
-async def _published(bus: Bus, event: Outgoing) -> UUID:
-    model = next(event_type for event_type in _EVENTS if event.routing_key == event_type.ROUTING_KEY)
-    await bus.publish(read(Envelope.decode(event.body.encode()), model), event_id=str(event.event_id))
-    return event.event_id
 
 
 def _sweep(ledger: LedgerStore) -> Repeating:

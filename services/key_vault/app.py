@@ -25,7 +25,7 @@ from services.key_vault.adapters.remembering import (
 from services.key_vault.adapters.vault_cipher import VaultCipher
 from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
 from services.key_vault.adapters.vault_sessions import VaultSessionCipher
-from services.key_vault.handlers import USAGE_BATCH, Handlers, UsageHandler
+from services.key_vault.handlers import Handlers, UsageHandler
 from services.key_vault.ports import (
     Cipher,
     Clock,
@@ -58,11 +58,12 @@ from services.key_vault.use_cases.user_settings import ChangeUserSettingsUseCase
 from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE, KEYS, instance_queue
 from shared.kernel.names import KEY_VAULT
 from shared.runtime.background import in_background
+from shared.runtime.batches import BatchBus
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
-from shared.runtime.rpc import RequestBus, RpcServer
+from shared.runtime.rpc import RpcServer
 from shared.runtime.settings import ServiceSettings, VaultSettings
 from shared.runtime.vault import VaultClient
 
@@ -131,11 +132,10 @@ def build(
     )
 
 
-def listen(bus: RequestBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
+def listen(bus: BatchBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
     """Register the handlers of both queues. Usage is noted again every `retry_s` while Postgres is away."""
     RpcServer(bus, KEY_VAULT_RPC, handlers.routes())
-    usage = UsageHandler(handlers.note_usage, retry_s=retry_s)
-    bus.subscribe(KEY_VAULT_USAGE, usage.on_usage_recorded, prefetch=USAGE_BATCH)
+    bus.subscribe_batches(KEY_VAULT_USAGE, UsageHandler(handlers.note_usage, retry_s=retry_s).on_batch)
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from services.key_vault.domain.entry import check_user_id
 from services.key_vault.use_cases.note_usage import Noted
@@ -28,16 +27,12 @@ from shared.contracts.keys import (
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
 from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
 from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.kernel.names import API_EDGE, INFERENCE
-from shared.runtime.batcher import Batcher
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import bound, get_logger
 from shared.runtime.postgres import until_back
 from shared.runtime.rpc import Route
-
-USAGE_BATCH: Final = 500
-_LINGER_MS: Final = 10
-_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True)
@@ -193,27 +188,35 @@ class UsageHandler:
     ) -> None:
         self._note_all = note
         self._retry_s = retry_s
-        self._batcher = Batcher(self._note, size=USAGE_BATCH, linger_ms=_LINGER_MS, at_once=_AT_ONCE)
 
-    async def on_usage_recorded(self, delivery: Delivery) -> None:
-        """Return when what the event says is noted; raise why it never can be."""
-        event = delivery.read(UsageRecorded, senders=(INFERENCE,))
-        if failure := await self._batcher.submit(event):
-            raise failure
+    async def on_batch(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
+        """Return when what can be noted is; say of each other event why it never can be."""
+        read = [_read(delivery) for delivery in deliveries]
+        noted = iter(await self._note([event for event in read if isinstance(event, UsageRecorded)]))
+        return [next(noted) if isinstance(event, UsageRecorded) else event for event in read]
 
     async def _note(self, batch: Sequence[UsageRecorded]) -> list[Exception | None]:
         """An event that cannot be noted stands in no other's way: a batch that fails is halved."""
+        if not batch:
+            return []
         try:
             noted = await until_back(
                 lambda: self._note_all(batch), retry_s=self._retry_s, what="usage", events=len(batch)
             )
             _log(noted)
-        except Exception as error:  # noqa: BLE001 - it is raised where its own event came in
+        except Exception as error:  # noqa: BLE001 - it is said of its own event
             if len(batch) == 1:
                 return [error]
             half = len(batch) // 2
             return [*await self._note(batch[:half]), *await self._note(batch[half:])]
         return [None] * len(batch)
+
+
+def _read(delivery: Delivery) -> UsageRecorded | Exception:
+    try:
+        return delivery.read(UsageRecorded, senders=(INFERENCE,))
+    except (InvalidRequestError, ForbiddenError) as error:
+        return error
 
 
 def _log(noted: Noted) -> None:

@@ -17,6 +17,11 @@ CONTENT_TYPE = "application/cloudevents+json"
 MessageT = TypeVar("MessageT", bound="Message")
 
 
+def event_type(routing_key: str) -> str:
+    """Return the CloudEvents type of what travels under a routing key."""
+    return f"latchkey.{routing_key}"
+
+
 class Message(BaseModel):
     """One contract version. `ROUTING_KEY` and `EXCHANGE` say where it travels; unknown fields are ignored."""
 
@@ -27,7 +32,7 @@ class Message(BaseModel):
 
     @classmethod
     def event_type(cls) -> str:
-        return f"latchkey.{cls.ROUTING_KEY}"
+        return event_type(cls.ROUTING_KEY)
 
 
 class Envelope(BaseModel):

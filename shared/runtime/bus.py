@@ -1,13 +1,16 @@
-"""The bus: one RabbitMQ connection per service, on which FastStream consumes.
+"""The bus: one RabbitMQ connection per service, on which FastStream consumes message by message.
+
+What comes in great numbers is consumed in batches, without it.
 
 Nothing is declared but this instance's own exclusive queues: the bootstrap has declared the rest.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
@@ -19,17 +22,18 @@ from shared.contracts.message import Message
 from shared.contracts.rpc import RpcReply
 from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.kernel.secret import SecretText
+from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
-from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, bus_unavailable
+from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
 from shared.runtime.rpc import RpcClient
+from shared.runtime.settling import settle
 from shared.runtime.watchdog import watch_consumers
 
 Handler = Callable[[Delivery], Awaitable[None]]
 
 _RETRY_S = 1.0
 _HEARTBEAT_S = 10
-_REDELIVERY_PAUSE_S = 0.5
 
 
 class Bus:
@@ -53,6 +57,8 @@ class Bus:
         self._on_reply: Callable[[Delivery], None] | None = None
         self._broadcasts: dict[str, Handler] = {}
         self._queues: list[str] = []
+        self._batches: list[BatchConsumer] = []
+        self._graceful_s = graceful_s
         self._connection: AbstractRobustConnection | None = None
         self.broker = RabbitBroker(
             _with_heartbeat(url.reveal()),
@@ -75,6 +81,8 @@ class Bus:
         for exchange, handler in self._broadcasts.items():
             await self._consume_broadcast(await connection.channel(), exchange, handler)
         await self.broker.start()
+        for consumer in self._batches:
+            await consumer.start(connection)
         self._watchdog = asyncio.create_task(watch_consumers(self.consumers, self._queues))
 
     async def drain(self) -> None:
@@ -83,8 +91,10 @@ class Bus:
             self._watchdog.cancel()
         for subscriber in self.broker.subscribers:
             await _stop_consuming(subscriber)
-        for subscriber in self.broker.subscribers:
-            await subscriber.stop()
+        for consumer in self._batches:
+            await consumer.stop_consuming()
+        finishing = [consumer.finish(self._graceful_s) for consumer in self._batches]
+        await asyncio.gather(*(subscriber.stop() for subscriber in self.broker.subscribers), *finishing)
 
     async def stop(self) -> None:
         await self.drain()
@@ -102,6 +112,13 @@ class Bus:
     ) -> None:
         """Publish persistently and wait for the broker's confirm. Raises BusUnavailableError."""
         await self._publisher.publish(message, event_id=event_id, subject=subject)
+
+    async def publish_all(self, exchange: str, events: Sequence[Written]) -> list[UUID]:
+        """Publish events as they are written, as `publish` does, many at once.
+
+        Return the ids of those that the broker confirmed. Raises BusUnavailableError when not connected.
+        """
+        return await self._publisher.publish_all(exchange, events)
 
     async def relay(self, message: Message, reply_to: str) -> None:
         """Tell one waiting instance something, unconfirmed and in order. Raises BusUnavailableError."""
@@ -137,6 +154,17 @@ class Bus:
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
         )(on_message)
+
+    def subscribe_batches(
+        self, queue: str, handler: BatchHandler, *, size: int = BATCH_SIZE, linger_ms: float = LINGER_MS
+    ) -> None:
+        """Consume a work queue in batches, one at a time. Call before `start()`.
+
+        What the handler answers to a message, or raises for all of them, is as with `subscribe`. A batch goes
+        on when the connection is lost meanwhile: its messages come again, and must be known then.
+        """
+        self._queues.append(queue)
+        self._batches.append(BatchConsumer(queue, handler, realm=self.realm, size=size, linger_ms=linger_ms))
 
     def on_broadcast(self, exchange: str, handler: Handler) -> None:
         """Receive all that is told to every instance on an exchange (`control`, `keys`) from now on.
@@ -178,19 +206,12 @@ class Bus:
             callback()
 
     async def _consume(self, message: AbstractIncomingMessage, handler: Handler) -> None:
+        verdict: Exception | None = None
         try:
             await handler(Delivery.of(message, self.realm))
-        except (InvalidRequestError, ForbiddenError) as error:
-            get_logger().error(
-                "dead-lettered", key=message.routing_key, code=error.code, reason=error.message
-            )
-            await _quietly(message.reject(requeue=False))
-        except Exception:  # noqa: BLE001 - whatever it was, the message is not lost
-            get_logger().exception("handler failed; the message comes back", key=message.routing_key)
-            await asyncio.sleep(_REDELIVERY_PAUSE_S)
-            await _quietly(message.reject(requeue=True))
-        else:
-            await _quietly(message.ack())
+        except Exception as error:  # noqa: BLE001 - whatever it was, the message is not lost
+            verdict = error
+        await settle(message, verdict)
 
     async def _consume_replies(self, channel: AbstractChannel) -> None:
         queue = await channel.declare_queue(self.reply_to, exclusive=True, auto_delete=True)
@@ -224,14 +245,6 @@ async def _stop_consuming(subscriber: Any) -> None:
         subscriber._consumer_tag = None  # noqa: SLF001
         with suppress(*AWAY):
             await queue.cancel(tag, timeout=TIMEOUT_S)
-
-
-async def _quietly(settling: Awaitable[object]) -> None:
-    """Settle a message; on a lost connection it comes back anyway."""
-    try:
-        await settling
-    except AWAY as error:
-        get_logger().warning("could not settle a message", reason=type(error).__name__)
 
 
 async def _whole_message(message: object) -> object:

@@ -1,17 +1,35 @@
 """Publishing: messages into CloudEvents into AMQP, over a confirmed and a fast channel of one connection."""
 
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from pamqp.commands import Basic
 
-from shared.contracts.message import CONTENT_TYPE, Envelope, Message
+from shared.contracts.message import CONTENT_TYPE, Envelope, Message, event_type
 from shared.kernel.errors import BusUnavailableError
 from shared.runtime.logs import get_logger
+from shared.runtime.streams import Streams
 
 AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
 """What aio-pika raises when the broker is away, slow, or refuses."""
 
 TIMEOUT_S = 5.0
+
+
+class Written(Protocol):
+    """An event as its publisher keeps it: a whole CloudEvent as JSON text, under its own id."""
+
+    @property
+    def event_id(self) -> UUID: ...
+    @property
+    def routing_key(self) -> str: ...
+    @property
+    def body(self) -> str: ...
 
 
 class Publisher:
@@ -26,6 +44,7 @@ class Publisher:
         self._connection = connection
         self._confirmed = await connection.channel(publisher_confirms=True, on_return_raises=True)
         self._fast = await connection.channel(publisher_confirms=False)
+        self._streams = Streams(connection)
 
     @property
     def connected(self) -> bool:
@@ -33,11 +52,37 @@ class Publisher:
 
     async def publish(self, message: Message, *, event_id: str | None, subject: str | None) -> None:
         """Persistent, mandatory, confirmed. Raises BusUnavailableError."""
-        self._check_connected()
+        await self._check_reaches_all(message.EXCHANGE)
         envelope = Envelope.wrap(message, source=self._service, event_id=event_id, subject=subject)
         amqp = self._amqp(envelope)
         amqp.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
         await _send(self._confirmed, message.EXCHANGE, message.ROUTING_KEY, amqp, mandatory=True)
+
+    async def publish_all(self, exchange: str, events: Sequence[Written]) -> list[UUID]:
+        """As `publish`, many at once: all are sent before the first confirm is waited for.
+
+        Return the ids of those that were confirmed. Raises BusUnavailableError when not connected.
+        """
+        await self._check_reaches_all(exchange)
+        try:
+            channel = await self._confirmed.get_underlay_channel()
+        except AWAY:
+            raise bus_unavailable() from None
+        results = await asyncio.gather(
+            *(
+                channel.basic_publish(
+                    event.body.encode(),
+                    exchange=exchange,
+                    routing_key=event.routing_key,
+                    properties=self._properties(event),
+                    mandatory=True,
+                    timeout=TIMEOUT_S,
+                )
+                for event in events
+            ),
+            return_exceptions=True,
+        )
+        return _confirmed(exchange, events, results)
 
     async def send(
         self,
@@ -54,9 +99,27 @@ class Publisher:
         amqp.correlation_id, amqp.reply_to, amqp.expiration = correlation_id, reply_to, ttl_s
         await _send(self._fast, message.EXCHANGE, key or message.ROUTING_KEY, amqp)
 
+    async def _check_reaches_all(self, exchange: str) -> None:
+        """Raise BusUnavailableError while a queue could be passed over."""
+        self._check_connected()
+        try:
+            await self._streams.wait_for(exchange)
+        except AWAY as error:
+            get_logger().warning("streams are missing", exchange=exchange, reason=type(error).__name__)
+            raise bus_unavailable() from None
+
     def _check_connected(self) -> None:
         if not self.connected:
             raise bus_unavailable()
+
+    def _properties(self, event: Written) -> Basic.Properties:
+        return Basic.Properties(
+            content_type=CONTENT_TYPE,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=str(event.event_id),
+            message_type=event_type(event.routing_key),
+            user_id=self._user,
+        )
 
     def _amqp(self, envelope: Envelope) -> aio_pika.Message:
         return aio_pika.Message(
@@ -66,6 +129,19 @@ class Publisher:
             type=envelope.type,
             user_id=self._user,
         )
+
+
+def _confirmed(exchange: str, events: Sequence[Written], results: Sequence[object]) -> list[UUID]:
+    """Return the ids of what was confirmed; log how many were not, and why the first one was not."""
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures:
+        reason = type(failures[0]).__name__
+        get_logger().warning("publish failed", exchange=exchange, events=len(failures), reason=reason)
+    return [
+        event.event_id
+        for event, result in zip(events, results, strict=True)
+        if not isinstance(result, BaseException)
+    ]
 
 
 async def _send(

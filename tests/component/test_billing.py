@@ -77,16 +77,22 @@ class Counter:
         return self._bus.answers.pop()
 
     async def tell(self, event: Message, sender: str = INFERENCE) -> None:
-        await self.deliver(Envelope.wrap(event, source=sender).encode(), sender)
+        (verdict,) = await self.tell_all(_delivery(event, sender))
+        if verdict is not None:
+            raise verdict
 
-    async def deliver(self, body: bytes, sender: str = INFERENCE) -> None:
-        await self._bus.handlers[BILLING_USAGE](Delivery(body, sender))
+    async def tell_all(self, *deliveries: Delivery) -> list[Exception | None]:
+        return await self._bus.hand_in(BILLING_USAGE, *deliveries)
 
     async def grant(self, credits_micros: int) -> CreditsMoved:
         request = GrantCredits(
             user_id="ada", amount_micros=credits_micros, idempotency_key="k", granted_by="root"
         )
         return await self.ask(request, CreditsMoved)
+
+
+def _delivery(event: Message, sender: str = INFERENCE) -> Delivery:
+    return Delivery(Envelope.wrap(event, source=sender).encode(), sender)
 
 
 @pytest.fixture
@@ -169,8 +175,8 @@ async def test_refusals_are_typed(counter: Counter, request_: Request, code: str
 
 async def test_a_poisoned_event_is_refused_alone(counter: Counter) -> None:
     events = [usage_event(), usage_event(model="openai/\x00"), usage_event()]
-    results = await asyncio.gather(*map(counter.tell, events), return_exceptions=True)
-    assert [type(result) for result in results] == [type(None), InvalidRequestError, type(None)]
+    verdicts = await counter.tell_all(*map(_delivery, events))
+    assert [type(verdict) for verdict in verdicts] == [type(None), InvalidRequestError, type(None)]
     assert len(counter.store.entries) == 2
 
 
@@ -198,14 +204,16 @@ async def test_a_batch_is_one_line_and_a_malformed_event_leaves_nothing_in_it(
     envelope = Envelope.wrap(event, source=INFERENCE).model_dump(mode="json")
     envelope["data"]["model"] = {"sk-canary": "sk-canary"}
     malformed = json.dumps(envelope).encode()
-    results = await asyncio.gather(
-        counter.tell(event),
-        counter.tell(event),
-        counter.deliver(malformed),
-        counter.tell(usage_event(model="openai/sk-canary\x00")),
-        return_exceptions=True,
+    verdicts = await counter.tell_all(
+        _delivery(event),
+        Delivery(malformed, INFERENCE),
+        _delivery(event),
+        _delivery(event, KEY_VAULT),
+        _delivery(usage_event(model="openai/sk-canary\x00")),
     )
+    none, invalid = type(None), InvalidRequestError
+    assert [type(verdict) for verdict in verdicts] == [none, invalid, none, ForbiddenError, invalid]
     (line,) = [line for line in log.lines if line["event"] == "usage batch"]
     counts = {name: line[name] for name in ("events", "kept", "known", "refused", "charged_micros")}
-    assert counts == {"events": 3, "kept": 1, "known": 1, "refused": 1, "charged_micros": 2_000}
-    assert "canary" not in log.getvalue() + str([str(result) for result in results])
+    assert counts == {"events": 5, "kept": 1, "known": 1, "refused": 3, "charged_micros": 2_000}
+    assert "canary" not in log.getvalue() + str([str(verdict) for verdict in verdicts])

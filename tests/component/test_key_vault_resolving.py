@@ -207,9 +207,8 @@ async def test_an_event_that_cannot_be_noted_stands_in_no_others_way() -> None:
 
     handler = UsageHandler(note, retry_s=0.01)
     events = [used() for _ in range(9)] + [used(usage_id=bad)] + [used() for _ in range(6)]
-    telling = (handler.on_usage_recorded(_delivery(event)) for event in events)
-    results = await asyncio.gather(*telling, return_exceptions=True)
-    assert [type(result) for result in results if result] == [RuntimeError]
+    verdicts = await handler.on_batch([_delivery(event) for event in events])
+    assert [type(verdict) for verdict in verdicts] == [type(None)] * 9 + [RuntimeError] + [type(None)] * 6
     assert len(noted) == 15
 
 

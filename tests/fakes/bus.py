@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from shared.contracts.rpc import RpcReply
+from shared.runtime.batches import BatchHandler
 from shared.runtime.delivery import Delivery
 
 Handler = Callable[[Delivery], Awaitable[None]]
@@ -11,15 +12,25 @@ Handler = Callable[[Delivery], Awaitable[None]]
 
 @dataclass
 class InMemoryBus:
-    """The handler of each queue, and the answers given."""
+    """The handlers of each queue, and the answers given."""
 
     service: str
     handlers: dict[str, Handler] = field(default_factory=dict)
+    batch_handlers: dict[str, BatchHandler] = field(default_factory=dict)
     answers: list[RpcReply] = field(default_factory=list)
 
     def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> None:
         assert prefetch > 0
         self.handlers[queue] = handler
+
+    def subscribe_batches(self, queue: str, handler: BatchHandler) -> None:
+        self.batch_handlers[queue] = handler
+
+    async def hand_in(self, queue: str, *deliveries: Delivery) -> list[Exception | None]:
+        """Hand in one batch; return what is said of each message."""
+        verdicts = list(await self.batch_handlers[queue](deliveries))
+        assert len(verdicts) == len(deliveries)
+        return verdicts
 
     async def reply(self, to: Delivery, answer: RpcReply) -> None:
         assert to.reply_to is not None

@@ -44,4 +44,6 @@ class Desk:
     async def tell(self, event: Message, sender: str = INFERENCE) -> None:
         """Hand in an event; return when it would be acknowledged."""
         body = Envelope.wrap(event, source=sender).encode()
-        await self.bus.handlers[KEY_VAULT_USAGE](Delivery(body, sender))
+        (verdict,) = await self.bus.hand_in(KEY_VAULT_USAGE, Delivery(body, sender))
+        if verdict is not None:
+            raise verdict

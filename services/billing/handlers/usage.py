@@ -1,22 +1,17 @@
-"""Usage events in: gathered into batches, and acknowledged when they are kept."""
+"""Usage events in, in batches: each is acknowledged when it is kept."""
 
 import time
 from collections.abc import Sequence
-from typing import Final
 
 from services.billing.handlers.parts import Parts
 from services.billing.ports import Entry, Usage
 from services.billing.use_cases.record_usage import Verdict, record_usage
 from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.kernel.names import INFERENCE
-from shared.runtime.batcher import Batcher
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
 from shared.runtime.postgres import until_back
-
-BATCH_SIZE: Final = 500
-_LINGER_MS: Final = 10
-_AT_ONCE: Final = 2
 
 
 class UsageHandler:
@@ -25,24 +20,19 @@ class UsageHandler:
     def __init__(self, parts: Parts, *, retry_s: float) -> None:
         self._parts = parts
         self._retry_s = retry_s
-        self._batcher = Batcher(self._record, size=BATCH_SIZE, linger_ms=_LINGER_MS, at_once=_AT_ONCE)
 
-    async def on_usage_recorded(self, delivery: Delivery) -> None:
-        """Return when the event is kept; raise why it never can be."""
-        event = delivery.read(UsageRecorded, senders=(INFERENCE,))
-        verdict = await self._batcher.submit(Usage(event, delivery.envelope.data))
-        if isinstance(verdict, Exception):
-            raise verdict
-
-    async def _record(self, batch: Sequence[Usage]) -> list[Verdict]:
+    async def on_batch(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
+        """Return when all that can be kept is; say of each other event why it never can be."""
         began = time.perf_counter()
-        verdicts = await self._persist(batch)
+        read = [_read(delivery) for delivery in deliveries]
+        recorded = iter(await self._record([usage for usage in read if isinstance(usage, Usage)]))
+        verdicts = [next(recorded) if isinstance(usage, Usage) else usage for usage in read]
         if any(isinstance(verdict, Entry) and verdict.charged for verdict in verdicts):
             self._parts.wake()
         _log(verdicts, began)
-        return verdicts
+        return [verdict if isinstance(verdict, Exception) else None for verdict in verdicts]
 
-    async def _persist(self, batch: Sequence[Usage]) -> list[Verdict]:
+    async def _record(self, batch: Sequence[Usage]) -> list[Verdict]:
         parts = self._parts
         return await until_back(
             lambda: record_usage(batch, ledger=parts.ledger, prices=parts.prices, tariff=parts.tariff),
@@ -50,6 +40,14 @@ class UsageHandler:
             what="usage",
             events=len(batch),
         )
+
+
+def _read(delivery: Delivery) -> Usage | Exception:
+    try:
+        event = delivery.read(UsageRecorded, senders=(INFERENCE,))
+    except (InvalidRequestError, ForbiddenError) as error:
+        return error
+    return Usage(event, delivery.envelope.data)
 
 
 def _log(verdicts: Sequence[Verdict], began: float) -> None:

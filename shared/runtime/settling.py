@@ -1,0 +1,37 @@
+"""What becomes of a message once its handler is through with it."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from aio_pika.abc import AbstractIncomingMessage
+
+from shared.kernel.errors import ForbiddenError, InvalidRequestError
+from shared.runtime.logs import get_logger
+from shared.runtime.publisher import AWAY
+
+_REDELIVERY_PAUSE_S = 0.5
+
+
+async def settle(message: AbstractIncomingMessage, verdict: Exception | None) -> None:
+    """Acknowledge it; dead-letter what never can be handled; let the rest come back, after a pause."""
+    if verdict is None:
+        await quietly(message.ack())
+    elif isinstance(verdict, InvalidRequestError | ForbiddenError):
+        get_logger().error(
+            "dead-lettered", key=message.routing_key, code=verdict.code, reason=verdict.message
+        )
+        await quietly(message.reject(requeue=False))
+    else:
+        get_logger().error(
+            "handler failed; the message comes back", key=message.routing_key, exc_info=verdict
+        )
+        await asyncio.sleep(_REDELIVERY_PAUSE_S)
+        await quietly(message.reject(requeue=True))
+
+
+async def quietly(settling: Awaitable[object]) -> None:
+    """Settle a message; on a lost connection it comes back anyway."""
+    try:
+        await settling
+    except AWAY as error:
+        get_logger().warning("could not settle a message", reason=type(error).__name__)
