@@ -99,6 +99,10 @@ class UsageStore(Protocol):
         """Return a run's attempts in order; none of another user's."""
         ...
 
+    async def is_open(self, user_id: str, run_id: UUID) -> bool:
+        """Say whether credits are held for a run; not for another user's."""
+        ...
+
     async def page(self, request: ListUsage) -> UsagePage:
         """Return a page, newest first, and the totals. Raises InvalidRequestError for a foreign cursor."""
         ...

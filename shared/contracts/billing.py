@@ -59,8 +59,11 @@ class GetReceipt(Request):
 
 
 class Receipt(Answer):
+    """`is_open`: credits are held for an attempt that is not among these yet."""
+
     run_id: UUID
     attempts: tuple[ReceiptAttempt, ...]
+    is_open: bool = False
 
 
 class ListUsage(Request):

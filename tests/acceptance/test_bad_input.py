@@ -94,6 +94,10 @@ async def test_a_user_is_no_administrator(house: House) -> None:
     caller = await house.caller()
     body = {"user_id": caller.user_id, "credits": 5, "idempotency_key": "mine"}
     assert error_of(await post(caller, "/api/admin/credits/grants", body)) == (403, "forbidden")
+    body["reason"] = "mine"
+    assert error_of(await post(caller, "/api/admin/credits/adjustments", body)) == (403, "forbidden")
+    for path in ("usage", f"credits/{caller.user_id}", f"credits/{caller.user_id}/statement"):
+        assert error_of(await caller.http.get(f"/api/admin/{path}")) == (403, "forbidden")
 
 
 BAD_GRANTS: Final[dict[str, dict[str, Any]]] = {
@@ -103,7 +107,9 @@ BAD_GRANTS: Final[dict[str, dict[str, Any]]] = {
     "no number": {"user_id": "u", "credits": "NaN", "idempotency_key": "k"},
     "infinitely many": {"user_id": "u", "credits": "Infinity", "idempotency_key": "k"},
     "too fine": {"user_id": "u", "credits": "0.0000001", "idempotency_key": "k"},
-    "too many": {"user_id": "u", "credits": "1e30", "idempotency_key": "k"},
+    "too many": {"user_id": "u", "credits": "1" + "0" * 30, "idempotency_key": "k"},
+    "no plain decimal": {"user_id": "u", "credits": "1e3", "idempotency_key": "k"},
+    "underscores": {"user_id": "u", "credits": "1_000", "idempotency_key": "k"},
     "for nobody": {"user_id": "", "credits": 1, "idempotency_key": "k"},
     "no idempotency key": {"user_id": "u", "credits": 1},
 }
@@ -163,6 +169,13 @@ async def test_another_users_ids_are_unknown(house: House) -> None:
         ("/api/usage?limit=x", 422),
         ("/api/usage?limit=99999", 422),
         ("/api/usage?cursor=%00%ff", 422),
+        ("/api/usage?cursor=MQ==x", 422),
+        ("/api/usage?since=yesterday", 422),
+        ("/api/usage?key_source=mine", 422),
+        ("/api/usage?flow=%00", 422),
+        ("/api/credits/statement?limit=0", 422),
+        ("/api/credits/statement?cursor=MQ==", 422),
+        ("/api/credits/statement?cursor=%00%ff", 422),
         ("/nowhere", 404),
     ],
 )

@@ -14,7 +14,14 @@ from tests.acceptance.house import PLATFORM_KEY, House, eventually
 
 pytestmark = pytest.mark.acceptance
 
-CLOSED: Final = ("/api/keys", "/api/user-settings", "/api/credits", "/api/usage")
+CLOSED: Final = (
+    "/api/keys",
+    "/api/user-settings",
+    "/api/credits",
+    "/api/credits/statement",
+    "/api/usage",
+    "/api/admin/usage",
+)
 
 
 @pytest_asyncio.fixture

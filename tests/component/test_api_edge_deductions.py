@@ -188,6 +188,18 @@ async def test_a_run_that_still_runs_is_pending() -> None:
     assert (answer.status_code, answer.json()["bypassed"]) == (202, None)
 
 
+async def test_a_run_that_credits_are_held_for_is_pending() -> None:
+    """Its own key failed, and another replica's run is now on the platform's."""
+    edge = _edge(_own(outcome=Outcome.FAILED))
+    edge.billing.open.add(RUN_ID)
+    pending = await _ask(edge, {"run_id": str(RUN_ID)})
+    edge.billing.open.clear()
+    edge.billing.attempts.append(_paid(attempt=2))
+    final = await _ask(edge, {"run_id": str(RUN_ID)})
+    assert (pending.status_code, pending.json()["bypassed"]) == (202, None)
+    assert (final.json()["bypassed"], final.json()["charged"]) == (False, "0.0015")
+
+
 @pytest.mark.parametrize("whose", ["bobs", "nobodys"])
 async def test_anothers_run_is_not_found(whose: str) -> None:
     run_id = RUN_ID if whose == "bobs" else new_id()

@@ -16,7 +16,7 @@ from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeySource, TokensSource, Unrated
-from tests.fakes.billing import PRICE, TARIFF, InMemoryPriceBook, usage
+from tests.fakes.billing import PRICE, TARIFF, InMemoryPriceBook, hold_for, usage
 from tests.fakes.billing_ledger import InMemoryLedgerStore
 from tests.realm import PoolFor
 
@@ -83,6 +83,16 @@ class UsageContract:
         found = await stores.usage.of_run(stores.user_id, run_id)
         assert [one.usage.attempt for one in found] == [1, 2, 3]
         assert await stores.usage.of_run("someone", run_id) == []
+
+    async def test_a_run_is_open_while_credits_are_held_for_it(self, stores: Stores) -> None:
+        one = usage(user_id=stores.user_id)
+        run_id = one.event.run_id
+        assert not await stores.usage.is_open(stores.user_id, run_id)
+        await stores.ledger.authorize([hold_for(one.event, 0)])
+        assert await stores.usage.is_open(stores.user_id, run_id)
+        assert not await stores.usage.is_open("someone", run_id)
+        await stores.ledger.record([one], _settle)
+        assert not await stores.usage.is_open(stores.user_id, run_id)
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 6])
     async def test_pages_go_on_where_they_ended(self, stores: Stores, limit: int) -> None:
@@ -159,7 +169,7 @@ class UsageContract:
         totals = await stores.totals()
         assert set(totals.model_dump().values()) == {0}
 
-    @pytest.mark.parametrize("cursor", ["", "x", "YXxi", "LQ=="])
+    @pytest.mark.parametrize("cursor", ["", "x", "YXxi", "LQ==", "MQ==x", "MV8w"])
     async def test_a_foreign_cursor_is_refused(self, stores: Stores, cursor: str) -> None:
         with pytest.raises(InvalidRequestError):
             await stores.usage.page(ListUsage(user_id=stores.user_id, cursor=cursor))

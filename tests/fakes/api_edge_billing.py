@@ -34,13 +34,16 @@ ItemT = TypeVar("ItemT")
 
 
 class InMemoryBilling:
-    """Nobody owes anything. `asked`: how often for a receipt; `listed`: what usage was asked for."""
+    """Nobody owes anything. `asked`: how often for a receipt; `listed`: what usage was asked for; `open`: the
+    runs that credits are held for.
+    """
 
     def __init__(self) -> None:
         self.commands: list[Command] = []
         self.moves: dict[tuple[TransferCause, str, str], tuple[Command, CreditsMoved]] = {}
         self.attempts: list[ReceiptAttempt] = []
         self.held_micros = 0
+        self.open: set[UUID] = set()
         self.error: PlatformError | None = None
         self.asked = 0
         self.listed: list[ListUsage] = []
@@ -101,7 +104,7 @@ class InMemoryBilling:
         self.asked += 1
         self._fail()
         own = [a for a in self.attempts if (a.usage.user_id, a.usage.run_id) == (user_id, run_id)]
-        return Receipt(run_id=run_id, attempts=tuple(own))
+        return Receipt(run_id=run_id, attempts=tuple(own), is_open=run_id in self.open)
 
     async def usage(self, query: ListUsage) -> UsagePage:
         self._fail()

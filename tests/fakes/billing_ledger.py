@@ -70,7 +70,6 @@ class InMemoryLedgerStore(InMemoryUsageStore):
     def __init__(self) -> None:
         super().__init__()
         self.transfers: list[Transfer] = []
-        self.holds: dict[tuple[UUID, int], Hold] = {}
         self.events: list[Outgoing] = []
         self.error: Exception | None = None
         """What every change raises at its beginning, while there is one."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from services.billing.domain.hold import Hold, HoldState
 from services.billing.ports import Entry
 from shared.contracts.billing import ListUsage, ReceiptAttempt, UsagePage, UsageTotals
 from shared.contracts.usage import TokenCounts
@@ -15,11 +16,12 @@ from shared.kernel.errors import (
 
 
 class InMemoryUsageStore:
-    """`UsageStore` over what `entries` were kept, in order."""
+    """`UsageStore` over what `entries` were kept, in order, and what is held."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.recorded_at: list[datetime] = []
+        self.holds: dict[tuple[UUID, int], Hold] = {}
 
     async def of_run(self, user_id: str, run_id: UUID) -> list[ReceiptAttempt]:
         mine = [
@@ -28,6 +30,12 @@ class InMemoryUsageStore:
             if (entry.usage.event.user_id, entry.usage.event.run_id) == (user_id, run_id)
         ]
         return [_attempt(entry) for entry in sorted(mine, key=lambda entry: entry.usage.event.attempt)]
+
+    async def is_open(self, user_id: str, run_id: UUID) -> bool:
+        return any(
+            (hold.run_id, hold.user_id, hold.state) == (run_id, user_id, HoldState.HELD)
+            for hold in self.holds.values()
+        )
 
     async def page(self, request: ListUsage) -> UsagePage:
         before = len(self.entries) if request.cursor is None else load_place(request.cursor)
@@ -60,9 +68,12 @@ def dump_place(place: int) -> str:
 def load_place(cursor: str) -> int:
     """Return what a cursor says. Raises InvalidRequestError for one that is not ours."""
     try:
-        return int(base64.urlsafe_b64decode(cursor))
+        place = int(base64.urlsafe_b64decode(cursor))
     except (ValueError, binascii.Error):
         raise InvalidRequestError("cursor is not one of ours") from None
+    if dump_place(place) != cursor:
+        raise InvalidRequestError("cursor is not one of ours")
+    return place
 
 
 def _attempt(entry: Entry) -> ReceiptAttempt:

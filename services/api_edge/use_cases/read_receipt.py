@@ -49,4 +49,5 @@ class ReadReceipt:
 
     async def _look(self, caller: Caller, run_id: UUID) -> RunReceipt:
         receipt = await self._billing.receipt(caller.user_id, run_id)
-        return RunReceipt(receipt, bool(receipt.attempts) and run_id not in self._waiting)
+        is_over = not receipt.is_open and run_id not in self._waiting
+        return RunReceipt(receipt, bool(receipt.attempts) and is_over)

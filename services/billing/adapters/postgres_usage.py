@@ -24,6 +24,10 @@ class PostgresUsageStore:
             found = await self._pool.fetch(sql.USAGE_OF_RUN, run_id, user_id)
         return [_attempt(row) for row in found]
 
+    async def is_open(self, user_id: str, run_id: UUID) -> bool:
+        with store_errors():
+            return bool(await self._pool.fetchval(sql.IS_OPEN, run_id, user_id))
+
     async def page(self, request: ListUsage) -> UsagePage:
         before = END if request.cursor is None else load_cursor(request.cursor, 1)[0]
         page, values = sql.page(request, before)

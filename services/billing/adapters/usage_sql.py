@@ -10,6 +10,10 @@ SELECT event, cost_micros, charged_micros, price_version, unrated
 FROM usage WHERE run_id = $1 AND user_id = $2 ORDER BY attempt
 """
 
+IS_OPEN: Final = """
+SELECT EXISTS (SELECT FROM holds WHERE run_id = $1 AND user_id = $2 AND state = 'held')
+"""
+
 _PAGE: Final = """
 SELECT seq, event, cost_micros, charged_micros, price_version, unrated
 FROM usage WHERE {} ORDER BY seq DESC LIMIT {:d}

@@ -35,8 +35,10 @@ class RunHandlers:
         return answer
 
     async def on_get_receipt(self, request: GetReceipt) -> Receipt:
+        # What is held is looked at first: an attempt that is billed in between is among the attempts then.
+        is_open = await self._parts.usage.is_open(request.user_id, request.run_id)
         attempts = await self._parts.usage.of_run(request.user_id, request.run_id)
-        return Receipt(run_id=request.run_id, attempts=tuple(attempts))
+        return Receipt(run_id=request.run_id, attempts=tuple(attempts), is_open=is_open)
 
     async def _authorize(self, batch: Sequence[AuthorizeRun]) -> list[Answer]:
         parts = self._parts
