@@ -12,30 +12,44 @@ from services.billing.app import listen
 from services.billing.handlers.parts import Parts
 from shared.contracts.billing import GetReceipt, ListUsage, Receipt, RunAuthorized, UsagePage
 from shared.contracts.credits import (
+    AdjustCredits,
     Balance,
+    CreditsAdjusted,
     CreditsCharged,
     CreditsGranted,
     CreditsMoved,
+    DeductCredits,
     GetBalance,
     GrantCredits,
+    ListStatement,
+    StatementPage,
 )
 from shared.contracts.message import Envelope, Message
+from shared.contracts.prices import (
+    FindPrice,
+    ListPrices,
+    PriceFound,
+    PriceList,
+    PriceSet,
+    SetPrice,
+)
 from shared.contracts.rpc import Request, RpcReply
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
 from shared.kernel.errors import DatabaseUnavailableError, ForbiddenError, InvalidRequestError
 from shared.kernel.ids import new_id
-from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeySource
+from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyService, KeySource, TransferKind
 from shared.runtime.delivery import Delivery
 from tests.fakes.billing import (
+    MODEL,
     NOON,
     QUOTE,
     TARIFF,
-    InMemoryLedgerStore,
     InMemoryPriceBook,
-    InMemoryPriceStore,
     authorization,
     usage_event,
 )
+from tests.fakes.billing_ledger import InMemoryLedgerStore
+from tests.fakes.billing_prices import SPEC, InMemoryOverrides
 from tests.fakes.bus import InMemoryBus
 from tests.logs import Log, logging_as
 
@@ -51,12 +65,13 @@ class Counter:
         self.store = InMemoryLedgerStore()
         self.woken = asyncio.Event()
         self._bus = InMemoryBus(BILLING)
+        prices = InMemoryOverrides(under=InMemoryPriceBook())
         parts = Parts(
             ledger=self.store,
             credits=self.store,
             usage=self.store,
-            prices=InMemoryPriceBook(),
-            price_store=InMemoryPriceStore(),
+            prices=prices,
+            price_store=prices,
             tariff=TARIFF,
             clock=lambda: NOON,
             wake=self.woken.set,
@@ -125,6 +140,38 @@ async def test_the_life_of_a_platform_run(counter: Counter) -> None:
     assert counter.woken.is_set()
 
 
+async def test_credits_moved_by_hand(counter: Counter) -> None:
+    await counter.grant(10_000)
+    adjusted = AdjustCredits(
+        user_id="ada", amount_micros=-4_000, reason="a slip", idempotency_key="k", adjusted_by="root"
+    )
+    assert (await counter.ask(adjusted, CreditsMoved)).balance_micros == 6_000
+    deducted = DeductCredits(user_id="ada", feature="export", amount_micros=1_000, idempotency_key="k")
+    assert (await counter.ask(deducted, CreditsMoved)).balance_micros == 5_000
+    refused = DeductCredits(user_id="ada", feature="export", amount_micros=5_001, idempotency_key="k2")
+    reply = await counter.reply(refused, API_EDGE)
+    assert reply.error is not None
+    assert reply.error.code == "insufficient_credits"
+
+    page = await counter.ask(ListStatement(user_id="ada"), StatementPage)
+    kinds = [TransferKind.DEDUCTION, TransferKind.ADJUSTMENT, TransferKind.GRANT]
+    assert [entry.kind for entry in page.items] == kinds
+    assert [entry.balance_micros for entry in page.items] == [5_000, 6_000, 10_000]
+    told = [type(message) for message in counter.store.messages]
+    assert told == [CreditsGranted, CreditsAdjusted, CreditsAdjusted]
+
+
+async def test_a_price_set_holds_for_those_who_ask(counter: Counter) -> None:
+    ask = FindPrice(provider=KeyService.OPENAI, model=MODEL)
+    assert (await counter.ask(ask, PriceFound, INFERENCE)).quote == QUOTE
+    price = await counter.ask(SetPrice(model=MODEL, price=SPEC, set_by="root"), PriceSet)
+    found = await counter.ask(ask, PriceFound, INFERENCE)
+    assert found.quote is not None
+    assert found.quote.price.version == price.version
+    listed = await counter.ask(ListPrices(model=MODEL), PriceList)
+    assert (listed.overrides, listed.current) == ((price,), found.quote)
+
+
 async def test_a_byok_run_needs_no_account_and_costs_nothing(counter: Counter) -> None:
     event = usage_event(key_source=KeySource.USER)
     await counter.tell(event)
@@ -141,11 +188,19 @@ async def test_a_byok_run_needs_no_account_and_costs_nothing(counter: Counter) -
             (request, INFERENCE)
             for request in (
                 GrantCredits(user_id="ada", amount_micros=1, idempotency_key="k", granted_by="x"),
+                AdjustCredits(
+                    user_id="ada", amount_micros=1, reason="?", idempotency_key="k", adjusted_by="x"
+                ),
+                DeductCredits(user_id="ada", feature="f", amount_micros=1, idempotency_key="k"),
                 GetBalance(user_id="ada"),
+                ListStatement(user_id="ada"),
                 GetReceipt(user_id="ada", run_id=new_id()),
                 ListUsage(user_id="ada"),
+                SetPrice(model=MODEL, price=SPEC, set_by="x"),
+                ListPrices(),
             )
         ),
+        *((FindPrice(provider=KeyService.OPENAI, model=MODEL), sender) for sender in ("", API_EDGE)),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

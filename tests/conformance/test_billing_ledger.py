@@ -40,7 +40,8 @@ from tests.fakes.billing import (
     hold_for,
     usage,
 )
-from tests.fakes.billing_ledger import InMemoryLedgerStore, load_event
+from tests.fakes.billing_events import load_event
+from tests.fakes.billing_ledger import InMemoryLedgerStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

@@ -11,7 +11,6 @@ from services.billing.domain.hold import Hold
 from services.billing.domain.movement import Movement
 from services.billing.ports import Outgoing, Usage
 from shared.contracts.billing import AuthorizeRun
-from shared.contracts.prices import PriceSet, SetPrice
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import (
@@ -23,9 +22,6 @@ from shared.kernel.names import (
     TransferCause,
 )
 from shared.kernel.prices import Price, Quote, Rate, Tariff
-from tests.fakes.billing_ledger import InMemoryLedgerStore
-
-__all__ = ["InMemoryLedgerStore"]
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TARIFF = Tariff(Decimal("0.01"), Decimal(1))
@@ -43,28 +39,6 @@ class InMemoryPriceBook:
 
     def find(self, _provider: KeyService, model: str, _at: datetime) -> Price | None:
         return self.prices.get(model)
-
-
-class InMemoryPriceStore:
-    """`PriceStore`."""
-
-    def __init__(self) -> None:
-        self.versions: list[PriceSet] = []
-
-    async def set(self, command: SetPrice, valid_from: datetime) -> PriceSet:
-        version = PriceSet(
-            version=f"prices-{len(self.versions) + 1}",
-            model=command.model,
-            price=command.price,
-            valid_from=valid_from,
-            set_by=command.set_by,
-        )
-        self.versions.append(version)
-        return version
-
-    async def all(self, model: str | None) -> list[PriceSet]:
-        found = [version for version in self.versions if model in {None, version.model}]
-        return sorted(found, key=lambda version: version.valid_from)[::-1]
 
 
 class InMemoryPublisher:

@@ -13,14 +13,11 @@ from services.billing.domain.settlement import is_byok
 from services.billing.ports import Entry, Outgoing, Plan, PublishAll, Settle, Usage
 from shared.contracts.credits import (
     Balance,
-    CreditsAdjusted,
-    CreditsCharged,
-    CreditsGranted,
     CreditsMoved,
     StatementEntry,
     StatementPage,
 )
-from shared.contracts.message import Envelope, Message, read
+from shared.contracts.message import Message
 from shared.kernel.errors import (
     BusUnavailableError,
     ConflictError,
@@ -32,9 +29,9 @@ from shared.kernel.names import (
     TransferCause,
     TransferKind,
 )
+from tests.fakes.billing_events import load_event
 from tests.fakes.billing_usage import InMemoryUsageStore, dump_place, load_place
 
-_EVENTS: tuple[type[Message], ...] = (CreditsCharged, CreditsGranted, CreditsAdjusted)
 Account = tuple[str, str]
 """Its kind, and its user: "" for the platform's own."""
 
@@ -311,11 +308,3 @@ def _check_keepable(*texts: str) -> None:
 
 def _account(kind: str, user_id: str) -> Account:
     return kind, user_id if kind in {"user", "receivable"} else ""
-
-
-def load_event(event: Outgoing) -> Message:
-    """Read what the outbox keeps."""
-    model = next(model for model in _EVENTS if event.routing_key == model.ROUTING_KEY)
-    envelope = Envelope.decode(event.body.encode())
-    assert envelope.id == str(event.event_id)
-    return read(envelope, model)

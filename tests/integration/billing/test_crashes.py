@@ -21,7 +21,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE
 from shared.runtime.bus import Bus
 from tests.fakes.billing import TARIFF, InMemoryPriceBook, usage, usage_event
-from tests.fakes.billing_ledger import load_event
+from tests.fakes.billing_events import load_event
 from tests.integration.billing.conftest import (
     Edge,
     Start,
