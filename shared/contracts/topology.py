@@ -95,6 +95,12 @@ def bindings() -> list[tuple[str, str, str]]:
     ]
 
 
+def streams_of(exchange: str) -> tuple[str, ...]:
+    """Return the streams that keep what is published on an exchange."""
+    kinds = {queue: arguments["x-queue-type"] for queue, arguments in queues().items()}
+    return tuple(queue for name, _, queue in bindings() if name == exchange and kinds[queue] == "stream")
+
+
 def definitions() -> dict[str, list[dict[str, Any]]]:
     """Return the topology in RabbitMQ's definitions format, without a vhost (imported into one)."""
     durable = {"durable": True, "auto_delete": False}

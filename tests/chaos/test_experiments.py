@@ -17,7 +17,7 @@ from tests.chaos.grounds import open_grounds
 from tests.chaos.hot_account import spend_at_once
 from tests.chaos.servers import FAST, IMMEDIATE, SMART, kill_rabbitmq, restart_postgres
 from tests.chaos.threefold import deliver_threefold
-from tests.chaos.worker_steps import kill_at_each_step
+from tests.chaos.worker_steps import kill_at_each
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 async def test_worker_steps(home: Home, tmp_path: Path) -> None:
     """kill -9 of the worker at each step of a run, 20 times each."""
     async with open_grounds(home, tmp_path, mortal=8) as at, experiment("worker_steps", at) as tally:
-        await kill_at_each_step(at, tally, each=20, callers=8)
+        await kill_at_each(list(Step), at, tally, times=20, callers=8)
 
 
 async def test_billing_commits(home: Home, tmp_path: Path) -> None:

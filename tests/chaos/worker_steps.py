@@ -1,7 +1,7 @@
 """kill -9 of the worker at each step of a run."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -45,13 +45,13 @@ EXPECTED: Final = {
 }
 
 
-async def kill_at_each_step(at: Grounds, tally: Tally, *, each: int, callers: int) -> None:
-    """Ask on until every step has had its `each` kills. Runs that no mortal worker gets just end."""
+async def kill_at_each(steps: Sequence[Step], at: Grounds, tally: Tally, *, times: int, callers: int) -> None:
+    """Ask on until every step has had its kills. Runs that no mortal worker gets just end."""
     users = [await an_owner(at.house), await a_payer(at.house)]
     numbers, asked = count(), dict[Fuse, Asked]()
 
     async def ask_on(user: User) -> None:
-        while step := _next_step(at, tally, each):
+        while step := _next_step(steps, at, tally, times):
             fuse = Fuse(Act.KILL, step, f"#k{next(numbers)}")
             asked[fuse] = await user.ask(_prompt(fuse, tally), stream=_is_stream(step, tally))
 
@@ -79,9 +79,9 @@ async def check_ends(
     assert late <= len(ended) / 4, f"{late} of {len(ended)} were too late"
 
 
-def _next_step(at: Grounds, tally: Tally, each: int) -> Step | None:
+def _next_step(steps: Sequence[Step], at: Grounds, tally: Tally, times: int) -> Step | None:
     burnt = at.fuses.burnt()
-    wanting = [step for step in Step if burnt[f"{Act.KILL} {step}"] < each]
+    wanting = [step for step in steps if burnt[f"{Act.KILL} {step}"] < times]
     return tally.rng.choice(wanting) if wanting else None
 
 
