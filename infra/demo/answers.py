@@ -29,6 +29,14 @@ class Balance(_Answer):
     balance_micros: int
 
 
+class Deduction(_Answer):
+    """What billing did about a run, in credits; `bypassed`: nothing, and `reason` says why."""
+
+    bypassed: bool
+    reason: str | None
+    charged: Decimal
+
+
 class ReceiptAttempt(_Answer):
     """One attempt as billed; `cost` is what it was worth, `charged` what the user paid, in credits."""
 

@@ -11,7 +11,7 @@ import httpx2
 import openai
 from openai.types.chat import ChatCompletionChunk, ChatCompletionUserMessageParam
 
-from infra.demo.answers import Balance, Grant, Receipt, StoredKey
+from infra.demo.answers import Balance, Deduction, Grant, Receipt, StoredKey
 from infra.demo.checks import StoryError, check
 
 MODEL = "openai/gpt-4o-mini"
@@ -68,6 +68,11 @@ class Caller:
                 return found
             check(time.monotonic() < deadline, f"run {run_id} has no receipt after {_RECEIPT_SECONDS:.0f} s")
             await asyncio.sleep(0.1)
+
+    async def deduct(self, run_id: str) -> Deduction:
+        """What a frontend asks that used to deduct by itself."""
+        body = {"run_id": run_id}
+        return Deduction.model_validate_json(await self._call("POST", "/api/user/deduct-credits", 200, body))
 
     async def streamed_run(
         self, prompt: str, *, flow: str = "chat", heard: Callable[[str], None] | None = None

@@ -63,6 +63,8 @@ async def _own_receipt(narrator: Narrator, anna: User, run: Run, credential_id: 
     narrator.say(
         f"{attempt.model} by {attempt.provider}: worth {attempt.cost}, charged {receipt.charged} credits"
     )
+    await story.check_deduction(anna, run, reason="byok", charged=Decimal(0))
+    narrator.say("a frontend that would deduct for it is told: bypassed, byok")
 
 
 async def _paid_receipt(narrator: Narrator, bruno: User, run: Run) -> Decimal:
@@ -72,6 +74,8 @@ async def _paid_receipt(narrator: Narrator, bruno: User, run: Run) -> Decimal:
     check(balance.balance == CREDITS_GRANTED - receipt.charged, f"the balance is {balance.balance}")
     check(balance.held == 0, f"{balance.held} credits are still held")
     narrator.say(f"charged {receipt.charged} credits; balance: {balance.balance}, held: {balance.held}")
+    await story.check_deduction(bruno, run, reason=None, charged=receipt.charged)
+    narrator.say("a frontend that would deduct for it is told the same charge, not a second one")
     return receipt.charged
 
 

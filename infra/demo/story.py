@@ -93,6 +93,15 @@ async def check_receipt(user: User, run: Run, source: KeySource) -> Receipt:
     return receipt
 
 
+async def check_deduction(user: User, run: Run, *, reason: str | None, charged: Decimal) -> None:
+    """A frontend that would deduct for the run is told what billing did, and moves nothing."""
+    before = await user.edge.balance()
+    told = await user.edge.deduct(run.run_id)
+    check((told.reason, told.charged) == (reason, charged), f"the frontend is told {told}")
+    check(told.bypassed == (reason is not None), f"the frontend is told {told}")
+    check(await user.edge.balance() == before, "asking moved credits")
+
+
 async def grant(env: Environment, user: User, amount: Decimal) -> None:
     """The administrator gives credits; said twice with one idempotency key, they count once."""
     async with caller(env.url, env.admin_token) as admin:
