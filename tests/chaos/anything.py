@@ -1,7 +1,6 @@
 """kill -9 of whatever chance picks, again and again: servers, workers, billing, key_vault."""
 
 import asyncio
-import os
 import signal
 import time
 from typing import Final
@@ -29,6 +28,6 @@ async def kill_anything(at: Grounds, tally: Tally, *, lasts_s: float, callers: i
 
 async def _kill(at: Grounds, tally: Tally, victim: str) -> None:
     if victim in {RABBITMQ, POSTGRES, VAULT}:
-        os.kill(int(at.home.pid_file(victim).read_text()), signal.SIGKILL)
+        at.signal_server(victim, signal.SIGKILL)
     else:
         await at.house.parts[tally.rng.choice(at.house.workers) if victim == _WORKER else victim].kill()

@@ -38,6 +38,14 @@ class Grounds:
     mortal: tuple[str, ...]
     gates: Mapping[str, Gate]
 
+    def server_pid(self, server: str) -> int | None:
+        """None while another is being started."""
+        return int(self.home.pid_file(server).read_text() or 0) or None
+
+    def signal_server(self, server: str, number: signal.Signals) -> None:
+        if (pid := self.server_pid(server)) is not None:
+            os.kill(pid, number)
+
     def is_frozen(self, part: str) -> bool:
         stat = Path(f"/proc/{self.house.parts[part].pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] == "T"

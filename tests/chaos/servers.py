@@ -1,7 +1,6 @@
 """RabbitMQ is killed and Postgres restarted under load."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Sequence
 from typing import Final
@@ -34,27 +33,19 @@ async def restart_postgres(
         for mode in tally.rng.sample(modes, len(modes)):
             await asyncio.sleep(tally.rng.uniform(0.2, 2))
             if mode is SMART:
-                _signal(at, "postgres", SMART)
+                at.signal_server("postgres", SMART)
                 await asyncio.sleep(_SMART_S)
             await _end(at, "postgres", FAST if mode is SMART else mode)
             tally.kills += 1
             await load.until_served()
 
 
-def _pid(at: Grounds, server: str) -> int:
-    return int(at.home.pid_file(server).read_text())
-
-
-def _signal(at: Grounds, server: str, number: signal.Signals) -> None:
-    os.kill(_pid(at, server), number)
-
-
 async def _end(at: Grounds, server: str, number: signal.Signals) -> None:
     """Signal it, and wait until its process manager has started another."""
-    pid = _pid(at, server)
-    os.kill(pid, number)
+    pid = at.server_pid(server)
+    at.signal_server(server, number)
 
     async def is_another() -> bool:
-        return _pid(at, server) != pid
+        return at.server_pid(server) not in {None, pid}
 
     await eventually(is_another, f"{server} is another", timeout_s=_GONE_S)
