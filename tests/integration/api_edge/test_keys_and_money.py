@@ -125,9 +125,18 @@ async def test_credits_from_grant_to_receipt(house: House, mint: Mint) -> None:
         house.billing.store.attempts.append(billed(UUID(run_id)))
         receipt = await alice.get(f"/api/runs/{run_id}/receipt")
         usage = await alice.get("/api/usage")
+        told = await alice.post("/api/user/deduct-credits", json={"run_id": run_id})
+        feature = {"feature": "export", "credits": "1", "idempotency_key": "k"}
+        charged = await alice.post("/api/user/deduct-credits", json=feature)
+        adjustment = {**grant, "credits": "-0.5", "reason": "a test"}
+        await admin.post("/api/admin/credits/adjustments", json=adjustment)
+        statement = await alice.get("/api/credits/statement")
     assert (granted.status_code, balance.json()["balance"]) == (201, "5")
     assert (receipt.json()["status"], receipt.json()["totals"]["charged"]) == ("final", "0.0015")
     assert [item["run_id"] for item in usage.json()["items"]] == [run_id]
+    assert (told.json()["bypassed"], told.json()["charged"]) == (False, "0.0015")
+    assert (charged.status_code, charged.json()["charged"]) == (200, "1")
+    assert [entry["amount"] for entry in statement.json()["items"]] == ["-0.5", "-1", "5"]
 
 
 async def test_anothers_run_and_key_are_not_found(house: House, mint: Mint) -> None:
