@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import aiormq
@@ -55,17 +56,20 @@ async def fill(realm: TestRealm, sender: str, messages: Iterable[Told]) -> None:
 async def _send(
     connection: AbstractConnection, channel: AbstractChannel, login: str, batch: Sequence[Told]
 ) -> None:
-    payload = b"".join(_frames(channel.number, login, message) for message in batch)
+    number = channel.number
+    payload = b"".join(
+        _head(number, login, message.key, len(message.body))
+        + frame.marshal(ContentBody(message.body), number)
+        for message in batch
+    )
     sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     await connection.write_queue.put(ChannelFrame(payload, should_close=False, drain_future=sent))
     await sent
 
 
-def _frames(number: int, login: str, message: Told) -> bytes:
+@lru_cache
+def _head(number: int, login: str, key: str, size: int) -> bytes:
     properties = commands.Basic.Properties(content_type=CONTENT_TYPE, delivery_mode=2, user_id=login)
-    parts = (
-        commands.Basic.Publish(exchange="usage", routing_key=message.key),
-        header.ContentHeader(body_size=len(message.body), properties=properties),
-        ContentBody(message.body),
-    )
-    return b"".join(frame.marshal(part, number) for part in parts)
+    publish = commands.Basic.Publish(exchange="usage", routing_key=key)
+    content = header.ContentHeader(body_size=size, properties=properties)
+    return frame.marshal(publish, number) + frame.marshal(content, number)

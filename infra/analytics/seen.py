@@ -5,7 +5,7 @@ import tempfile
 from hashlib import blake2b
 from typing import Final
 
-KEPT_MAX: Final = 200_000
+KEPT_MAX: Final = 100_000
 _SIZE: Final = 16
 
 
