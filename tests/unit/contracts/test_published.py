@@ -29,7 +29,7 @@ _WRONG: Final[tuple[dict[str, object], ...]] = (
     {"time": "yesterday"},
     {"data": None},
 )
-# From the npm package @asyncapi/specs 6.11.1 (Apache-2.0, Copyright 2016-2025 AsyncAPI Initiative), as published.
+# From the npm package @asyncapi/specs 6.11.1 (Apache-2.0, Copyright 2016-2025 AsyncAPI Initiative), as it is.
 _ASYNCAPI: Final = _HERE / "asyncapi-3.0.0.json"
 
 
