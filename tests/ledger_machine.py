@@ -22,16 +22,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from services.billing.domain.hold import Hold
 from services.billing.domain.movement import Movement, plan
-from services.billing.ports import CreditStore, Entry, LedgerStore, Usage
-from services.billing.use_cases.record_usage import rate_usage
+from services.billing.ports import CreditStore, LedgerStore, Usage
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import ConflictError, DatabaseUnavailableError, InsufficientCreditsError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeySource, Outcome, TokensSource, TransferCause
 from shared.kernel.prices import Quote
-from tests.fakes.billing import MODEL, QUOTE, TARIFF, InMemoryPriceBook, hold_for, movement, usage
+from tests.fakes.billing import MODEL, QUOTE, hold_for, movement, rated, usage
 from tests.ledger_law import DEAR, Billed, Books, Moved, charge_of, hold_to_the_law
 
 ResultT = TypeVar("ResultT")
@@ -178,7 +176,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def settle_or_release(self, delivered: list[Attempt], torn: bool) -> None:  # noqa: FBT001
         """Batches as they come: late, out of order, with repetitions within and between them."""
         batch = [attempt.usage for attempt in delivered]
-        kept = self._try(lambda: self._world.ledger.record(batch, _settle), torn=torn)
+        kept = self._try(lambda: self._world.ledger.record(batch, rated), torn=torn)
         new = list({attempt.key: attempt for attempt in delivered if not attempt.is_billed}.values())
         assert {entry.usage.event.usage_id for entry in kept} == {each.event.usage_id for each in new}
         for attempt in new:
@@ -271,7 +269,3 @@ class LedgerMachine(RuleBasedStateMachine):
                 self._run(change())
             self.everybody_has_what_they_must()
         return self._run(change())
-
-
-def _settle(one: Usage, hold: Hold | None) -> Entry:
-    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)

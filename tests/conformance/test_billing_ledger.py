@@ -19,7 +19,6 @@ from services.billing.adapters.postgres_usage import PostgresUsageStore
 from services.billing.domain.hold import Hold, HoldState
 from services.billing.domain.movement import plan
 from services.billing.ports import CreditStore, Entry, LedgerStore, Outbox, Outgoing, Usage, UsageStore
-from services.billing.use_cases.record_usage import rate_usage
 from shared.contracts.credits import CreditsCharged, CreditsGranted
 from shared.contracts.message import Message
 from shared.contracts.usage import TokenCounts
@@ -34,10 +33,9 @@ from shared.kernel.names import KeyPolicy, KeySource, Outcome, TokensSource, Unr
 from shared.kernel.prices import Tariff
 from tests.fakes.billing import (
     QUOTE,
-    TARIFF,
-    InMemoryPriceBook,
     grant,
     hold_for,
+    rated,
     usage,
 )
 from tests.fakes.billing_events import load_event
@@ -67,7 +65,7 @@ class Stores:
         await self.credits.move(grant(self.user_id, amount_micros), plan)
 
     async def record(self, *usages: Usage) -> list[Entry]:
-        return await self.ledger.record(usages, _settle)
+        return await self.ledger.record(usages, rated)
 
     async def authorize(self, one: Usage, amount_micros: int, **changes: Any) -> Hold:
         (answer,) = await self.ledger.authorize([hold_for(one.event, amount_micros, **changes)])
@@ -93,10 +91,6 @@ class Stores:
         while await self.outbox.relay(publish, limit=100):
             pass
         return [one for one in heard if getattr(one, "user_id", None) == self.user_id]
-
-
-def _settle(one: Usage, hold: Hold | None) -> Entry:
-    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
 
 
 class LedgerContract:

@@ -17,7 +17,8 @@ from shared.contracts.prices import PriceSet, PriceSpec, RateSpec, SetPrice, Tie
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeyService
-from tests.fakes.billing_prices import SPEC, InMemoryOverrides, NoPrices
+from tests.fakes.billing import InMemoryPriceBook
+from tests.fakes.billing_prices import SPEC, InMemoryOverrides
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance
@@ -59,7 +60,7 @@ async def desk(request: pytest.FixtureRequest, pool_for: PoolFor) -> AsyncIterat
     if request.param == "memory":
         yield Desk(InMemoryOverrides(), model)
     else:
-        yield Desk(PostgresPriceBook(await pool_for(BILLING), under=NoPrices()), model)
+        yield Desk(PostgresPriceBook(await pool_for(BILLING), under=InMemoryPriceBook({})), model)
 
 
 async def test_what_is_set_holds_at_once_where_it_was_set(desk: Desk) -> None:
@@ -102,7 +103,7 @@ async def pool(pool_for: PoolFor) -> "asyncpg.Pool[asyncpg.Record]":
 
 
 async def test_another_replica_sees_it_when_it_looks_again(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-    here, there = (PostgresPriceBook(pool, under=NoPrices()) for _ in range(2))
+    here, there = (PostgresPriceBook(pool, under=InMemoryPriceBook({})) for _ in range(2))
     desk, other = (Desk(book, f"openai/m-{new_id()}") for book in (here, there))
     kept = await desk.set()
     assert there.find(KeyService.OPENAI, desk.model, NOON) is None
@@ -114,11 +115,11 @@ async def test_another_replica_sees_it_when_it_looks_again(pool: "asyncpg.Pool[a
 async def test_a_version_that_is_committed_after_a_later_one_is_seen(
     pool: "asyncpg.Pool[asyncpg.Record]",
 ) -> None:
-    book, slow = PostgresPriceBook(pool, under=NoPrices()), f"openai/m-{new_id()}"
+    book, slow = PostgresPriceBook(pool, under=InMemoryPriceBook({})), f"openai/m-{new_id()}"
     async with pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await PostgresPriceBook(connection, under=NoPrices()).set(
+        await PostgresPriceBook(connection, under=InMemoryPriceBook({})).set(
             SetPrice(model=slow, price=SPEC, set_by="root"), NOON
         )
         await Desk(book, f"openai/m-{new_id()}").set()
@@ -130,7 +131,7 @@ async def test_a_version_that_is_committed_after_a_later_one_is_seen(
 
 
 async def test_many_at_once_are_all_seen(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-    book = PostgresPriceBook(pool, under=NoPrices())
+    book = PostgresPriceBook(pool, under=InMemoryPriceBook({}))
     desks = [Desk(book, f"openai/m-{new_id()}") for _ in range(30)]
     versions = await asyncio.gather(*(desk.set() for desk in desks))
     assert [desk.version(NOON) for desk in desks] == [version.version for version in versions]
@@ -146,4 +147,4 @@ async def test_nobody_changes_a_version(pool: "asyncpg.Pool[asyncpg.Record]", st
 
 async def test_what_cannot_be_kept_is_refused(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
     with pytest.raises(InvalidRequestError):
-        await Desk(PostgresPriceBook(pool, under=NoPrices()), "openai/\x00").set()
+        await Desk(PostgresPriceBook(pool, under=InMemoryPriceBook({})), "openai/\x00").set()

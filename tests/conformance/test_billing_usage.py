@@ -8,15 +8,13 @@ import pytest
 
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.adapters.postgres_usage import PostgresUsageStore
-from services.billing.domain.hold import Hold
-from services.billing.ports import Entry, LedgerStore, Usage, UsageStore
-from services.billing.use_cases.record_usage import rate_usage
+from services.billing.ports import LedgerStore, UsageStore
 from shared.contracts.billing import ListUsage, ReceiptAttempt, UsageTotals
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeySource, TokensSource, Unrated
-from tests.fakes.billing import PRICE, TARIFF, InMemoryPriceBook, hold_for, usage
+from tests.fakes.billing import PRICE, hold_for, rated, usage
 from tests.fakes.billing_ledger import InMemoryLedgerStore
 from tests.realm import PoolFor
 
@@ -39,7 +37,7 @@ class Stores:
 
     async def record(self, **changes: Any) -> UsageRecorded:
         one = usage(**{"user_id": self.user_id, "tokens": _COUNTS} | changes)
-        await self.ledger.record([one], _settle)
+        await self.ledger.record([one], rated)
         return one.event
 
     async def all(self, limit: int = 200, **asked: Any) -> list[ReceiptAttempt]:
@@ -57,10 +55,6 @@ class Stores:
     async def totals(self, **asked: Any) -> UsageTotals:
         request = ListUsage(**{"user_id": self.user_id} | asked, limit=1)
         return (await self.usage.page(request)).totals
-
-
-def _settle(one: Usage, hold: Hold | None) -> Entry:
-    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
 
 
 class UsageContract:
@@ -91,7 +85,7 @@ class UsageContract:
         await stores.ledger.authorize([hold_for(one.event, 0)])
         assert await stores.usage.is_open(stores.user_id, run_id)
         assert not await stores.usage.is_open("someone", run_id)
-        await stores.ledger.record([one], _settle)
+        await stores.ledger.record([one], rated)
         assert not await stores.usage.is_open(stores.user_id, run_id)
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 6])

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from services.billing.domain.hold import Hold
 from services.billing.domain.movement import Movement
-from services.billing.ports import Outgoing, Usage
+from services.billing.ports import Entry, Outgoing, Usage
+from services.billing.use_cases.record_usage import rate_usage
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.ids import new_id
@@ -39,6 +40,11 @@ class InMemoryPriceBook:
 
     def find(self, _provider: KeyService, model: str, _at: datetime) -> Price | None:
         return self.prices.get(model)
+
+
+def rated(one: Usage, hold: Hold | None) -> Entry:
+    """What a ledger is told to post: by PRICE, or the hold's quote."""
+    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
 
 
 class InMemoryPublisher:

@@ -8,15 +8,9 @@ from services.billing.ports import PriceBook
 from shared.contracts.prices import PriceSet, PriceSpec, RateSpec, SetPrice
 from shared.kernel.names import KeyService
 from shared.kernel.prices import Price
+from tests.fakes.billing import InMemoryPriceBook
 
 SPEC = PriceSpec(input=RateSpec(usd=Decimal(3)), output=RateSpec(usd=Decimal("4.5")))
-
-
-class NoPrices:
-    """A `PriceBook` that knows nothing."""
-
-    def find(self, _provider: KeyService, _model: str, _at: datetime) -> Price | None:
-        return None
 
 
 class InMemoryOverrides:
@@ -24,7 +18,7 @@ class InMemoryOverrides:
 
     def __init__(self, under: PriceBook | None = None) -> None:
         self.versions: list[PriceSet] = []
-        self._under: PriceBook = under or NoPrices()
+        self._under: PriceBook = under or InMemoryPriceBook({})
 
     async def set(self, command: SetPrice, valid_from: datetime) -> PriceSet:
         version = PriceSet(

@@ -12,14 +12,11 @@ import pytest
 
 from services.billing.adapters.postgres_credits import PostgresCreditStore
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
-from services.billing.domain.hold import Hold
 from services.billing.domain.movement import plan
-from services.billing.ports import Entry, Usage
-from services.billing.use_cases.record_usage import rate_usage
 from shared.kernel.errors import InsufficientCreditsError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, TransferCause
-from tests.fakes.billing import TARIFF, InMemoryPriceBook, grant, hold_for, movement, usage
+from tests.fakes.billing import grant, hold_for, movement, rated, usage
 from tests.realm import PoolFor, TestRealm
 
 pytestmark = pytest.mark.integration
@@ -60,10 +57,6 @@ async def observing(realm: TestRealm) -> AsyncIterator[Observer]:
         await connection.close()
 
 
-def _settle(one: Usage, hold: Hold | None) -> Entry:
-    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
-
-
 class Somebody:
     """Does what billing is asked to do, in random order, for users that others use at the same time."""
 
@@ -80,7 +73,7 @@ class Somebody:
         soon = datetime.now(UTC) + timedelta(milliseconds=self._random.choice([0, 60_000]))
         holds = [hold_for(one.event, 3_000, expires_at=soon) for one in batch[5:]]
         await self._ledger.authorize(holds)
-        await self._ledger.record(batch + batch[:5], _settle)
+        await self._ledger.record(batch + batch[:5], rated)
 
     async def _move(self) -> None:
         given = self._random.randint(1, 50_000)

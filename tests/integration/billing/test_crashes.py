@@ -12,15 +12,13 @@ from aio_pika.abc import AbstractChannel
 
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.adapters.postgres_outbox import PostgresOutbox
-from services.billing.domain.hold import Hold
-from services.billing.ports import Entry, Outgoing, Usage
-from services.billing.use_cases.record_usage import rate_usage
+from services.billing.ports import Outgoing
 from shared.contracts.credits import CreditsCharged
 from shared.contracts.message import Envelope
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE
 from shared.runtime.bus import Bus
-from tests.fakes.billing import TARIFF, InMemoryPriceBook, usage, usage_event
+from tests.fakes.billing import rated, usage, usage_event
 from tests.fakes.billing_events import load_event
 from tests.integration.billing.conftest import (
     Edge,
@@ -35,10 +33,6 @@ from tests.processes import log_until_ready
 from tests.realm import BusFor, PoolFor, TestRealm
 
 pytestmark = pytest.mark.integration
-
-
-def _settle(one: Usage, hold: Hold | None) -> Entry:
-    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
 
 
 async def _charges(realm: TestRealm, user_id: str) -> list[Envelope]:
@@ -57,7 +51,7 @@ async def test_a_charge_that_was_committed_and_not_told_is_told_by_the_next(
 ) -> None:
     user_id = f"user-{new_id()}"
     pool = await pool_for(BILLING)
-    await PostgresLedgerStore(pool).record([usage(user_id=user_id)], _settle)
+    await PostgresLedgerStore(pool).record([usage(user_id=user_id)], rated)
     (waiting,) = await _waiting(database, user_id)
     async with start():
         await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
@@ -74,7 +68,7 @@ async def test_a_charge_that_was_told_and_not_forgotten_keeps_its_id(
     user_id = f"user-{new_id()}"
     pool, bus = await pool_for(BILLING), bus_for(BILLING)
     await bus.start()
-    await PostgresLedgerStore(pool).record([usage(user_id=user_id)], _settle)
+    await PostgresLedgerStore(pool).record([usage(user_id=user_id)], rated)
 
     async def publish_and_die(events: Sequence[Outgoing]) -> list[UUID]:
         for event in events:

@@ -7,13 +7,10 @@ import pytest
 
 from services.billing.adapters.postgres_credits import PostgresCreditStore
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
-from services.billing.domain.hold import Hold
 from services.billing.domain.movement import plan
-from services.billing.ports import Entry, Usage
-from services.billing.use_cases.record_usage import rate_usage
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING
-from tests.fakes.billing import TARIFF, InMemoryPriceBook, grant, hold_for, usage
+from tests.fakes.billing import grant, hold_for, rated, usage
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -34,10 +31,6 @@ WHERE schemaname = 'billing' AND relname IN ('accounts', 'holds')
 """
 
 
-def _settle(one: Usage, hold: Hold | None) -> Entry:
-    return rate_usage(one, hold, prices=InMemoryPriceBook(), tariff=TARIFF)
-
-
 class Teller:
     """Billing over one connection, which keeps its plans as long as it is open."""
 
@@ -51,7 +44,7 @@ class Teller:
         await self._credits.move(grant(user, 1_000_000), plan)
         used = [usage(user_id=user) for _ in range(batch)]
         await self._ledger.authorize([hold_for(one.event, 3_000) for one in used])
-        await self._ledger.record(used, _settle)
+        await self._ledger.record(used, rated)
         await self._ledger.expire_holds(used[0].event.finished_at)
 
     async def rows_read(self, admin: "asyncpg.Connection[Any]") -> int:

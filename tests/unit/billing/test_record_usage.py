@@ -8,7 +8,7 @@ import pytest
 
 from services.billing.domain.hold import HoldState
 from services.billing.ports import Entry, Usage
-from services.billing.use_cases.record_usage import Verdict, rate_usage, record_usage
+from services.billing.use_cases.record_usage import Verdict, record_usage
 from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import DatabaseUnavailableError, InvalidRequestError
 from shared.kernel.names import KeySource, Outcome, Unrated
@@ -19,6 +19,7 @@ from tests.fakes.billing import (
     TARIFF,
     InMemoryPriceBook,
     hold_for,
+    rated,
     usage,
 )
 from tests.fakes.billing_ledger import InMemoryLedgerStore
@@ -59,7 +60,7 @@ async def test_a_database_that_is_away_is_no_verdict() -> None:
 
 def _rate(event: Usage, amount: int | None, **hold: object) -> Entry:
     held = None if amount is None else replace(hold_for(event.event, amount), **hold)  # type: ignore[arg-type]
-    return rate_usage(event, held, prices=InMemoryPriceBook(), tariff=TARIFF)
+    return rated(event, held)
 
 
 def test_the_quote_of_the_hold_outlives_its_book_and_tariff() -> None:
