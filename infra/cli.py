@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
+    logging.basicConfig(handlers=[logging.NullHandler()])  # what libraries log, the errors below say
     args = _parser().parse_args()
     run: Callable[[argparse.Namespace], int] = args.run
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):

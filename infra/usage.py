@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import orjson
 
-from infra.stream_link import Entry, Start, StreamLink
+from infra.stream_link import Entry, Start, StreamLink, linked
 from shared.contracts.topology import USAGE_EVENTS
 
 __all__ = ["FIRST", "LAST", "NEXT", "Entry", "Start", "StreamError", "Tell", "UsageStream", "events"]
@@ -76,7 +76,7 @@ class UsageStream:
                 await self._wait_to_retry(place, error)
 
     async def _connected(self, place: "_Place") -> AsyncGenerator[list[Entry], None]:
-        async with _linked(self._url) as link:
+        async with linked(self._url) as link:
             end = await _end(link)
             place.check(end)
             await link.attach(USAGE_EVENTS, min(place.wanted, end), prefetch=_PREFETCH)
@@ -96,7 +96,7 @@ class UsageStream:
     @asynccontextmanager
     async def _asked(self) -> AsyncIterator[StreamLink]:
         try:
-            async with _linked(self._url) as link:
+            async with linked(self._url) as link:
                 yield link
         except ConnectionRefusedError:
             raise
@@ -164,21 +164,12 @@ async def _entries(link: StreamLink) -> AsyncGenerator[list[Entry], None]:
         entries, link.entries = link.entries, []
         taken += len(entries)
         if taken >= _ACK_AFTER or (taken and not entries):
-            link.acknowledge()
+            await link.acknowledge()
             taken = 0
         if entries:
             yield entries
         else:
             await link.receive()
-
-
-@asynccontextmanager
-async def _linked(url: str) -> AsyncIterator[StreamLink]:
-    link = await StreamLink.open(url)
-    try:
-        yield link
-    finally:
-        await link.close()
 
 
 async def _find(link: StreamLink, start: Start) -> int:
