@@ -31,19 +31,17 @@ _ASKED_OF_KEY_VAULT = (
     *("store", "replace", "update", "list", "revoke", "revoke_all", "issue_session", "status"),
     *("settings", "change_settings", "platform_keys", "mend_platform_key", "rewrap"),
 )
+_ASKED_OF_BILLING = (
+    *("grant", "adjust", "deduct", "balance", "statement", "receipt", "usage", "prices", "set_price"),
+)
 
 MAY_PUBLISH = {
     API_EDGE: {
         "inference": {"run.requested.v1"},
         "control": {""},
         "rpc": {
-            *(
-                f"key_vault.{what}.v1"
-                for what in ("store", "replace", "update", "list", "revoke", "revoke_all")
-            ),
-            *(f"key_vault.{what}.v1" for what in ("issue_session", "status", "settings", "change_settings")),
-            *(f"key_vault.{what}.v1" for what in ("platform_keys", "mend_platform_key", "rewrap")),
-            *(f"billing.{what}.v1" for what in ("grant", "balance", "receipt", "usage")),
+            *(f"key_vault.{what}.v1" for what in _ASKED_OF_KEY_VAULT),
+            *(f"billing.{what}.v1" for what in _ASKED_OF_BILLING),
             "inference.validate_key.v1",
         },
     },
@@ -52,7 +50,7 @@ MAY_PUBLISH = {
         "keys": {"key.stored.v1", "key.revoked.v1", "consent.changed.v1"},
     },
     INFERENCE: {
-        "rpc": {"key_vault.resolve.v1", "key_vault.open.v1", "billing.authorize.v1"},
+        "rpc": {"key_vault.resolve.v1", "key_vault.open.v1", "billing.authorize.v1", "billing.price.v1"},
         "replies": {"reply.api_edge.1"},
         "usage": {"usage.recorded.v1"},
     },
@@ -95,7 +93,6 @@ def _routing_keys() -> dict[str, set[str]]:
     return {
         **keys_of,
         "replies": {f"reply.{service}.1" for service in SERVICES},
-        "usage": {*keys_of["usage"], "credits.adjusted.v1"},
         "control": {""},
         "dlx": set(topology.queues()),
         "": {*topology.queues(), *(f"reply.{service}.1" for service in SERVICES)},
