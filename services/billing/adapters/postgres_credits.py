@@ -8,8 +8,8 @@ import asyncpg
 from services.billing.adapters import credit_sql as sql
 from services.billing.adapters.cursors import END, dump_cursor, load_cursor
 from services.billing.adapters.failures import store_errors
+from services.billing.adapters.ledger_sql import OPEN_ACCOUNTS, PLAN_ANEW
 from services.billing.adapters.rows import outgoing
-from services.billing.adapters.sql import OPEN_ACCOUNTS, PLAN_ANEW
 from services.billing.domain.movement import Movement, Postings, event_of, keys
 from services.billing.ports import Plan
 from shared.contracts.credits import Balance, CreditsMoved, StatementEntry, StatementPage

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import asyncpg
 
-from services.billing.adapters import rows, sql
+from services.billing.adapters import ledger_sql as sql
+from services.billing.adapters import rows
 from services.billing.adapters.failures import store_errors
 from services.billing.domain.hold import Admission, Hold
 from services.billing.domain.settlement import is_platforms

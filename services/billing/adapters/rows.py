@@ -13,9 +13,7 @@ from pydantic import TypeAdapter
 from services.billing.domain.hold import Admission, Hold, HoldState
 from services.billing.domain.settlement import is_byok
 from services.billing.ports import Entry, Outgoing, Usage
-from shared.contracts.billing import ReceiptAttempt
 from shared.contracts.message import Envelope, Message
-from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import ConflictError, InsufficientCreditsError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING
@@ -66,15 +64,6 @@ def load_admission(wanted: Hold, row: Row) -> Admission:
         amount_micros=row["amount_micros"],
         expires_at=row["expires_at"],
         quote=None if row["quote"] is None else load_quote(row["quote"]),
-    )
-
-
-def load_attempt(row: Row) -> ReceiptAttempt:
-    return ReceiptAttempt(
-        usage=UsageRecorded.model_validate_json(row["event"]),
-        cost_micros=row["cost_micros"],
-        charged_micros=row["charged_micros"],
-        unrated=row["unrated"],
     )
 
 

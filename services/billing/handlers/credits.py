@@ -1,8 +1,7 @@
-"""Requests about credits: grants, adjustments, deductions, balances, statements, usage lists."""
+"""Requests about credits: grants, adjustments, deductions, balances, statements."""
 
 from services.billing.handlers.parts import Parts
 from services.billing.use_cases.move_credits import adjust_credits, deduct_credits, grant_credits
-from shared.contracts.billing import ListUsage, UsagePage
 from shared.contracts.credits import (
     AdjustCredits,
     Balance,
@@ -28,7 +27,6 @@ class CreditHandlers:
             Route(DeductCredits, self.on_deduct_credits, (API_EDGE,)),
             Route(GetBalance, self.on_get_balance, (API_EDGE,)),
             Route(ListStatement, self.on_list_statement, (API_EDGE,)),
-            Route(ListUsage, self.on_list_usage, (API_EDGE,)),
         ]
 
     async def on_grant_credits(self, request: GrantCredits) -> CreditsMoved:
@@ -47,9 +45,6 @@ class CreditHandlers:
         return await self._parts.credits.statement(
             request.user_id, limit=request.limit, cursor=request.cursor
         )
-
-    async def on_list_usage(self, request: ListUsage) -> UsagePage:
-        return await self._parts.usage.page(request)
 
     def _told(self, moved: CreditsMoved) -> CreditsMoved:
         self._parts.wake()

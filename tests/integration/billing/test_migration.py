@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 
 from infra.bootstrap.migrations import SERVICES_FOLDER, migrations_in
-from services.billing.adapters import rows, sql
+from services.billing.adapters import ledger_sql as sql
+from services.billing.adapters import rows
 from services.billing.domain.hold import Hold
 from shared.kernel.names import BILLING
 from tests.fakes.billing import QUOTE, hold_for, usage_event

@@ -1,4 +1,6 @@
-"""The ledger's SQL. Accounts are locked in id order, before holds; who changes a hold locks its account."""
+"""The ledger's SQL. Users' accounts are locked in one order (by user and kind), and before their holds;
+who changes a hold has locked its account.
+"""
 
 from typing import Final
 
