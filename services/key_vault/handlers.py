@@ -28,6 +28,7 @@ from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, Pl
 from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import ForbiddenError, InvalidRequestError
+from shared.kernel.isolation import isolating
 from shared.kernel.names import API_EDGE, INFERENCE
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import bound, get_logger
@@ -192,23 +193,15 @@ class UsageHandler:
     async def on_batch(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
         """Return when what can be noted is; say of each other event why it never can be."""
         read = [_read(delivery) for delivery in deliveries]
-        noted = iter(await self._note([event for event in read if isinstance(event, UsageRecorded)]))
+        events = [event for event in read if isinstance(event, UsageRecorded)]
+        noted = iter(await isolating(events, self._note))
         return [next(noted) if isinstance(event, UsageRecorded) else event for event in read]
 
-    async def _note(self, batch: Sequence[UsageRecorded]) -> list[Exception | None]:
-        """An event that cannot be noted stands in no other's way: a batch that fails is halved."""
-        if not batch:
-            return []
-        try:
-            noted = await until_back(
-                lambda: self._note_all(batch), retry_s=self._retry_s, what="usage", events=len(batch)
-            )
-            _log(noted)
-        except Exception as error:  # noqa: BLE001 - it is said of its own event
-            if len(batch) == 1:
-                return [error]
-            half = len(batch) // 2
-            return [*await self._note(batch[:half]), *await self._note(batch[half:])]
+    async def _note(self, batch: Sequence[UsageRecorded]) -> list[None]:
+        noted = await until_back(
+            lambda: self._note_all(batch), retry_s=self._retry_s, what="usage", events=len(batch)
+        )
+        _log(noted)
         return [None] * len(batch)
 
 

@@ -1,6 +1,6 @@
 """The usage event: what one attempt used. Immutable; its `usage_id` never changes across redeliveries."""
 
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -8,8 +8,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from shared.contracts.message import Message
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 from shared.kernel.prices import Quote, Tokens
-
-_NEVER_CALLED: Final = frozenset({Outcome.REFUSED, Outcome.EXPIRED})
 
 
 class TokenCounts(BaseModel):
@@ -39,7 +37,7 @@ def worth_micros(
 
     One that had no key, or ended before the provider was called, was worth nothing.
     """
-    if key_source is None or outcome in _NEVER_CALLED:
+    if key_source is None or not outcome.was_called:
         return 0
     if quote is None or tokens.source is TokensSource.UNKNOWN:
         return None

@@ -89,6 +89,11 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     EXPIRED = "expired"
 
+    @property
+    def was_called(self) -> bool:
+        """Whether the attempt may have reached its provider."""
+        return self not in {Outcome.REFUSED, Outcome.EXPIRED}
+
 
 class TokensSource(StrEnum):
     """How token counts are known."""

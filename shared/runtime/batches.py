@@ -8,10 +8,10 @@ from typing import Final, Protocol, TypeAlias
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustConnection
 from aio_pika.exceptions import ChannelInvalidStateError
 
+from shared.runtime.acknowledging import acknowledge, quietly
 from shared.runtime.delivery import Delivery
 from shared.runtime.publisher import AWAY, TIMEOUT_S
 from shared.runtime.rpc import RequestBus
-from shared.runtime.settling import quietly, settle
 
 BATCH_SIZE: Final = 500
 LINGER_MS: Final = 10.0
@@ -85,7 +85,7 @@ class BatchConsumer:
             # Those of a connection that was lost come back on the new one; their tags mean nothing there.
             batch = [message for message in batch if _is_in_hand(message)]
             if batch:
-                await self._settle(batch, await self._verdicts(batch))
+                await self._acknowledge(batch, await self._verdicts(batch))
 
     async def _gather(self) -> bool:
         """Wait for a batch; return False when there will be none any more."""
@@ -105,10 +105,10 @@ class BatchConsumer:
         except Exception as error:  # noqa: BLE001 - whatever it was, no message is lost
             return [error] * len(batch)
 
-    async def _settle(self, batch: Sequence[AbstractIncomingMessage], verdicts: Verdicts) -> None:
+    async def _acknowledge(self, batch: Sequence[AbstractIncomingMessage], verdicts: Verdicts) -> None:
         """One word for all that are done with, the last one's, after those of the others among them."""
         judged = list(zip(batch, verdicts, strict=True))
-        await asyncio.gather(*(settle(message, error) for message, error in judged if error is not None))
+        await asyncio.gather(*(acknowledge(message, error) for message, error in judged if error is not None))
         done = [message for message, error in judged if error is None]
         if done:
             await quietly(done[-1].ack(multiple=True))

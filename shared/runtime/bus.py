@@ -22,12 +22,12 @@ from shared.contracts.message import Message
 from shared.contracts.rpc import RpcReply
 from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.kernel.secret import SecretText
+from shared.runtime.acknowledging import acknowledge
 from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
 from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
 from shared.runtime.rpc import RpcClient
-from shared.runtime.settling import settle
 from shared.runtime.watchdog import watch_consumers
 
 Handler = Callable[[Delivery], Awaitable[None]]
@@ -211,7 +211,7 @@ class Bus:
             await handler(Delivery.of(message, self.realm))
         except Exception as error:  # noqa: BLE001 - whatever it was, the message is not lost
             verdict = error
-        await settle(message, verdict)
+        await acknowledge(message, verdict)
 
     async def _consume_replies(self, channel: AbstractChannel) -> None:
         queue = await channel.declare_queue(self.reply_to, exclusive=True, auto_delete=True)

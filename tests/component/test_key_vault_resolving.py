@@ -13,6 +13,7 @@ from shared.contracts.message import Envelope, Message
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
 from shared.contracts.resolving import KeyOpened, KeyResolved
 from shared.contracts.rpc import Request
+from shared.contracts.topology import KEY_VAULT_USAGE
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import (
     DatabaseUnavailableError,
@@ -177,7 +178,8 @@ async def test_many_events_are_noted_in_few_statements(desk: Desk) -> None:
     kept = await desk.house.keep()
     desk.house.store.calls = 0
     events = [used(credential_id=str(kept.id), credential_version=1) for _ in range(200)]
-    await asyncio.gather(*map(desk.tell, events))
+    verdicts = await desk.bus.hand_in(KEY_VAULT_USAGE, *map(_delivery, events))
+    assert verdicts == [None] * 200
     assert 0 < desk.house.store.calls <= 5
 
 

@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
 
 from shared.contracts.billing import ReceiptAttempt
-from shared.kernel.names import KeyPolicy, Outcome
-
-_NEVER_CALLED: Final = frozenset({Outcome.REFUSED, Outcome.EXPIRED})
+from shared.kernel.names import KeyPolicy
 
 
 class Bypass(StrEnum):
@@ -22,7 +19,7 @@ def bypass_of(attempts: Sequence[ReceiptAttempt]) -> Bypass | None:
     """Return why a run cost its user nothing; None when it cost something."""
     if any(attempt.charged_micros for attempt in attempts):
         return None
-    called = [attempt.usage for attempt in attempts if attempt.usage.outcome not in _NEVER_CALLED]
+    called = [attempt.usage for attempt in attempts if attempt.usage.outcome.was_called]
     sources = [usage.key_source for usage in called if usage.key_source is not None]
     if sources and all(source.is_byok for source in sources):
         return Bypass.BYOK

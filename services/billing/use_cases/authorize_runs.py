@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 from services.billing.domain.hold import Admission, Hold
 from services.billing.ports import LedgerStore, PriceBook
-from services.billing.use_cases.isolation import isolating
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.kernel.errors import PriceUnknownError
+from shared.kernel.isolation import isolating
 from shared.kernel.prices import Quote, Tariff
 
 Answer: TypeAlias = RunAuthorized | Exception

@@ -6,9 +6,9 @@ from typing import TypeAlias
 from services.billing.domain.hold import Hold
 from services.billing.domain.settlement import Settlement, charge_micros, settle
 from services.billing.ports import Entry, LedgerStore, PriceBook, Usage
-from services.billing.use_cases.isolation import isolating
 from shared.contracts.credits import CreditsCharged
 from shared.contracts.usage import UsageRecorded, worth_micros
+from shared.kernel.isolation import isolating
 from shared.kernel.names import TokensSource, Unrated
 from shared.kernel.prices import Quote, Tariff
 

@@ -12,7 +12,7 @@ from shared.runtime.publisher import AWAY
 _REDELIVERY_PAUSE_S = 0.5
 
 
-async def settle(message: AbstractIncomingMessage, verdict: Exception | None) -> None:
+async def acknowledge(message: AbstractIncomingMessage, verdict: Exception | None) -> None:
     """Acknowledge it; dead-letter what never can be handled; let the rest come back, after a pause."""
     if verdict is None:
         await quietly(message.ack())
@@ -29,9 +29,9 @@ async def settle(message: AbstractIncomingMessage, verdict: Exception | None) ->
         await quietly(message.reject(requeue=True))
 
 
-async def quietly(settling: Awaitable[object]) -> None:
-    """Settle a message; on a lost connection it comes back anyway."""
+async def quietly(answer: Awaitable[object]) -> None:
+    """Tell the broker; on a lost connection the message comes back anyway."""
     try:
-        await settling
+        await answer
     except AWAY as error:
-        get_logger().warning("could not settle a message", reason=type(error).__name__)
+        get_logger().warning("could not acknowledge a message", reason=type(error).__name__)
