@@ -129,9 +129,16 @@ class RpcServer:
             answer = RpcReply(error=ErrorBody.of(error))
         except Exception:  # noqa: BLE001 - the caller gets a typed error
             get_logger().exception("rpc handler failed")
-            answer = RpcReply(error=ErrorBody.of(InternalError(service=self._bus.service)))
+            answer = self._internal_error()
         self._log(delivery, answer, began)
-        await self._bus.reply(delivery, answer)
+        try:
+            await self._bus.reply(delivery, answer)
+        except TypeError:  # JSON cannot hold it; coming back, the request would find the same again and again
+            get_logger().exception("rpc answer cannot be written")
+            await self._bus.reply(delivery, self._internal_error())
+
+    def _internal_error(self) -> RpcReply:
+        return RpcReply(error=ErrorBody.of(InternalError(service=self._bus.service)))
 
     async def _answer(self, delivery: Delivery) -> BaseModel:
         route = self._routes.get(delivery.envelope.type)

@@ -59,7 +59,13 @@ class StatementContract:
             await asyncio.sleep(0)
         await moving
 
-    @pytest.mark.parametrize("cursor", ["", "x", "MXwyfDM=", "YXxi", "OTk5OTk5OTk5OTk5OTk5OTk5OTl8MQ=="])
+    @pytest.mark.parametrize(
+        "cursor",
+        [
+            *("", "x", "MXwyfDM=", "YXxi", "OTk5OTk5OTk5OTk5OTk5OTk5OTl8MQ=="),
+            "OTk5fC05MjIzMzcyMDM2ODU0Nzc1ODA3",  # 999|-9223372036854775807: no balance was ever less than 0
+        ],
+    )
     async def test_a_foreign_cursor_is_refused(self, stores: CreditStores, cursor: str) -> None:
         with pytest.raises(InvalidRequestError):
             await stores.credits.statement(stores.user_id, limit=1, cursor=cursor)

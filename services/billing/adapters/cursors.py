@@ -20,7 +20,7 @@ def load_cursor(cursor: str, count: int) -> tuple[int, ...]:
         numbers = tuple(int(text) for text in base64.urlsafe_b64decode(cursor).decode().split("|"))
     except (ValueError, binascii.Error):
         raise _not_ours() from None
-    is_kept = all(abs(number) <= END for number in numbers)
+    is_kept = all(0 <= number <= END for number in numbers)
     if len(numbers) != count or not is_kept or dump_cursor(*numbers) != cursor:
         raise _not_ours()
     return numbers

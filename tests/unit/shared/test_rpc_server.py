@@ -2,6 +2,7 @@ import pytest
 
 from shared.contracts.credits import Balance, GetBalance
 from shared.contracts.message import Envelope
+from shared.contracts.rpc import RpcReply
 from shared.kernel.errors import InsufficientCreditsError
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
@@ -17,7 +18,8 @@ async def _balance(request: GetBalance) -> Balance:
         raise InsufficientCreditsError
     if request.user_id == "bug":
         raise ValueError(CANARY)
-    return Balance(balance_micros=1, held_micros=0, receivable_micros=0)
+    balance = 2**64 if request.user_id == "rich" else 1
+    return Balance(balance_micros=balance, held_micros=0, receivable_micros=0)
 
 
 def _request(user: str = "alice") -> bytes:
@@ -47,3 +49,20 @@ async def test_every_request_is_answered_typed_and_without_its_body(
     assert (answer.error.code if answer.error else None) == code
     assert (answer.result is not None) is (code is None)
     assert CANARY not in answer.model_dump_json()
+
+
+class _Writing(InMemoryBus):
+    """Writes its answers, as the broker's bus does."""
+
+    async def reply(self, to: Delivery, answer: RpcReply) -> None:
+        Envelope.wrap(answer, source=self.service).encode()
+        await super().reply(to, answer)
+
+
+async def test_an_answer_that_cannot_be_written_is_an_error_and_not_tried_again() -> None:
+    bus = _Writing("billing")
+    server = RpcServer(bus, "billing.rpc", [Route(GetBalance, _balance, ("api_edge",))])
+    await server.on_request(Delivery(_request("rich"), "api_edge", reply_to="r", correlation_id="c"))
+    (answer,) = bus.answers
+    assert answer.error is not None
+    assert answer.error.code == "internal_error"
