@@ -27,6 +27,7 @@ from shared.kernel.names import (
 
 _NOT_CHARGED: Final = {Outcome.REFUSED, Outcome.EXPIRED, Outcome.INTERRUPTED}
 _BIGINT: Final = 2**63
+_SHOWN_MAX: Final = 200
 _INTEGER: Final = 2**31
 _BY_HAND: Final = {TransferCause.ADJUSTMENT, TransferCause.DEDUCTION}
 _FORGED: Final = "not published by the service whose event it is; not counted"
@@ -112,7 +113,13 @@ def due_micros(event: UsageRecorded) -> int | None:
 
 def _at(message: Entry, what: str, subject: str) -> Difference:
     told = f"offset {message.offset}, by {message.sender or 'nobody the broker vouches for'}"
-    return Difference(what, subject, None, told)
+    return Difference(what, _shown(subject), None, told)
+
+
+def _shown(text: str) -> str:
+    """Return what anybody may have written so that it can be kept and printed, on one line."""
+    shown = text[:_SHOWN_MAX]
+    return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
 def _told(offset: int, envelope: Envelope) -> tuple[Told, ...]:

@@ -98,6 +98,26 @@ def test_what_no_contract_says_is_told_and_counts_for_nothing(body: bytes) -> No
     assert not is_foreign(difference)
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\x00b", r"a\x00b"),
+        ("\x1b[2J\n0 messages", r"\x1b[2J\n0 messages"),
+        ("ü", "ü"),
+        ("x" * 9_999, "x" * 100),
+    ],
+    ids=["zero", "terminal", "text", "long"],
+)
+def test_what_a_forger_calls_a_message_is_shown_on_a_line(name: str, shown: str) -> None:
+    grant = CreditsGranted(transfer_id=new_id(), user_id="ada", amount_micros=1, granted_by="root")
+    body = Envelope.wrap(grant, source="x").model_copy(update={"type": name}).encode()
+    (difference,) = _READER.read(Entry(7, "house_admin", body))
+    assert isinstance(difference, Difference)
+    assert difference.subject.startswith(shown)
+    assert difference.subject.isprintable()
+    assert len(difference.subject) <= 800
+
+
 def test_a_backslash_before_a_zero_is_a_text_like_others() -> None:
     (usage,) = told(usage_event(usage_raw={"text": "\\u0000"}))
     assert isinstance(usage, ToldUsage)
