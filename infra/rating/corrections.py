@@ -16,6 +16,7 @@ from shared.kernel.money import format_credits
 
 _ROUTE: Final = "/api/admin/credits/adjustments"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
+_PERIOD: Final = re.compile(r"(-?[0-9]+)-(-?[0-9]+)")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MADE: Final = """
 SELECT DISTINCT user_id,
@@ -98,7 +99,11 @@ def _span(period: Period) -> str:
 
 
 def _overlap(one: str, other: str) -> bool:
-    (since, until), (others_since, others_until) = (map(int, each.split("-")) for each in (one, other))
+    """Say whether two periods do; what is none, because somebody made up a key of their own, does not."""
+    found, others = _PERIOD.fullmatch(one), _PERIOD.fullmatch(other)
+    if found is None or others is None:
+        return False
+    (since, until), (others_since, others_until) = map(int, found.groups()), map(int, others.groups())
     return since < others_until and others_since < until
 
 

@@ -202,7 +202,10 @@ async def _post_by_hand(books: Books, name: str, period: Period) -> None:
     """Leave what posting leaves."""
     found = Rerated()
     found.add(usage_event(user_id=books.user_id), 1, 2)
-    key = corrections(found, name, period)[0].idempotency_key
+    await _adjust_by_hand(books, corrections(found, name, period)[0].idempotency_key)
+
+
+async def _adjust_by_hand(books: Books, key: str) -> None:
     await books.database.execute(
         """
         INSERT INTO billing.transfers (
@@ -242,3 +245,12 @@ async def test_a_period_is_corrected_once(
     others = Rerated()
     others.add(usage_event(user_id="somebody-else"), 1, 2)
     await check_first(books.database, corrections(others, name, period), name, period)
+
+
+@pytest.mark.parametrize("key", ["rerate:mine", "rerate:a:b:c", "rerate:a:1-2-3:x"])
+async def test_an_adjustment_that_only_looks_like_a_correction_is_none(books: Books, key: str) -> None:
+    await _adjust_by_hand(books, f"{key}{books.user_id}")
+    period = Period(NOON, NOON + HOUR)
+    found = Rerated()
+    found.add(usage_event(user_id=books.user_id), 1, 2)
+    await check_first(books.database, corrections(found, "first", period), "first", period)
