@@ -19,7 +19,7 @@ _CANNOT_TELL: Final = 2
 _INTERRUPTED: Final = 130
 _CODES: Final = "Exit code: 0 when all is well, 1 when something is not, 2 when it cannot be told."
 _REBUILD: Final = f"""
-Replays the usage stream into scratch tables, from its begin or, where that is gone, from a checkpoint, and
+Replays the usage stream into scratch tables, from its start or, where that is gone, from a checkpoint, and
 prints what differs from the ledger's tables, by id: charges, transfers, balances. Works while runs go on.
 A message that its service did not publish counts for nothing, and is a difference, too: somebody forges.
 {_CODES}

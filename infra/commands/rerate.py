@@ -10,6 +10,7 @@ from typing import Any, Final
 from infra.bootstrap.postgres import connect
 from infra.commands.edge import edge
 from infra.commands.settings import UsageError, setting
+from infra.commands.times import time_argument
 from infra.rating.corrections import Correction, check_first, check_posting, corrections, post
 from infra.rating.prices import PriceFile, Rates, rates, read_price_file
 from infra.rating.rerate import Period, Rerated, rerate
@@ -24,8 +25,12 @@ model and by user what was charged, what it comes to now, and the difference. Ch
 
 def add_to(ledger: Any) -> None:
     rating = ledger.add_parser("rerate", help="rate a period against other prices", description=_ABOUT)
-    rating.add_argument("--from", dest="since", type=_time, required=True, metavar="T", help="RFC 3339")
-    rating.add_argument("--to", dest="until", type=_time, required=True, metavar="T", help="not included")
+    rating.add_argument(
+        "--from", dest="since", type=time_argument, required=True, metavar="T", help="RFC 3339"
+    )
+    rating.add_argument(
+        "--to", dest="until", type=time_argument, required=True, metavar="T", help="not included"
+    )
     rating.add_argument(
         "--prices",
         type=Path,
@@ -81,8 +86,3 @@ def _post(realm: str, wanted: list[Correction], name: str) -> None:
     with edge(realm) as api:
         for correction in post(api, wanted):
             print(f"{name}: {correction.user_id} {signed_credits(correction.amount_micros)}", file=sys.stderr)
-
-
-def _time(text: str) -> datetime:
-    when = datetime.fromisoformat(text)
-    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from infra.analytics.telling import as_json, as_text
 from infra.analytics.window import Window
 from infra.analytics.writers import FORMATS, MissingLibraryError
 from infra.commands.settings import UsageError, setting
+from infra.commands.times import time_argument
 from infra.usage import FIRST, NEXT, Start, UsageStream
 
 _BAD_ARGUMENTS: Final = 2
@@ -78,7 +79,11 @@ def _add_window(parser: argparse.ArgumentParser) -> None:
         help="events from this TIME or OFFSET on, or first (the default)",
     )  # fmt: skip
     parser.add_argument(
-        "--to", dest="end", type=_time, metavar="TIME", help="events before it; default: all that are there"
+        "--to",
+        dest="end",
+        type=time_argument,
+        metavar="TIME",
+        help="events before it; default: all that are there",
     )
 
 
@@ -155,21 +160,13 @@ def _start(text: str) -> Start:
 def _begin(text: str) -> Start:
     if text == FIRST:
         return text
-    return _offset(text) if text.isdecimal() else _time(text)
+    return _offset(text) if text.isdecimal() else time_argument(text)
 
 
 def _offset(text: str) -> int:
     if int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text} is beyond all offsets")
     return int(text)
-
-
-def _time(text: str) -> datetime:
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time like 2026-08-01T12:00:00Z") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _by(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from infra.ledger.scratch import Scratch
 async def begin(scratch: Scratch, first: int, end: int, *, accept: bool) -> int:
     """Return the offset to read from, and take what the ledger was before it as the base.
 
-    `first` and `end` are the stream's. Raises CannotTellError when its begin is gone and nothing stands for
+    `first` and `end` are the stream's. Raises CannotTellError when its start is gone and nothing stands for
     it, unless that is accepted.
     """
     if first == 0:

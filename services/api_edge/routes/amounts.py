@@ -6,8 +6,6 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from services.api_edge.routes.wire import Input, Shown
-
 _CREDITS_MAX: Final = 10**9
 _PLAIN: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
@@ -32,9 +30,3 @@ CreditsChange = Annotated[
     _Plain, Field(ge=-_CREDITS_MAX, le=_CREDITS_MAX, decimal_places=6), AfterValidator(_is_something)
 ]
 """More or less than 0."""
-IdempotencyKey = Annotated[Shown, Field(min_length=1, max_length=200)]
-
-
-class PageQuery(Input):
-    limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = Field(default=None, max_length=500)

@@ -7,10 +7,9 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import AwareDatetime, Field
 
 from services.api_edge.ports import Billing
-from services.api_edge.routes.amounts import PageQuery
 from services.api_edge.routes.attempts import attempt_view, tokens_view
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Json, Shown, UserId, money, query_docs, read_query
+from services.api_edge.routes.wire import Json, PageQuery, Shown, UserId, money, query_docs, read_query
 from shared.contracts.billing import ListUsage, UsagePage, UsageTotals
 from shared.kernel.names import KeySource
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from services.api_edge.domain.errors import BadInputError
@@ -41,6 +41,15 @@ UserId = Annotated[str, AfterValidator(_is_user_id)]
 
 Shown = Annotated[str, AfterValidator(_is_shown)]
 """A text that is shown again: nothing unprintable, and no key that somebody put there."""
+
+IdempotencyKey = Annotated[Shown, Field(min_length=1, max_length=200)]
+
+
+class PageQuery(Input):
+    """Which page of a list."""
+
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = Field(default=None, max_length=500)
 
 
 class Json(Response):
