@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aiormq import Channel
 from pamqp.commands import Basic
 
 from shared.contracts.message import CONTENT_TYPE, Envelope, Message, event_type
@@ -65,7 +66,7 @@ class Publisher:
         """
         await self._check_reaches_all(exchange)
         try:
-            channel = await self._confirmed.get_underlay_channel()
+            channel = cast("Channel", await self._confirmed.get_underlay_channel())
         except AWAY:
             raise bus_unavailable() from None
         results = await asyncio.gather(
@@ -77,6 +78,7 @@ class Publisher:
                     properties=self._properties(event),
                     mandatory=True,
                     timeout=TIMEOUT_S,
+                    wait=False,  # for the socket, each in turn
                 )
                 for event in events
             ),
