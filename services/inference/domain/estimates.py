@@ -24,6 +24,11 @@ _PRICED_APART: Final = (
     "extra_body",  # Gemini
 )
 """What makes a call cost something else than its model's tokens, or calls another model."""
+_PARTS: Final = ("text", "refusal", "image_url")
+"""Of messages, what is rated as text is. Audio is dearer, files are read at a price of their own, and a link
+to a video is short but stands for more tokens than anybody held."""
+_CACHE_TTL: Final = "5m"
+"""Written to the provider's cache for longer, tokens are dearer than the price says."""
 _TOOLS: Final = ("function", "custom")
 _DEARER_MODEL: Final = re.compile(r"[:@](?:online|nitro|exacto|extended|preset)(?![^:@/])", re.IGNORECASE)
 """OpenRouter's ways to ask in a model's name for web search, dearer hosts, or a preset of the key's account:
@@ -95,6 +100,26 @@ def check_priceable(model: str, body: dict[str, Any]) -> None:
             raise InvalidRequestError(
                 "tools of the provider's need a key of your own: credits pay for tokens"
             )
+    _check_parts(body)
+
+
+def _check_parts(body: dict[str, Any]) -> None:
+    parts = list(_parts(body.get("messages")))
+    if not all(_is_text_or_image(part) for part in parts):
+        raise InvalidRequestError("in messages, all but texts and images needs a key of your own")
+    if any(_is_cached_long(each) for each in (body, *parts, *_objects(body.get("tools")))):
+        raise InvalidRequestError(f"caching for longer than {_CACHE_TTL} needs a key of your own")
+
+
+def _is_text_or_image(part: dict[str, Any]) -> bool:
+    """Some providers read anything that is sent as an image by what its address says it is."""
+    address = _address(part["image_url"]) if "image_url" in part else ""
+    return part.get("type") in _PARTS and (not _is_inline(address) or address[:11].lower() == "data:image/")
+
+
+def _is_cached_long(holder: dict[str, Any]) -> bool:
+    control = holder.get("cache_control")
+    return isinstance(control, dict) and control.get("ttl", _CACHE_TTL) != _CACHE_TTL
 
 
 def _positive(body: dict[str, Any], name: str) -> int:
@@ -105,13 +130,26 @@ def _positive(body: dict[str, Any], name: str) -> int:
 
 
 def _parts(messages: object) -> Iterator[dict[str, Any]]:
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict):
-                yield part
+    for message in _objects(messages):
+        yield from _objects(message.get("content"))
+
+
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    """Yield the objects in a list; none of what is no list."""
+    for each in value if isinstance(value, list) else ():
+        if isinstance(each, dict):
+            yield each
 
 
 def _inline_chars(image: object) -> int:
+    address = _address(image)
+    return len(address) if _is_inline(address) else 0
+
+
+def _address(image: object) -> str:
     url = image.get("url") if isinstance(image, dict) else image
-    return len(url) if isinstance(url, str) and url.startswith("data:") else 0
+    return url if isinstance(url, str) else ""
+
+
+def _is_inline(address: str) -> bool:
+    return address[:5].lower() == "data:"

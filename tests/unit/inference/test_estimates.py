@@ -104,6 +104,15 @@ def test_a_limit_that_is_no_number_is_refused(value: object) -> None:
         {"web_search_options": {}},
         {"modalities": ["text", "audio"]},
         {"tools": [{"type": "function"}, {"type": "web_search"}]},
+        {"tools": [{"type": "function", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
+        {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
+        user([{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]),
+        user([{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}}]),
+        user([{"input_audio": {"data": "AAAA", "format": "mp3"}}]),
+        user([{"type": "file", "file": {"file_data": "https://example.com/book.pdf"}}]),
+        user([{"type": "text", "text": "hi"}, {"type": "video_url", "video_url": {"url": "https://v"}}]),
+        user([{"type": "image_url", "image_url": {"url": "data:audio/mp3;base64,AAAA"}}]),
+        user([{"type": "image_url", "image_url": "DATA:application/pdf;base64,AAAA"}]),
     ],
 )
 def test_what_tokens_do_not_pay_for_is_no_matter_of_credits(extra: dict[str, object]) -> None:
@@ -112,7 +121,14 @@ def test_what_tokens_do_not_pay_for_is_no_matter_of_credits(extra: dict[str, obj
 
 
 @pytest.mark.parametrize(
-    "extra", [{}, {"temperature": 1, "service_tier": None}, {"tools": [{"type": "function"}]}, {"tools": "x"}]
+    "extra",
+    [
+        *({}, {"temperature": 1, "service_tier": None}, {"tools": [{"type": "function"}]}, {"tools": "x"}),
+        user([{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]),
+        user([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}]),
+        user([{"type": "image_url", "image_url": "https://example.com/cat.png"}]),
+        *({"messages": []}, user(["x"]), user(None), {"cache_control": "x"}),
+    ],
 )
 def test_other_parameters_are_paid_for_with_tokens(extra: dict[str, object]) -> None:
     check_priceable("openai/gpt-4o", {**user("hi"), **extra})
