@@ -1,6 +1,5 @@
 """Publishing: messages into CloudEvents into AMQP, over a confirmed and a fast channel of one connection."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Protocol, cast
 from uuid import UUID
@@ -14,6 +13,7 @@ from pamqp.commands import Basic
 from shared.contracts.message import CONTENT_TYPE, Envelope, Message, event_type
 from shared.kernel.errors import BusUnavailableError
 from shared.runtime.logs import get_logger
+from shared.runtime.pipelining import Parcel, publish_in_one_piece
 from shared.runtime.streams import Streams
 
 AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
@@ -65,26 +65,14 @@ class Publisher:
         Return the ids of those that were confirmed. Raises BusUnavailableError when not connected.
         """
         await self._check_reaches_all(exchange)
+        parcels = [self._parcel(event) for event in events]
         try:
             channel = cast("Channel", await self._confirmed.get_underlay_channel())
+            failures = await publish_in_one_piece(channel, exchange, parcels, timeout_s=TIMEOUT_S)
         except AWAY:
             raise bus_unavailable() from None
-        results = await asyncio.gather(
-            *(
-                channel.basic_publish(
-                    event.body.encode(),
-                    exchange=exchange,
-                    routing_key=event.routing_key,
-                    properties=self._properties(event),
-                    mandatory=True,
-                    timeout=TIMEOUT_S,
-                    wait=False,  # for the socket, each in turn
-                )
-                for event in events
-            ),
-            return_exceptions=True,
-        )
-        return _confirmed(exchange, events, results)
+        _report(exchange, failures)
+        return [event.event_id for event, failure in zip(events, failures, strict=True) if failure is None]
 
     async def send(
         self,
@@ -114,14 +102,15 @@ class Publisher:
         if not self.connected:
             raise bus_unavailable()
 
-    def _properties(self, event: Written) -> Basic.Properties:
-        return Basic.Properties(
+    def _parcel(self, event: Written) -> Parcel:
+        properties = Basic.Properties(
             content_type=CONTENT_TYPE,
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             message_id=str(event.event_id),
             message_type=event_type(event.routing_key),
             user_id=self._user,
         )
+        return Parcel(event.routing_key, properties, event.body.encode())
 
     def _amqp(self, envelope: Envelope) -> aio_pika.Message:
         return aio_pika.Message(
@@ -133,17 +122,11 @@ class Publisher:
         )
 
 
-def _confirmed(exchange: str, events: Sequence[Written], results: Sequence[object]) -> list[UUID]:
-    """Return the ids of what was confirmed; log how many were not, and why the first one was not."""
-    failures = [result for result in results if isinstance(result, BaseException)]
-    if failures:
-        reason = type(failures[0]).__name__
-        get_logger().warning("publish failed", exchange=exchange, events=len(failures), reason=reason)
-    return [
-        event.event_id
-        for event, result in zip(events, results, strict=True)
-        if not isinstance(result, BaseException)
-    ]
+def _report(exchange: str, failures: Sequence[BaseException | None]) -> None:
+    """Log how many were not confirmed, and why the first one was not."""
+    reasons = [type(failure).__name__ for failure in failures if failure is not None]
+    if reasons:
+        get_logger().warning("publish failed", exchange=exchange, events=len(reasons), reason=reasons[0])
 
 
 async def _send(

@@ -1,0 +1,77 @@
+"""Publishing many messages in one piece: aiormq's own way takes a task, a lock and timers for each of them.
+
+Confirms and returns come in by aiormq's own bookkeeping, so others may publish on the same channel.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from aiormq import Channel
+from aiormq.abc import ChannelFrame
+from pamqp import frame
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A mandatory message. Its properties have a `message_id`, by which the broker's return tells it."""
+
+    routing_key: str
+    properties: Basic.Properties
+    body: bytes
+
+
+async def publish_in_one_piece(
+    channel: Channel, exchange: str, parcels: Sequence[Parcel], *, timeout_s: float
+) -> list[BaseException | None]:
+    """Return why each of them was not confirmed within `timeout_s`; None for those that were.
+
+    Raises ChannelInvalidStateError when the channel is closed.
+    """
+    confirms = await _send(channel, exchange, parcels)
+    all_confirms, closing = asyncio.gather(*confirms, return_exceptions=True), channel.closing
+    try:
+        await asyncio.wait({all_confirms, closing}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        closing.cancel()
+        for confirm in confirms:  # what is still to come is ignored then
+            confirm.cancel()
+        for parcel in parcels:
+            channel.message_id_delivery_tag.pop(str(parcel.properties.message_id), None)
+    return [_failure(confirm) for confirm in confirms]
+
+
+async def _send(channel: Channel, exchange: str, parcels: Sequence[Parcel]) -> list["asyncio.Future[object]"]:
+    loop = asyncio.get_running_loop()
+    payload = b"".join(piece for parcel in parcels for piece in _frames(channel, exchange, parcel))
+    async with channel.lock:
+        await channel.write_queue.put(ChannelFrame(payload, should_close=False))
+        # The broker counts from here on; nothing of its answers can come before this task waits again.
+        confirms = []
+        for parcel in parcels:
+            channel.delivery_tag += 1
+            channel.confirmations[channel.delivery_tag] = confirm = loop.create_future()
+            channel.message_id_delivery_tag[str(parcel.properties.message_id)] = channel.delivery_tag
+            confirms.append(confirm)
+        return confirms
+
+
+def _frames(channel: Channel, exchange: str, parcel: Parcel) -> Iterator[bytes]:
+    number, size, body = channel.number, channel.max_content_size, parcel.body
+    yield _publish(number, exchange, parcel.routing_key)
+    yield frame.marshal(ContentHeader(body_size=len(body), properties=parcel.properties), number)
+    for start in range(0, len(body), size):
+        yield frame.marshal(ContentBody(body[start : start + size]), number)
+
+
+@lru_cache
+def _publish(number: int, exchange: str, routing_key: str) -> bytes:
+    return frame.marshal(Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True), number)
+
+
+def _failure(confirm: "asyncio.Future[object]") -> BaseException | None:
+    return TimeoutError() if confirm.cancelled() else confirm.exception()
