@@ -12,6 +12,7 @@ from shared.contracts.message import Envelope
 from shared.kernel.ids import new_id
 from shared.kernel.names import TransferCause
 from shared.runtime.postgres import Pool
+from tests.fakes.billing import movement
 from tests.fakes.billing_ledger import InMemoryLedgerStore
 
 GRANT: Final = TransferCause.GRANT
@@ -29,15 +30,7 @@ class CreditStores:
     user_id: str = field(default_factory=lambda: f"user-{new_id()}")
 
     def movement(self, cause: TransferCause, amount_micros: int, key: str | None = None) -> Movement:
-        return Movement(
-            transfer_id=new_id(),
-            cause=cause,
-            user_id=self.user_id,
-            amount_micros=amount_micros,
-            idempotency_key=key or str(new_id()),
-            made_by="root",
-            reason=None if cause is GRANT else "because",
-        )
+        return movement(cause, self.user_id, amount_micros, idempotency_key=key or str(new_id()))
 
     async def move(self, cause: TransferCause, amount_micros: int, key: str | None = None) -> CreditsMoved:
         return await self.credits.move(self.movement(cause, amount_micros, key), plan)
