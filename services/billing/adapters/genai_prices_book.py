@@ -1,8 +1,10 @@
 """Prices out of the `genai-prices` package: the data it carries, never the network."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from typing import Final
 
 import genai_prices
 from genai_prices.types import ModelPrice, TieredPrices
@@ -11,6 +13,9 @@ from shared.kernel.names import KeyService
 from shared.kernel.prices import Price, Rate, Tier
 
 _VERSION = f"genai-prices-{genai_prices.__version__}"
+_FREE: Final = Price(_VERSION, Rate(Decimal(0)), Rate(Decimal(0)))
+_SEARCHES: Final = re.compile(r"(?<![a-z])(?:search|sonar|deep-research|online)(?![a-z])", re.IGNORECASE)
+"""Models that search by themselves: each search has a price of its own, many times that of the tokens."""
 
 
 class GenaiPriceBook:
@@ -28,13 +33,22 @@ class GenaiPriceBook:
 
 
 def _find(provider: KeyService, name: str, at: datetime) -> Price | None:
+    if _SEARCHES.search(name):
+        return None
     try:
         found = genai_prices.calc_price(
             genai_prices.Usage(), name, provider_id=provider.value, genai_request_timestamp=at
         )
     except LookupError:
         return None
-    return _price(found.model_price)
+    if any(value is not None for value in vars(found.model_price).values()):
+        return _price(found.model_price)
+    return _FREE if _is_free(provider, name) else None
+
+
+def _is_free(provider: KeyService, name: str) -> bool:
+    """Say what a list without any price means: OpenRouter names free models so; others have one a song."""
+    return provider is not KeyService.OPENROUTER or name.endswith(":free")
 
 
 def _price(listed: ModelPrice) -> Price | None:
@@ -43,8 +57,6 @@ def _price(listed: ModelPrice) -> Price | None:
     None for a model priced by something else (hours, characters), or whose answers may be of dearer tokens:
     usage does not tell images, audio or video from text, so that they would be rated too low.
     """
-    if not any(value is not None for value in vars(listed).values()):
-        return Price(_VERSION, Rate(Decimal(0)), Rate(Decimal(0)))
     prompt, completion = _rate(listed.input_mtok), _rate(listed.output_mtok)
     if prompt is None or completion is None or _answers_dearer(listed, completion):
         return None

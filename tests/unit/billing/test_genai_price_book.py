@@ -1,5 +1,6 @@
 """Prices out of the package, and that what they come to is what the package itself says."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -10,6 +11,7 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
 
+from services.billing.adapters import genai_prices_book
 from services.billing.adapters.genai_prices_book import GenaiPriceBook
 from shared.kernel.names import KeyService
 from shared.kernel.prices import Price, Tokens
@@ -33,6 +35,7 @@ _MIXES = (
     Tokens(1_500_000, 250_000, cached=1),
 )
 _BY_TEXT = {"input_mtok", "output_mtok"}
+_SEARCHERS = ("-search-", "-search", "sonar", "deep-research", "-online")
 _DEARER_ANSWERS = {"output_image_mtok", "output_audio_mtok", "output_video_mtok"}
 
 
@@ -105,8 +108,25 @@ def test_what_has_no_price_is_not_rated_by_tokens_of_text_alone() -> None:
             for name in _DEARER_ANSWERS & listed.keys()
             if _usd(listed[name]) > _usd(listed["output_mtok"])
         }
-        is_by_text = not listed or (listed.keys() >= _BY_TEXT and not dearer)
+        searches = any(word in model.id for word in _SEARCHERS)
+        is_free = not listed and (service is not KeyService.OPENROUTER or model.id.endswith(":free"))
+        is_by_text = not searches and (is_free or (listed.keys() >= _BY_TEXT and not dearer))
         assert (book.find(service, model.id, _NOW) is not None) == is_by_text, model.id
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "openai/gpt-4o-mini-search-preview",
+        "openai/gpt-5-search-api",
+        "openai/o4-mini-deep-research-2025-06-26",
+        "openrouter/openai/GPT-4o-Search-Preview",
+        "openrouter/perplexity/sonar",
+        "openrouter/perplexity/llama-3.1-sonar-large-128k-online",
+    ],
+)
+def test_a_model_that_searches_by_itself_is_not_rated_by_its_tokens(model: str) -> None:
+    assert GenaiPriceBook().find(KeyService(model.partition("/")[0]), model, _NOW) is None
 
 
 def _usd(listed: Decimal | TieredPrices) -> Decimal:
@@ -118,7 +138,6 @@ def test_every_kind_of_rate_is_somewhere() -> None:
     kinds = {
         "cached": lambda price: price.cached is not None,
         "cache_write": lambda price: price.cache_write is not None,
-        "reasoning": lambda price: price.reasoning is not None,
         "tiers": lambda price: bool(price.prompt.tiers),
     }
     assert {name for name, has in kinds.items() if any(map(has, prices))} == set(kinds)
@@ -126,6 +145,30 @@ def test_every_kind_of_rate_is_somewhere() -> None:
 
 def _price(service: KeyService, model: str) -> Price | None:
     return GenaiPriceBook().find(service, model, _NOW)
+
+
+def test_a_rate_of_reasoning_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only models that have one search by themselves, too."""
+    monkeypatch.setattr(genai_prices_book, "_SEARCHES", re.compile("never"))
+    price = _price(KeyService.OPENROUTER, "perplexity/sonar-deep-research")
+    assert price is not None
+    assert price.reasoning is not None
+    assert (price.completion.usd, price.reasoning.usd) == (Decimal(8), Decimal(3))
+
+
+@pytest.mark.parametrize("model", ["google/lyria-3-pro-preview", "google/gemini-flash-1.5-8b-exp"])
+def test_what_openrouter_lists_without_a_price_is_not_free(model: str) -> None:
+    assert _price(KeyService.OPENROUTER, model) is None
+
+
+def test_what_is_free_costs_nothing() -> None:
+    for provider, model in (
+        (KeyService.OPENROUTER, "nousresearch/hermes-3-llama-3.1-405b:free"),
+        (KeyService.GEMINI, "gemma-4-31b-it"),
+    ):
+        price = _price(provider, model)
+        assert price is not None
+        assert price.cost_usd(Tokens(1_000, 1_000)) == 0
 
 
 def test_a_price_changes_on_its_day() -> None:
