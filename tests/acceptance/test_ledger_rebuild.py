@@ -1,31 +1,19 @@
 """Everything that was charged, by whoever's runs and on whichever keys, is what the usage stream tells."""
 
 import asyncio
-import os
 import secrets
-import sys
 from typing import Final
 
 import pytest
 
 from tests.acceptance.callers import MODEL
+from tests.acceptance.commands import latchkey
 from tests.acceptance.house import House
 from tests.quiet import quiet_check
 
 pytestmark = pytest.mark.acceptance
 
 GRANT: Final = 1_000_000
-
-
-async def _latchkey(house: House, *words: str) -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "infra.cli", *words),
-        env={"PATH": os.environ["PATH"], "LATCHKEY_HOME": "/nowhere", **house.realm.admin},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    told, _ = await process.communicate()
-    return process.returncode or 0, told.decode()
 
 
 async def test_the_stream_rebuilds_every_balance_and_charge(house: House) -> None:
@@ -44,16 +32,16 @@ async def test_the_stream_rebuilds_every_balance_and_charge(house: House) -> Non
 
     rebuilt = await quiet_check(house.realm)
     assert rebuilt.usage >= 22
-    code, told = await _latchkey(house, "ledger", "verify")
+    code, told = await latchkey(house, "ledger", "verify")
     assert (code, "it adds up" in told) == (0, True), told
-    code, told = await _latchkey(house, "ledger", "rebuild", "--check")
+    code, told = await latchkey(house, "ledger", "rebuild", "--check")
     assert (code, "the same as the tables" in told) == (0, True), told
 
     change = (
         "UPDATE billing.accounts SET posted_micros = posted_micros + $2 WHERE kind = 'user' AND user_id = $1"
     )
     await house.rows(change, payer.user_id, 1)
-    code, told = await _latchkey(house, "ledger", "rebuild", "--check", "--wait", "0")
+    code, told = await latchkey(house, "ledger", "rebuild", "--check", "--wait", "0")
     await house.rows(change, payer.user_id, -1)
     assert (code, f"a balance differs: account user of {payer.user_id}" in told) == (1, True), told
     with pytest.raises(AssertionError, match=r"0 messages in billing\.usage\.dlq, not 1"):

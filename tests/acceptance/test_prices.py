@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import secrets
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.callers import Caller, error_of
+from tests.acceptance.commands import latchkey
 from tests.acceptance.house import House, eventually
 
 pytestmark = pytest.mark.acceptance
@@ -125,19 +124,6 @@ async def test_what_was_held_before_a_change_is_rated_as_it_was_held(house: Hous
     await house.check_ledger(caller, 1_000_000_000 - COST)
 
 
-async def _latchkey(house: House, *words: str) -> tuple[int, str]:
-    env = {"PATH": os.environ["PATH"], "LATCHKEY_HOME": str(house.realm.env_dir / "no-home")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "infra.cli", "--realm", house.realm.name),
-        *words,
-        env={**env, **house.realm.admin, "LATCHKEY_URL": house.url},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    told, _ = await process.communicate()
-    return process.returncode or 0, told.decode()
-
-
 async def test_a_period_is_rated_again_and_its_difference_posted_once(house: House, tmp_path: Path) -> None:
     caller, model = await _spender(house), _new_model()
     await _set(house, model, DEAR)
@@ -151,7 +137,7 @@ async def test_a_period_is_rated_again_and_its_difference_posted_once(house: Hou
     charged = 1_000_000_000 - 20 * COST
     await house.check_ledger(caller, charged)
 
-    code, told = await _latchkey(house, *rerate, "--format", "ndjson")
+    code, told = await latchkey(house, *rerate, "--format", "ndjson")
     assert code == 0, told
     total = {"attempts": 2, "unrated": 0, "charged_micros": 20 * COST, "rated_micros": 2 * COST}
     sums = {**total, "difference_micros": -18 * COST}
@@ -163,7 +149,7 @@ async def test_a_period_is_rated_again_and_its_difference_posted_once(house: Hou
     await house.check_ledger(caller, charged)
 
     for _ in range(2):
-        code, told = await _latchkey(house, *rerate, "--post", "too-dear")
+        code, told = await latchkey(house, *rerate, "--post", "too-dear")
         assert code == 0, told
         assert f"too-dear: {caller.user_id} +3.6" in told
         await house.check_ledger(caller, charged + 18 * COST)
@@ -171,6 +157,6 @@ async def test_a_period_is_rated_again_and_its_difference_posted_once(house: Hou
     assert (newest["kind"], newest["amount_micros"]) == ("adjustment", 18 * COST)
     assert newest["reason"].endswith("too-dear")
 
-    code, told = await _latchkey(house, *rerate, "--post", "again")
+    code, told = await latchkey(house, *rerate, "--post", "again")
     assert (code, "corrected before, as too-dear" in told) == (1, True), told
     await house.check_ledger(caller, charged + 18 * COST)
