@@ -147,5 +147,14 @@ async def stream(realm: TestRealm, user_id: str) -> list[Envelope]:
 
 async def dead(channel: AbstractChannel) -> int | None:
     """Return how many usage events were dead-lettered."""
-    queue = await channel.declare_queue(dead_letters(BILLING_USAGE), passive=True)
+    return await _ready(channel, dead_letters(BILLING_USAGE))
+
+
+async def waiting(channel: AbstractChannel) -> int | None:
+    """Return how many usage events no billing has in hand yet."""
+    return await _ready(channel, BILLING_USAGE)
+
+
+async def _ready(channel: AbstractChannel, name: str) -> int | None:
+    queue = await channel.declare_queue(name, passive=True)
     return queue.declaration_result.message_count

@@ -9,6 +9,7 @@ from typing import Any, Final
 import asyncpg
 import orjson
 import pytest
+from aio_pika.abc import AbstractChannel
 
 from shared.contracts.billing import RunAuthorized
 from shared.contracts.credits import CreditsMoved, GrantCredits
@@ -17,7 +18,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource, Outcome, TokensSource
 from shared.runtime.bus import Bus
 from tests.fakes.billing import authorization, usage_event
-from tests.integration.billing.conftest import Edge, Start, report, until
+from tests.integration.billing.conftest import Edge, Start, report, until, waiting
 
 pytestmark = pytest.mark.integration
 
@@ -99,7 +100,7 @@ async def _balances(life: Life, database: "asyncpg.Connection[Any]", recorded: i
 
 
 async def test_balances_are_byte_identical_to_the_clean_run(
-    start: Start, edge: Edge, worker: Bus, database: "asyncpg.Connection[Any]"
+    start: Start, edge: Edge, worker: Bus, database: "asyncpg.Connection[Any]", broker: AbstractChannel
 ) -> None:
     clean, shuffled = _life(), _life()
     async with start(), start():
@@ -111,7 +112,8 @@ async def test_balances_are_byte_identical_to_the_clean_run(
         Random(_SEED).shuffle(deliveries)
         await report(worker, *deliveries)
         assert await _balances(shuffled, database) == wanted
-        await asyncio.sleep(0.5)  # the last repetitions
-        assert await _balances(shuffled, database) == wanted
+        await until(lambda: waiting(broker), 0)
+    # Both have ended, and with what they had in hand: the last repetitions, too.
+    assert await _balances(shuffled, database) == wanted
     assert len(set(orjson.loads(wanted)[0])) > 1
     assert await database.fetch("SELECT * FROM billing.ledger_faults") == []
