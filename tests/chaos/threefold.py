@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import aio_pika
 import orjson
 
+from shared.contracts.message import CONTENT_TYPE
 from shared.contracts.topology import BILLING_USAGE
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import INFERENCE
@@ -112,14 +113,18 @@ async def _deliver(house: House, tally: Tally) -> None:
     tally.rng.shuffle(bodies)
     async with await aio_pika.connect(url) as connection:
         exchange = await (await connection.channel()).get_exchange(UsageRecorded.EXCHANGE, ensure=False)
-        for body in bodies:
-            message = aio_pika.Message(
-                body,
-                content_type="application/cloudevents+json",
-                user_id=unquote(urlsplit(url).username or ""),
-                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            )
-            await exchange.publish(message, UsageRecorded.ROUTING_KEY)
+        login = unquote(urlsplit(url).username or "")
+        messages = (_message(body, login) for body in bodies)
+        await asyncio.gather(*(exchange.publish(each, UsageRecorded.ROUTING_KEY) for each in messages))
+
+
+def _message(body: bytes, login: str) -> aio_pika.Message:
+    return aio_pika.Message(
+        body,
+        content_type=CONTENT_TYPE,
+        user_id=login,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
 
 
 async def _recorded(house: House) -> list[bytes]:

@@ -9,7 +9,7 @@ from shared.kernel.names import Outcome
 from tests.chaos.experiment import Tally
 from tests.chaos.fuses import Act, Fuse, Step
 from tests.chaos.grounds import Grounds
-from tests.chaos.users import OK, Asked, User, a_payer, an_owner
+from tests.chaos.users import OK, Asked, a_payer, an_owner
 from tests.chaos.witness import all_is_over
 
 _LASTS_S: Final = 480
@@ -50,14 +50,15 @@ async def kill_at_each(steps: Sequence[Step], at: Grounds, tally: Tally, *, time
     users = [await an_owner(at.house), await a_payer(at.house)]
     numbers, asked = count(), dict[Fuse, Asked]()
 
-    async def ask_on(user: User) -> None:
+    async def ask_on() -> None:
         while step := _next_step(steps, at, tally, times):
             fuse = Fuse(Act.KILL, step, f"#k{next(numbers)}")
+            user = tally.rng.choice(users)
             asked[fuse] = await user.ask(_prompt(fuse, tally), stream=_is_stream(step, tally))
 
     async with asyncio.timeout(_LASTS_S), asyncio.TaskGroup() as group:
-        for number in range(callers):
-            group.create_task(ask_on(users[number % 2]))
+        for _ in range(callers):
+            group.create_task(ask_on())
     tally.asked += asked.values()
     killed = {fuse: run for fuse, run in asked.items() if at.fuses.is_burnt(fuse)}
     tally.kills += len(killed)
