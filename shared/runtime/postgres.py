@@ -24,6 +24,7 @@ _AWAY = (
     asyncpg.InternalClientError,  # a connection that is just being killed, used meanwhile
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,  # a primary that was demoted
 )
 
 
