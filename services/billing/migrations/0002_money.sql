@@ -63,9 +63,13 @@ COMMENT ON TABLE prices IS
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON prices
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- The outbox: events as they go out.
-DELETE FROM outbox;
-ALTER TABLE outbox DROP COLUMN payload, ADD COLUMN body text NOT NULL;
+-- The outbox: events as they go out, those that wait included.
+ALTER TABLE outbox ADD COLUMN body text;
+UPDATE outbox SET type = replace(type, 'latchkey.', ''), body = jsonb_build_object(
+    'specversion', '1.0', 'id', event_id, 'source', 'latchkey/billing', 'type', type, 'time', created_at,
+    'datacontenttype', 'application/json', 'data', payload
+);
+ALTER TABLE outbox DROP COLUMN payload, ALTER COLUMN body SET NOT NULL;
 ALTER TABLE outbox RENAME COLUMN type TO routing_key;
 COMMENT ON COLUMN outbox.body IS 'The CloudEvent as JSON text.';
 

@@ -10,6 +10,8 @@ from infra.bootstrap.migrations import SERVICES_FOLDER, migrations_in
 from services.billing.adapters import ledger_sql as sql
 from services.billing.adapters import rows
 from services.billing.domain.hold import Hold
+from shared.contracts.credits import CreditsGranted
+from shared.contracts.message import Envelope, read
 from shared.kernel.names import BILLING
 from tests.fakes.billing import QUOTE, hold_for, usage_event
 from tests.realm import TestRealm
@@ -44,6 +46,11 @@ VALUES ('00000000-0000-0000-0000-0000000000bb', 1, 'ada', 20, now() + interval '
         '{"version": "v1", "prompt": {"usd": "1"}, "completion": {"usd": "2"}}'),
        ('00000000-0000-0000-0000-0000000000aa', 1, 'ada', 25, now(), 'settled', NULL);
 INSERT INTO prices (model, input_usd, output_usd, cached_usd) VALUES ('openai/x', 1.5, 2, NULL);
+INSERT INTO outbox (event_id, type, payload) VALUES (
+    '00000000-0000-0000-0000-0000000000ee', 'latchkey.credits.granted.v1',
+    '{"transfer_id": "00000000-0000-0000-0000-0000000000dd", "user_id": "ada", "amount_micros": 100,
+      "granted_by": "root"}'
+);
 """
 
 
@@ -73,6 +80,20 @@ async def test_what_was_kept_still_adds_up(migrated: "asyncpg.Connection[Any]") 
     assert [row["kind"] for row in entries if (row["cause"], row["user_id"]) == ("grant", "ada")] == ["grant"]
     price = await migrated.fetchval("SELECT price::text FROM prices")
     assert price == '{"input": {"usd": "1.5"}, "output": {"usd": "2"}}'
+
+
+async def test_what_was_not_published_yet_still_will_be(migrated: "asyncpg.Connection[Any]") -> None:
+    waiting = await migrated.fetchrow("SELECT event_id::text, routing_key, body, created_at FROM outbox")
+    assert waiting is not None
+    envelope = Envelope.decode(waiting["body"].encode())
+    assert (envelope.id, envelope.source, envelope.time) == (
+        waiting["event_id"],
+        "latchkey/billing",
+        waiting["created_at"],
+    )
+    told = read(envelope, CreditsGranted)
+    assert waiting["routing_key"] == told.ROUTING_KEY
+    assert (told.user_id, told.amount_micros, told.repaid_micros) == ("ada", 100, 0)
 
 
 async def test_and_goes_on(migrated: "asyncpg.Connection[Any]") -> None:
