@@ -342,4 +342,4 @@ REVOKE UPDATE (posted_micros, held_micros) ON accounts FROM :service_role;
 REVOKE EXECUTE ON FUNCTION open_accounts, lock_accounts, authorize_holds FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION open_accounts, lock_accounts, authorize_holds TO :service_role;
 GRANT INSERT ON prices TO :service_role;
-GRANT SELECT ON ledger_check, ledger_faults, checkpoints TO :service_role;
+GRANT SELECT ON ledger_check, ledger_faults TO :service_role;

@@ -34,7 +34,6 @@ GRANTED = {
     },
     BILLING: {
         "billing.accounts": READ,
-        "billing.checkpoints": READ,
         "billing.holds": "insert select update(state)",
         "billing.ledger_check": READ,
         "billing.ledger_faults": READ,
