@@ -13,7 +13,7 @@ from aio_pika.exceptions import AMQPError
 from infra.ledger.differences import Difference
 from infra.ledger.rebuild import Rebuilt, rebuild
 from infra.ledger.verify import verify
-from infra.usage import UsageStream
+from infra.usage_stream import UsageStream
 from shared.contracts.topology import queues
 from tests.realm import TestRealm
 

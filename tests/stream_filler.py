@@ -11,7 +11,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, ChannelFrame
 from pamqp import commands, frame, header
 from pamqp.body import ContentBody
 
-from infra.usage import UsageStream
+from infra.usage_stream import UsageStream
 from shared.contracts.message import CONTENT_TYPE, Envelope, Message
 from shared.kernel.names import BILLING, INFERENCE
 from tests.realm import TestRealm

@@ -11,7 +11,7 @@ from infra.analytics.progress import Meter
 from infra.analytics.seen import Seen
 from infra.analytics.window import Progress, Window, events
 from infra.analytics.writers import Writer, whole_file, writer
-from infra.usage import UsageStream
+from infra.usage_stream import UsageStream
 
 
 @dataclass

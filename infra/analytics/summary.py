@@ -10,7 +10,7 @@ from infra.analytics.columns import PLACES, Row, row
 from infra.analytics.progress import Meter
 from infra.analytics.seen import Seen
 from infra.analytics.window import Progress, Window, events
-from infra.usage import UsageStream
+from infra.usage_stream import UsageStream
 from shared.kernel.names import KeyPolicy, Outcome
 
 BY: Final = (

@@ -7,7 +7,7 @@ import orjson
 
 from infra.analytics.checking import Checker
 from infra.analytics.window import Window
-from infra.usage import Entry, UsageStream
+from infra.usage_stream import Entry, UsageStream
 
 
 async def tail(

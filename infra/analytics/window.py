@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from infra.analytics.checking import Checker, Event
-from infra.usage import FIRST, Start, UsageStream
+from infra.usage_stream import FIRST, Start, UsageStream
 
 LATE: Final = timedelta(days=1)
 """How long after its time an event may reach the stream and still be found (outboxes wait for a broker)."""

@@ -13,7 +13,7 @@ from infra.commands.settings import UsageError, setting
 from infra.ledger.errors import CannotTellError
 from infra.ledger.rebuild import rebuild
 from infra.ledger.verify import verify
-from infra.usage import UsageStream
+from infra.usage_stream import UsageStream
 
 _CANNOT_TELL: Final = 2
 _INTERRUPTED: Final = 130

@@ -20,7 +20,7 @@ from infra.analytics.window import Window
 from infra.analytics.writers import FORMATS, MissingLibraryError
 from infra.commands.settings import UsageError, setting
 from infra.commands.times import time_argument
-from infra.usage import FIRST, NEXT, Start, UsageStream
+from infra.usage_stream import FIRST, NEXT, Start, UsageStream
 
 _BAD_ARGUMENTS: Final = 2
 _INTERRUPTED: Final = 130

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from infra.demo.checks import StoryError
-from infra.usage import events
+from infra.usage_stream import events
 from shared.contracts.message import Envelope
 
 Events = dict[str, Envelope]

@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from infra.ledger.differences import Difference
-from infra.usage import Entry
+from infra.usage_stream import Entry
 from shared.contracts.credits import CreditsAdjusted, CreditsCharged, CreditsGranted
 from shared.contracts.message import Envelope, Message, read
 from shared.contracts.usage import UsageRecorded

@@ -11,7 +11,7 @@ from infra.ledger.events import is_foreign
 from infra.ledger.replay import Replay, Stream
 from infra.ledger.scratch import Scratch, scratch_tables
 from infra.ledger.snapshot import take_snapshot
-from infra.usage import FIRST
+from infra.usage_stream import FIRST
 
 
 @dataclass(frozen=True)

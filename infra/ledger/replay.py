@@ -9,14 +9,14 @@ from infra.ledger import sql
 from infra.ledger.errors import CannotTellError
 from infra.ledger.events import Reader, Told
 from infra.ledger.scratch import Scratch
-from infra.usage import FIRST, Entry
+from infra.usage_stream import FIRST, Entry
 
 _AT_ONCE: Final = 10_000
 _POLL_S: Final = 0.3
 
 
 class Stream(Protocol):
-    """`infra.usage.UsageStream`, as far as it is needed here."""
+    """`infra.usage_stream.UsageStream`, as far as it is needed here."""
 
     async def find(self, start: str) -> int: ...
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from infra.usage import FIRST, UsageStream
+from infra.usage_stream import FIRST, UsageStream
 from shared.contracts.credits import CreditsCharged
 from shared.contracts.message import Message
 from shared.contracts.usage import UsageRecorded

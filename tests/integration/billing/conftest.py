@@ -14,7 +14,7 @@ import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 
 from infra.bootstrap import Servers
-from infra.usage import events
+from infra.usage_stream import events
 from services.billing.app import BillingSettings, serving
 from shared.contracts.credits import Balance, CreditsMoved, GetBalance, GrantCredits
 from shared.contracts.message import Envelope

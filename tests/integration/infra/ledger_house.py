@@ -13,7 +13,7 @@ from infra.ledger.differences import Difference
 from infra.ledger.rebuild import Rebuilt, rebuild
 from infra.ledger.replay import Stream
 from infra.ledger.verify import verify
-from infra.usage import UsageStream
+from infra.usage_stream import UsageStream
 from services.billing.app import BillingSettings, serving
 from shared.contracts.billing import RunAuthorized
 from shared.contracts.credits import AdjustCredits, CreditsMoved, DeductCredits, GrantCredits

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from infra.bootstrap import Servers
 from infra.ledger.errors import CannotTellError
-from infra.usage import FIRST, Entry
+from infra.usage_stream import FIRST, Entry
 from shared.contracts.topology import USAGE_EVENTS, queues
 from tests.fakes.billing import usage_event
 from tests.integration.infra.ledger_house import COST, House, running_house

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
-from infra.usage import Entry, StreamError, UsageStream, events
+from infra.usage_stream import Entry, StreamError, UsageStream, events
 from tests.gate import open_gate
 from tests.integration.infra.conftest import put, record
 from tests.realm import TestRealm, temporary_realm

@@ -25,7 +25,7 @@ import pytest_asyncio
 from infra.analytics.columns import COLUMNS
 from infra.bootstrap import Servers
 from infra.local.home import CHECKOUT
-from infra.usage import UsageStream
+from infra.usage_stream import UsageStream
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE

@@ -16,7 +16,7 @@ from aio_pika.exceptions import AMQPError
 from infra.local.home import Home
 from infra.local.ports import ports
 from infra.local.servers import servers
-from infra.usage import Entry, UsageStream
+from infra.usage_stream import Entry, UsageStream
 from tests.native import native_home
 from tests.realm import TestRealm, temporary_realm
 

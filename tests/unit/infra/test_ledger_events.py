@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from infra.ledger.differences import Difference
 from infra.ledger.events import Reader, ToldUsage, due_micros, is_foreign
-from infra.usage import Entry
+from infra.usage_stream import Entry
 from services.billing.domain.movement import Movement, event_of, plan
 from services.billing.domain.settlement import charge_micros
 from shared.contracts.credits import Balance, CreditsAdjusted, CreditsCharged, CreditsGranted

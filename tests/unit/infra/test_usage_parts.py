@@ -15,7 +15,7 @@ from infra.analytics.seen import Seen
 from infra.analytics.summary import Summary
 from infra.analytics.window import Window
 from infra.analytics.writers import NdjsonWriter, whole_file
-from infra.usage import Entry
+from infra.usage_stream import Entry
 from shared.contracts.credits import CreditsAdjusted, CreditsCharged, CreditsGranted
 from shared.contracts.message import Envelope, Message
 from shared.contracts.usage import UsageRecorded
