@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, TypeAlias
 
-from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, AbstractRobustConnection
-from aio_pika.exceptions import ChannelInvalidStateError
+from aio_pika import IncomingMessage
+from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from shared.runtime.acknowledging import acknowledge, quietly
 from shared.runtime.delivery import Delivery
@@ -14,6 +15,8 @@ from shared.runtime.publisher import AWAY, TIMEOUT_S
 from shared.runtime.rpc import RequestBus
 
 BATCH_SIZE: Final = 500
+AT_ONCE: Final = 2
+_TAG: Final = "batches"
 LINGER_MS: Final = 10.0
 
 Verdicts: TypeAlias = Sequence[Exception | None]
@@ -28,9 +31,10 @@ class BatchBus(RequestBus, Protocol):
 
 
 class BatchConsumer:
-    """Hands over what waits in a queue, one batch at a time; the next one gathers meanwhile.
+    """Hands over what waits in a queue, two batches at a time; the next one gathers meanwhile.
 
-    A batch is at least one message; then it waits until it has `size` of them, for `linger_ms` at most.
+    One is read and written here while the other is in the database; they are acknowledged in order. A batch
+    is at least one message; then it waits until it has `size` of them, for `linger_ms` at most.
     """
 
     def __init__(self, queue: str, handler: BatchHandler, *, realm: str, size: int, linger_ms: float) -> None:
@@ -39,28 +43,37 @@ class BatchConsumer:
         self._realm = realm
         self._size = size
         self._linger_s = linger_ms / 1000
-        self._waiting: list[AbstractIncomingMessage] = []
+        self._waiting: list[DeliveredMessage] = []
         self._some, self._enough = asyncio.Event(), asyncio.Event()
         self._stopping = False
-        self._queue: AbstractQueue | None = None
-        self._tag = ""
+        self._channel: AbstractChannel | None = None
+        self._at_work: set[asyncio.Task[None]] = set()
         self._work: asyncio.Task[None] | None = None
 
     async def start(self, connection: AbstractRobustConnection) -> None:
         channel = await connection.channel(publisher_confirms=False)
-        await channel.set_qos(prefetch_count=2 * self._size)
-        # What is declared, if only passively, is consumed again on a new connection.
-        self._queue = await channel.declare_queue(self._name, passive=True)
+        await channel.set_qos(prefetch_count=(AT_ONCE + 1) * self._size)
+        await channel.declare_queue(self._name, passive=True)  # there it is looked for again, too, before:
+        channel.reopen_callbacks.add(self._consume)
         self._work = asyncio.create_task(self._run())
-        self._tag = await self._queue.consume(self._arrived)
+        await self._consume(channel)
+
+    async def _consume(self, channel: AbstractRobustChannel | None, *_: object) -> None:
+        """Begin, on this connection or a new one.
+
+        aio-pika's own consumer takes two tasks for each message, aiormq's takes one.
+        """
+        if channel is not None and not self._stopping:
+            self._channel = await channel.get_underlay_channel()
+            await self._channel.basic_consume(self._name, self._arrived, consumer_tag=_TAG)
 
     async def stop_consuming(self) -> None:
-        queue, self._queue = self._queue, None
-        if queue is not None:
+        self._stopping = True
+        channel, self._channel = self._channel, None
+        if channel is not None:
             with suppress(*AWAY):
                 async with asyncio.timeout(TIMEOUT_S):
-                    await queue.cancel(self._tag)
-        self._stopping = True
+                    await channel.basic_cancel(_TAG)
         self._some.set()
         self._enough.set()
 
@@ -70,22 +83,36 @@ class BatchConsumer:
             return
         work, self._work = self._work, None
         await asyncio.wait({work}, timeout=within_s)
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        left = [work, *self._at_work]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
-    async def _arrived(self, message: AbstractIncomingMessage) -> None:
+    async def _arrived(self, message: DeliveredMessage) -> None:
         self._waiting.append(message)
         self._some.set()
         if len(self._waiting) >= self._size:
             self._enough.set()
 
     async def _run(self) -> None:
+        before: asyncio.Task[None] | None = None
         while await self._gather():
             batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
-            # Those of a connection that was lost come back on the new one; their tags mean nothing there.
-            batch = [message for message in batch if _is_in_hand(message)]
-            if batch:
-                await self._acknowledge(batch, await self._verdicts(batch))
+            before = asyncio.create_task(self._handle(batch, before))
+            self._at_work.add(before)
+            before.add_done_callback(self._at_work.discard)
+            while len(self._at_work) >= AT_ONCE:
+                await asyncio.wait(self._at_work, return_when=asyncio.FIRST_COMPLETED)
+        if self._at_work:
+            await asyncio.wait(self._at_work)
+
+    async def _handle(self, arrived: Sequence[DeliveredMessage], before: "asyncio.Task[None] | None") -> None:
+        # Those of a connection that was lost come back on the new one; their tags mean nothing there.
+        batch = [message for message in arrived if not message.channel.is_closed]
+        verdicts = await self._verdicts(batch) if batch else ()
+        if before is not None:  # what acknowledges this batch acknowledges what came before it, too
+            await asyncio.wait({before})
+        await self._acknowledge(batch, verdicts)
 
     async def _gather(self) -> bool:
         """Wait for a batch; return False when there will be none any more."""
@@ -98,24 +125,19 @@ class BatchConsumer:
                 await asyncio.wait_for(self._enough.wait(), self._linger_s)
         return bool(self._waiting)
 
-    async def _verdicts(self, batch: Sequence[AbstractIncomingMessage]) -> Verdicts:
+    async def _verdicts(self, batch: Sequence[DeliveredMessage]) -> Verdicts:
         try:
-            verdicts = await self._handler([Delivery.of(message, self._realm) for message in batch])
+            verdicts = await self._handler([Delivery.told(message, self._realm) for message in batch])
             return [verdict for _, verdict in zip(batch, verdicts, strict=True)]
         except Exception as error:  # noqa: BLE001 - whatever it was, no message is lost
             return [error] * len(batch)
 
-    async def _acknowledge(self, batch: Sequence[AbstractIncomingMessage], verdicts: Verdicts) -> None:
+    async def _acknowledge(self, batch: Sequence[DeliveredMessage], verdicts: Verdicts) -> None:
         """One word for all that are done with, the last one's, after those of the others among them."""
         judged = list(zip(batch, verdicts, strict=True))
-        await asyncio.gather(*(acknowledge(message, error) for message, error in judged if error is not None))
+        await asyncio.gather(
+            *(acknowledge(IncomingMessage(message), error) for message, error in judged if error is not None)
+        )
         done = [message for message, error in judged if error is None]
         if done:
-            await quietly(done[-1].ack(multiple=True))
-
-
-def _is_in_hand(message: AbstractIncomingMessage) -> bool:
-    try:
-        return not message.channel.is_closed
-    except ChannelInvalidStateError:
-        return False
+            await quietly(IncomingMessage(done[-1]).ack(multiple=True))

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Self, TypeVar
 
 from aio_pika.abc import AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
 
 from shared.contracts.message import Envelope, Message, read
 from shared.kernel.errors import ForbiddenError
@@ -28,16 +29,21 @@ class Delivery:
 
     @classmethod
     def of(cls, message: AbstractIncomingMessage, realm: str) -> Self:
-        prefix = f"{realm}_"
-        user, ttl_s = message.user_id or "", message.expiration
+        ttl_s = message.expiration
         return cls(
             body=message.body,
-            sender=user.removeprefix(prefix) if user.startswith(prefix) else "",
+            sender=_sender(message.user_id, realm),
             redelivered=bool(message.redelivered),
             reply_to=message.reply_to,
             correlation_id=message.correlation_id,
             ttl_s=ttl_s if isinstance(ttl_s, int | float) else None,
         )
+
+    @classmethod
+    def told(cls, message: DeliveredMessage, realm: str) -> Self:
+        """As `of`, of an event: for which nobody waits."""
+        sender = _sender(message.header.properties.user_id, realm)
+        return cls(body=message.body, sender=sender, redelivered=bool(message.redelivered))
 
     @cached_property
     def envelope(self) -> Envelope:
@@ -53,3 +59,8 @@ class Delivery:
         """Raise ForbiddenError when it was not one of `senders`, whatever it is."""
         if self.sender not in senders:
             raise ForbiddenError(f"{what} may not come from {self.sender or 'an unknown sender'}")
+
+
+def _sender(user: str | None, realm: str) -> str:
+    prefix = f"{realm}_"
+    return user.removeprefix(prefix) if user is not None and user.startswith(prefix) else ""

@@ -2,7 +2,7 @@
 
 from services.billing.ports import Outbox, PublishAll
 
-_AT_ONCE = 200
+_AT_ONCE = 500
 
 
 async def relay_events(*, outbox: Outbox, publish: PublishAll) -> None:

@@ -70,6 +70,7 @@ async def test_two_thousand_events_some_twice_and_a_poisoned_one_are_charged_onc
         await until(lambda: _waiting(broker, dead_letters(BILLING_USAGE)), letters + 1)
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 20) == 0
+    await (await broker.get_queue(dead_letters(BILLING_USAGE), ensure=False)).purge()
     assert await _charged(database, prefix) == expected
     assert await database.fetch("SELECT * FROM billing.ledger_faults") == []
 

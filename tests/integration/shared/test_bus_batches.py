@@ -94,6 +94,30 @@ async def test_each_message_of_a_batch_has_its_own_fate(bus_for: BusFor, realm: 
     assert await _left(realm, dead_letters(BILLING_USAGE)) == [bodies[7]]
 
 
+async def test_a_batch_that_is_done_first_acknowledges_none_of_the_one_before(
+    bus_for: BusFor, realm: TestRealm
+) -> None:
+    first = asyncio.Event()
+    done: list[int] = []
+
+    async def first_is_slow(deliveries: Sequence[Delivery]) -> list[Exception | None]:
+        if deliveries[0].body == b"message 0":
+            await first.wait()
+        done.append(len(deliveries))
+        return [None] * len(deliveries)
+
+    billing = bus_for(BILLING)
+    billing.subscribe_batches(BILLING_USAGE, first_is_slow, size=10)
+    await billing.start()
+    bodies = await _put(realm, 20)
+    await _until(lambda: bool(done))
+    await asyncio.sleep(0.2)
+    await billing.broker.stop()  # as a process that is killed
+    assert sorted(await _left(realm, BILLING_USAGE)) == sorted(bodies)
+    first.set()
+    await billing.stop()
+
+
 async def test_what_a_handler_raises_for_all_of_them_brings_them_all_back(
     bus_for: BusFor, realm: TestRealm
 ) -> None:
@@ -115,15 +139,17 @@ async def test_what_a_handler_raises_for_all_of_them_brings_them_all_back(
     assert await _left(realm, BILLING_USAGE) == []
 
 
-async def test_the_next_batch_gathers_while_one_is_at_work(bus_for: BusFor, realm: TestRealm) -> None:
+async def test_two_batches_are_at_work_at_a_time_and_the_next_one_gathers(
+    bus_for: BusFor, realm: TestRealm
+) -> None:
     taker, billing = Taker(), bus_for(BILLING)
     taker.go_on.clear()
     billing.subscribe_batches(BILLING_USAGE, taker.take, size=10)
     await billing.start()
     bodies = await _put(realm, 1) + await _put(realm, 25, first=1)
-    await _until(lambda: len(taker.batches) == 1)
+    await _until(lambda: len(taker.batches) == 2)
     await asyncio.sleep(0.2)
-    assert len(taker.batches) == 1, "one at a time"
+    assert list(map(len, taker.batches)) == [1, 10]
     taker.go_on.set()
     await _until(lambda: len(taker.bodies) == 26)
     assert taker.bodies == bodies, "in order"
@@ -188,16 +214,16 @@ async def test_on_a_new_connection_it_consumes_on_and_acknowledges_nothing_by_ol
     taker = Taker()
     taker.go_on.clear()
     async with _gated(realm, taker) as cut:
-        first = await _put(realm, 15)
-        await _until(lambda: bool(taker.batches))
+        first = await _put(realm, 25)
+        await _until(lambda: len(taker.batches) == 2)
         await cut()
         await asyncio.sleep(3)  # longer than it takes to connect anew
         taker.go_on.set()
-        second = await _put(realm, 15, first=15)
-        await _until(lambda: set(taker.bodies) == {*first, *second} and len(taker.bodies) >= 40)
+        second = await _put(realm, 15, first=25)
+        await _until(lambda: set(taker.bodies) == {*first, *second} and len(taker.bodies) >= 60)
     again = [delivery.body for batch in taker.batches for delivery in batch if delivery.redelivered]
     assert sorted(again) == sorted(first), "those in hand came again, the batch at work and the waiting ones"
-    assert len(taker.bodies) == 40, "and those that only waited were handed over once"
+    assert len(taker.bodies) == 60, "and those that only waited were handed over once"
     assert await _left(realm, BILLING_USAGE) == []
 
 
