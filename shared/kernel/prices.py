@@ -38,6 +38,8 @@ class Rate:
     tiers: tuple[Tier, ...] = ()
 
     def at(self, prompt: int) -> Decimal:
+        if not self.tiers:  # most have none, and this is asked five times an attempt
+            return self.usd
         return next((tier.usd for tier in reversed(self.tiers) if prompt > tier.above), self.usd)
 
     def highest(self, prompt_max: int) -> Decimal:

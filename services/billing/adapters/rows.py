@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -82,7 +83,7 @@ def distinct(usages: Sequence[Usage]) -> list[Usage]:
         if usage.event.usage_id not in by_id and usage.run_attempt not in attempts:
             by_id[usage.event.usage_id] = usage
             attempts.add(usage.run_attempt)
-    return [by_id[usage_id] for usage_id in sorted(by_id)]
+    return [by_id[usage_id] for usage_id in sorted(by_id, key=attrgetter("int"))]
 
 
 def hold_columns(holds: Sequence[Hold]) -> list[list[Any]]:
