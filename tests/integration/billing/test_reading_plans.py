@@ -45,7 +45,7 @@ async def test_a_page_reads_little_more_than_itself(
     user = f"user-{new_id()}"
     await database.execute(_USAGE, user, _ROWS)
     await database.execute(_TRANSFERS, user, _ROWS)
-    await database.execute("ANALYZE billing.usage, billing.transfers, billing.accounts")
+    await database.execute("ANALYZE billing.usage, billing.transfers, billing.accounts, billing.holds")
     queries = {
         "own": usage_sql.page(ListUsage(user_id=user, limit=_LIMIT), END),
         "own, of a flow": usage_sql.page(ListUsage(user_id=user, flow="chat", limit=_LIMIT), END),
