@@ -69,7 +69,9 @@ class Envelope(BaseModel):
         )
 
     def encode(self) -> bytes:
-        return orjson.dumps(self.model_dump(mode="json", exclude_none=True))
+        """Write what `data` holds as it is: it was made ready for JSON once."""
+        attributes = self.model_dump(mode="json", exclude={"data"}, exclude_none=True)
+        return orjson.dumps({**attributes, "data": self.data})
 
     @classmethod
     def decode(cls, body: bytes) -> Self:
