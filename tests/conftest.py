@@ -20,7 +20,6 @@ from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
 from tests.servers import Way, choose, has_docker, running_servers
 
 _LEVELS: Final = ("unit", "component", "conformance", "integration", "acceptance", "chaos", "bench")
-_HOUSE: Final = "_house"
 _WITHOUT_SERVERS: Final = {"unit", "component"}
 
 
@@ -36,17 +35,11 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Hold every test to its level, and run the cheap levels first.
-
-    Where pytest-xdist runs two at once, those of a level that share servers, or the house, stay together.
-    """
+    """Hold every test to its level, and run the cheap levels first."""
     levels = {item: _level(item) for item in items}
     for item, level in levels.items():
         if level in _WITHOUT_SERVERS and "servers" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid}: a {level} test asks for real servers")
-        fixtures = getattr(item, "fixturenames", ())
-        if "servers" in fixtures:
-            item.add_marker(pytest.mark.xdist_group(_HOUSE if _HOUSE in fixtures else level))
     items.sort(key=lambda item: _LEVELS.index(levels[item]))
 
 

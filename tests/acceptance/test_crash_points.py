@@ -16,7 +16,7 @@ from tests.chaos.threefold import deliver_threefold
 from tests.chaos.worker_steps import kill_at_each
 from tests.native import native_home
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("crashes")]
+pytestmark = pytest.mark.acceptance
 
 
 @pytest_asyncio.fixture(scope="module")
