@@ -34,6 +34,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     "attempt": _INTEGER,
     "usage_id": _TEXT,
     "flow": _TEXT,
+    "session_id": _TEXT,
     "policy": _TEXT,
     "key_source": _TEXT,
     "is_byok": Kind.TRUTH,

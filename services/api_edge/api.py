@@ -41,16 +41,19 @@ from services.api_edge.routes.middleware import BodyLimit, RequestLog
 from services.api_edge.routes.models import models_router
 from services.api_edge.routes.prices import prices_router
 from services.api_edge.routes.providers import providers_router
-from services.api_edge.routes.runs import runs_router
+from services.api_edge.routes.runs import RunUseCases, runs_router
 from services.api_edge.routes.usage import usage_router
 from services.api_edge.routes.user_settings import user_settings_router
 from services.api_edge.use_cases.authenticate import Authenticate
 from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.check_readiness import CheckReadiness
+from services.api_edge.use_cases.follow_run import FollowRun
 from services.api_edge.use_cases.issue_session import IssueSessionUseCase
 from services.api_edge.use_cases.known_flows import KnownFlows
+from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase
+from services.api_edge.use_cases.session_usage import SessionUsage
 from services.api_edge.use_cases.start_run import RunTimes, StartRunUseCase
 from services.api_edge.use_cases.store_key import StoreKeyUseCase
 from services.api_edge.use_cases.validate_stored_key import ValidateStoredKey
@@ -109,7 +112,7 @@ def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
             allow_origins=rules.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Latchkey-Run-Id", "Latchkey-Key-Source", "Retry-After"],
+            expose_headers=["Latchkey-Run-Id", "Latchkey-Key-Source", "Latchkey-Cost", "Retry-After"],
         )
     return RequestLog(BodyLimit(app, rules.body_bytes_max))
 
@@ -122,6 +125,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     gate = Gate(Authenticate(ports.tokens, ports.jwt), is_open=rules.is_open)
     catalogue = Catalogue.read((_DATA / "catalogue.json").read_bytes())
     flows = KnownFlows(ports.flows, shipped_flows())
+    follow = FollowRun(runs=ports.runs, bus=ports.bus, waiting=ports.waiting)
     start_run = StartRunUseCase(
         flows=flows,
         catalogue=catalogue,
@@ -129,12 +133,14 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         sealer=ports.sealer,
         bus=ports.bus,
         waiting=ports.waiting,
+        follow=follow,
         times=rules.times,
     )
     read_receipt = ReadReceipt(
         runs=ports.runs, billing=ports.billing, waiting=ports.waiting, pauses_s=rules.receipt_pauses_s
     )
-    app.include_router(chat_router(gate, start_run, problems))
+    sessions = SessionUsage(ports.billing)
+    app.include_router(chat_router(gate, start_run, problems, sessions))
     app.include_router(models_router(gate, catalogue))
     app.include_router(flows_router(gate, flows, catalogue))
     app.include_router(keys_router(gate, _key_use_cases(ports), ports.key_vault))
@@ -146,7 +152,19 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     app.include_router(deductions_router(gate, ports.billing, read_receipt))
     app.include_router(usage_router(gate, ports.billing))
     app.include_router(prices_router(gate, ports.prices, catalogue))
-    app.include_router(runs_router(gate, read_receipt))
+    app.include_router(
+        runs_router(
+            gate,
+            RunUseCases(
+                start=start_run,
+                follow=follow,
+                list=ListRuns(ports.runs),
+                read_receipt=read_receipt,
+                sessions=sessions,
+            ),
+            problems,
+        )
+    )
     app.include_router(health_router(CheckReadiness(ports.probes)))
 
 

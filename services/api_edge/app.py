@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import partial
 
 import httpx2
@@ -10,8 +11,9 @@ from starlette.types import ASGIApp
 
 from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.adapters.jwt_tokens import Expected, JwksJwts, NoJwts, SharedSecretJwts
-from services.api_edge.adapters.postgres import Database, PostgresRunStore, PostgresTokenStore
+from services.api_edge.adapters.postgres import Database, PostgresTokenStore
 from services.api_edge.adapters.postgres_flows import PostgresFlowStore
+from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from services.api_edge.adapters.rpc import (
     RpcBilling,
     RpcKeyAdministration,
@@ -19,22 +21,26 @@ from services.api_edge.adapters.rpc import (
     RpcKeyVault,
     RpcPriceAdministration,
 )
+from services.api_edge.adapters.run_ends import BATCH_SIZE, RunEnds
 from services.api_edge.adapters.sealer import VaultSealer
 from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
 from services.api_edge.ports import Probe, TokenVerifier
 from services.api_edge.serving import serve
 from services.api_edge.settings import AuthSettings, EdgeSettings
 from services.api_edge.use_cases.start_run import RunTimes
+from services.api_edge.use_cases.sweep_runs import SweepRuns
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts import topology
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
+from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.process import run
 from shared.runtime.vault import VaultClient
 
 _RETRY_S = 0.5
+_SWEEP_S = 60.0
 _SERVED_BY = {
     KEY_VAULT: topology.KEY_VAULT_RPC,
     INFERENCE: topology.INFERENCE_RUNS,
@@ -50,7 +56,9 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
     database = Database()
     sealer = VaultSealer(vault, settings.realm)
     waiting = WaitingRuns(settings.runs_in_flight_max)
-    runs = BusRuns(bus, waiting)
+    runs, store = BusRuns(bus, waiting), PostgresRunStore(database)
+    bus.subscribe_batches(topology.API_EDGE_RUNS, RunEnds(store).on_ended, size=BATCH_SIZE)
+    sweep = SweepRuns(store, kept_for=timedelta(seconds=settings.results_ttl_s))
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient())
         stack.push_async_callback(bus.stop)
@@ -59,9 +67,10 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
         stack.push_async_callback(runs.settle)
         await vault.start()
         await stack.enter_async_context(_meanwhile(_connect(settings, bus, database), sealer.keep_key()))
+        await stack.enter_async_context(in_background(Repeating("sweep runs", sweep, every_s=_SWEEP_S)))
         yield create_api(
             EdgePorts(
-                runs=PostgresRunStore(database),
+                runs=store,
                 flows=PostgresFlowStore(database),
                 tokens=PostgresTokenStore(database),
                 jwt=_verifier(settings.auth, http),

@@ -1,12 +1,14 @@
 """What the edge needs of the world."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.run_call import RunKind
 from shared.contracts.billing import ListUsage, Receipt, UsagePage
 from shared.contracts.consent import ChangeUserSettings, UserSettings
 from shared.contracts.credits import (
@@ -31,10 +33,10 @@ from shared.contracts.keys import (
 )
 from shared.contracts.platform_keys import PlatformKeyInfo, PlatformKeys
 from shared.contracts.prices import PriceList, PriceSet, SetPrice
-from shared.contracts.runs import RunRequested
+from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.sealed import SealBinding, SealedKey
 from shared.contracts.validation import ValidateKey
-from shared.kernel.names import KeyVerdict
+from shared.kernel.names import KeyVerdict, Outcome
 from shared.kernel.secret import SecretText
 
 Probe = Callable[[], Awaitable[bool]]
@@ -52,6 +54,30 @@ class RunRecord:
     stream: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's key for one request, and the request's SHA-256."""
+
+    key: str
+    request_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """A run that may be asked for again. `end`: None while it goes on, and when it is not kept any more."""
+
+    record: RunRecord
+    kind: RunKind
+    created_at: datetime
+    start_by: datetime
+    deadline: datetime
+    session_id: str | None = None
+    idempotency: Idempotency | None = None
+    outcome: Outcome | None = None
+    ended_at: datetime | None = None
+    end: RunEnded | None = None
+
+
 class RunStore(Protocol):
     """Raises `database_unavailable`."""
 
@@ -59,6 +85,35 @@ class RunStore(Protocol):
 
     async def owner(self, run_id: UUID) -> str | None:
         """Return the user whose run it is; None for an unknown one."""
+        ...
+
+    async def keep(self, run: KeptRun) -> KeptRun | None:
+        """Add a run that is kept; return the one that has its idempotency key already, and add none then."""
+        ...
+
+    async def free(self, run_id: UUID) -> None:
+        """Let a run's idempotency key go: the next request with it is a new one."""
+        ...
+
+    async def find(self, user_id: str, run_id: UUID) -> KeptRun | None:
+        """Return a kept run; None for another user's, and for one that is not kept."""
+        ...
+
+    async def end(self, ends: Sequence[RunEnded]) -> None:
+        """Write down the ends of kept runs; one that has ended stays as it is."""
+        ...
+
+    async def page(
+        self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None
+    ) -> tuple[KeptRun, ...]:
+        """Return kept runs, newest first, without their ends."""
+        ...
+
+    async def sweep(self, *, ended_before: datetime, lost_before: datetime) -> int:
+        """Forget the ends of runs from before a time; end as lost those whose deadline passed before another.
+
+        Returns how many ends were forgotten.
+        """
         ...
 
 
@@ -105,6 +160,10 @@ class RunBus(Protocol):
 
     def cancel(self, run_id: UUID) -> None:
         """Tell every worker to stop a run, as well as can be done, without waiting."""
+        ...
+
+    async def attach(self, run_id: UUID, from_seq: int) -> None:
+        """Ask whoever has a kept run to tell its progress here, too. Raises `bus_unavailable`."""
         ...
 
 

@@ -63,5 +63,7 @@ class EdgeSettings(VaultSettings, ServiceSettings):
     validate_timeout_s: float = Field(default=8, gt=0)
     """How long a key's provider may take, and we with it, to say what it is worth."""
     runs_in_flight_max: int = Field(default=1000, ge=1)
+    results_ttl_s: float = Field(default=86_400, gt=0)
+    """How long the answers of kept runs are kept."""
     body_bytes_max: int = Field(default=4 * _MIB, ge=1024)
     settings_url: str = "/settings/api-keys"

@@ -7,7 +7,7 @@ from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.run_inference import Report, RunInference
 from services.inference.use_cases.validate_key import ValidateKeyUseCase
 from shared.contracts.key_events import KeyRevoked
-from shared.contracts.runs import CancelRun, RunRequested
+from shared.contracts.runs import AttachRun, CancelRun, RunRequested
 from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.names import API_EDGE, KEY_VAULT
 from shared.runtime.delivery import Delivery
@@ -44,9 +44,14 @@ class Handlers:
             _log(request, report, time.perf_counter() - began)
 
     async def on_control(self, delivery: Delivery) -> None:
-        """Only cancels come this way; they are for every worker, and one has the run."""
-        if delivery.envelope.type != CancelRun.event_type():
-            return
+        """What comes this way is for every worker, and one has the run."""
+        if delivery.envelope.type == AttachRun.event_type():
+            attach = delivery.read(AttachRun, senders=(API_EDGE,))
+            await self._in_flight.attach(attach.run_id, attach.reply_to, attach.from_seq)
+        elif delivery.envelope.type == CancelRun.event_type():
+            self._cancel(delivery)
+
+    def _cancel(self, delivery: Delivery) -> None:
         cancel = delivery.read(CancelRun, senders=(API_EDGE,))
         if self._in_flight.cancel(cancel.run_id):
             get_logger().info("run cancelled", run_id=str(cancel.run_id))

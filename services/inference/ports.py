@@ -9,7 +9,7 @@ from uuid import UUID
 from services.inference.domain.attempt import Attempt, KeyUsed
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunFailed, RunRequested, RunStarted
 from shared.contracts.usage import UsageRecorded
 from shared.contracts.validation import ValidateKey
 from shared.kernel.names import KeyPolicy, KeyService, KeyVerdict
@@ -137,6 +137,8 @@ class RunKept:
     model: str
     stream: bool
     requested_at: datetime
+    kept: bool
+    session_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +160,13 @@ class AttemptStore(Protocol):
         """Write down the key before it is used; False when the attempt has been ended by somebody else."""
         ...
 
-    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
+    async def finish(
+        self, usage: UsageRecorded, error: ErrorBody | None, end: RunEnded | None = None
+    ) -> bool:
         """End an attempt, once and for all; False when it had ended otherwise before. `error` ended the run.
 
-        One of unknown fate may be made again.
+        `end`: what is kept of its run, of which this was the last attempt. One of unknown fate may be made
+        again.
         """
         ...
 
@@ -181,7 +186,10 @@ class AttemptStore(Protocol):
 
 
 class Outbox(Protocol):
-    """The usage events of attempts that have ended. Raises `database_unavailable`."""
+    """The usage events of attempts that have ended, and the ends of kept runs.
+
+    Raises `database_unavailable`.
+    """
 
     async def note_published(self, usage_ids: Sequence[UUID]) -> None:
         """Note that these were published; once is enough, and what another has in hand is left to it."""
@@ -197,10 +205,26 @@ class Outbox(Protocol):
         """
         ...
 
+    async def drop_ends(self, run_ids: Sequence[UUID]) -> None:
+        """Forget the ends of runs that were published."""
+        ...
+
+    async def relay_ends(
+        self, publish: Callable[[RunEnded], Awaitable[None]], *, ended_before_s: float, limit: int
+    ) -> int:
+        """Publish and forget the oldest ends that are still there, as `relay` does with usage."""
+        ...
+
 
 class UsageLog(Protocol):
+    """Where events go. Raises `bus_unavailable`."""
+
     async def record(self, usage: UsageRecorded) -> None:
-        """Publish, confirmed. Raises `bus_unavailable`."""
+        """Publish, confirmed."""
+        ...
+
+    async def record_end(self, end: RunEnded) -> None:
+        """Publish, confirmed."""
         ...
 
 

@@ -77,6 +77,9 @@ class ListUsage(Request):
     flow: str | None = None
     model: str | None = None
     key_source: KeySource | None = None
+    session_id: str | None = None
+    excluding_run: UUID | None = None
+    """What else there is, whether billing has seen this run or not."""
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = None
 

@@ -1,5 +1,6 @@
 """Messages of a run: the request, what the worker tells the waiting edge, and the cancel."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from shared.contracts.message import Message
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.sealed import RequestKey
-from shared.contracts.usage import UsageRecorded
+from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
 
 
@@ -38,6 +39,10 @@ class RunRequested(Message):
     start_by: AwareDatetime
     deadline: AwareDatetime
     retry_on_worker_loss: bool = False
+    kept: bool = False
+    """It goes on without its client, edges may attach to it, and its end is told by `RunEnded`."""
+    session_id: str | None = Field(default=None, max_length=200)
+    """The client's name for the runs that belong together; their cost is summed up."""
 
 
 class _Progress(Message):
@@ -63,6 +68,8 @@ class RunChunk(_Progress):
     ROUTING_KEY = "run.chunk.v1"
 
     chunks: tuple[str, ...]
+    index: int = Field(default=0, ge=0)
+    """How many chunks of the run came before these."""
 
 
 class KeyUse(BaseModel):
@@ -95,6 +102,32 @@ class KeyUse(BaseModel):
             timestamp=usage.started_at,
         )
 
+    @classmethod
+    def all_of(cls, attempts: Iterable[UsageRecorded]) -> tuple[Self, ...]:
+        """Return those of all attempts that had a key."""
+        uses = (cls.of(attempt) for attempt in attempts)
+        return tuple(use for use in uses if use is not None)
+
+
+class RunUsage(BaseModel):
+    """What an answer used: `tokens` of the attempt that gave it, `cost_micros` (credit micros, whoever pays)
+    of all attempts, as far as it is known; None when the answer's own is not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tokens: TokenCounts
+    cost_micros: int | None
+
+    @classmethod
+    def of(cls, attempts: Sequence[UsageRecorded]) -> Self | None:
+        """Return None of none. The last one gave the answer."""
+        if not attempts:
+            return None
+        known = [attempt.cost_micros for attempt in attempts if attempt.cost_micros is not None]
+        is_known = attempts[-1].cost_micros is not None
+        return cls(tokens=attempts[-1].tokens, cost_micros=sum(known) if is_known else None)
+
 
 class RunCompleted(_Progress):
     """The end. `response` is OpenAI's `chat.completion` as JSON text; None when it was streamed."""
@@ -105,6 +138,7 @@ class RunCompleted(_Progress):
     response: str | None = None
     key_uses: tuple[KeyUse, ...] = ()
     """Of every attempt that had a key, in order."""
+    usage: RunUsage | None = None
 
 
 class RunFailed(_Progress):
@@ -114,6 +148,39 @@ class RunFailed(_Progress):
 
     error: ErrorBody
     key_source: KeySource | None = None
+
+
+class RunEnded(Message):
+    """A kept run is over: all that its clients may still ask for. Told at least once, once written down.
+
+    Completed, it has a `response` (one JSON text) or, streamed, `chunks`; else an `error`, and the chunks
+    before it, if its worker still had them.
+    """
+
+    EXCHANGE = "inference"
+    ROUTING_KEY = "run.ended.v1"
+
+    run_id: UUID
+    user_id: str
+    outcome: Outcome
+    error: ErrorBody | None = None
+    key_source: KeySource | None = None
+    response: str | None = None
+    chunks: tuple[str, ...] = ()
+    key_uses: tuple[KeyUse, ...] = ()
+    usage: RunUsage | None = None
+    ended_at: AwareDatetime
+
+
+class AttachRun(Message):
+    """To every worker: whoever has this kept run tells its progress from `from_seq` on to `reply_to`, too."""
+
+    EXCHANGE = "control"
+    ROUTING_KEY = "run.attach.v1"
+
+    run_id: UUID
+    reply_to: str
+    from_seq: int = Field(default=0, ge=0)
 
 
 class CancelRun(Message):

@@ -6,6 +6,7 @@ their owners, exclusive and named `<what>.<service>.<instance>`: `reply`, `contr
 
 from typing import Any, Final
 
+API_EDGE_RUNS: Final = "api_edge.runs"
 INFERENCE_RUNS: Final = "inference.runs"
 INFERENCE_RPC: Final = "inference.rpc"
 KEY_VAULT_RPC: Final = "key_vault.rpc"
@@ -66,7 +67,7 @@ def queues() -> dict[str, dict[str, Any]]:
 
     RPC queues are classic and drop what has expired: its caller has had its answer, a timeout.
     """
-    work = (INFERENCE_RUNS, BILLING_USAGE, KEY_VAULT_USAGE)
+    work = (INFERENCE_RUNS, API_EDGE_RUNS, BILLING_USAGE, KEY_VAULT_USAGE)
     return {
         **{dead_letters(queue): {"x-queue-type": "quorum"} for queue in work},
         **{queue: _work(queue) for queue in work},
@@ -82,9 +83,11 @@ def bindings() -> list[tuple[str, str, str]]:
     """Return (exchange, routing key, queue), dead letters first."""
     return [
         ("dlx", dead_letters(INFERENCE_RUNS), dead_letters(INFERENCE_RUNS)),
+        ("dlx", dead_letters(API_EDGE_RUNS), dead_letters(API_EDGE_RUNS)),
         ("dlx", dead_letters(BILLING_USAGE), dead_letters(BILLING_USAGE)),
         ("dlx", dead_letters(KEY_VAULT_USAGE), dead_letters(KEY_VAULT_USAGE)),
         ("inference", "run.requested.v1", INFERENCE_RUNS),
+        ("inference", "run.ended.v1", API_EDGE_RUNS),
         ("rpc", "inference.#", INFERENCE_RPC),
         ("rpc", "key_vault.#", KEY_VAULT_RPC),
         ("rpc", "billing.#", BILLING_RPC),

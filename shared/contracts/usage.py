@@ -55,6 +55,8 @@ class UsageRecorded(Message):
     attempt: int = Field(ge=1)
     user_id: str
     flow: str
+    session_id: str | None = None
+    """The client's name for the runs that belong together."""
     policy: KeyPolicy
     key_source: KeySource | None
     """None when no key was resolved (outcome `refused`, `expired`, or lost before)."""

@@ -25,7 +25,7 @@ from services.inference.ports import (
     UsageLog,
 )
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunRequested
+from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import API_EDGE
 from shared.runtime.delivery import Delivery
@@ -63,8 +63,10 @@ class MortalStore:
             self._known.at(Step.AFTER_CLAIM, attempt.run_id)
         return claimed
 
-    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
-        ended = await self._inner.finish(usage, error)
+    async def finish(
+        self, usage: UsageRecorded, error: ErrorBody | None, end: RunEnded | None = None
+    ) -> bool:
+        ended = await self._inner.finish(usage, error, end)
         self._known.at(Step.AFTER_OUTCOME, usage.run_id)
         return ended
 
@@ -113,6 +115,9 @@ class MortalUsageLog:
     async def record(self, usage: UsageRecorded) -> None:
         await self._inner.record(usage)
         self._known.at(Step.AFTER_PUBLISHED, usage.run_id)
+
+    async def record_end(self, end: RunEnded) -> None:
+        await self._inner.record_end(end)
 
 
 class MortalHandlers(Handlers):

@@ -10,8 +10,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from services.api_edge.adapters.postgres import Database, PostgresRunStore, PostgresTokenStore
+from services.api_edge.adapters.postgres import Database, PostgresTokenStore
 from services.api_edge.adapters.postgres_flows import PostgresFlowStore
+from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from services.api_edge.api import shipped_flows
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller

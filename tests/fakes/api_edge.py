@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
@@ -15,17 +16,27 @@ from starlette.types import ASGIApp
 from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
-from services.api_edge.ports import Probe, RunRecord
+from services.api_edge.ports import KeptRun, Probe, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
-from services.api_edge.use_cases.waiting_runs import WaitingRuns
+from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
 from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import KeyUse, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.runs import (
+    KeyUse,
+    RunChunk,
+    RunCompleted,
+    RunEnded,
+    RunFailed,
+    RunRequested,
+    RunStarted,
+    RunUsage,
+)
 from shared.contracts.sealed import SealBinding, SealedKey
 from shared.kernel.errors import (
     PlatformError,
     UnauthenticatedError,
     VaultUnavailableError,
+    WorkerLostError,
 )
 from shared.kernel.names import KeyService, KeySource, Outcome, Role
 from shared.kernel.secret import SecretText
@@ -49,6 +60,7 @@ def chunk(text: str) -> str:
 class InMemoryRunStore:
     def __init__(self) -> None:
         self.runs: dict[UUID, RunRecord] = {}
+        self.kept: dict[UUID, KeptRun] = {}
         self.error: PlatformError | None = None
 
     async def add(self, run: RunRecord) -> None:
@@ -61,6 +73,65 @@ class InMemoryRunStore:
             raise self.error
         run = self.runs.get(run_id)
         return run.user_id if run else None
+
+    async def keep(self, run: KeptRun) -> KeptRun | None:
+        if self.error:
+            raise self.error
+        for other in self.kept.values():
+            if run.idempotency and _key(other) == _key(run):
+                return other
+        self.kept[run.record.run_id] = run
+        self.runs[run.record.run_id] = run.record
+        return None
+
+    async def free(self, run_id: UUID) -> None:
+        if self.error:
+            raise self.error
+        self.kept[run_id] = replace(self.kept[run_id], idempotency=None)
+
+    async def find(self, user_id: str, run_id: UUID) -> KeptRun | None:
+        if self.error:
+            raise self.error
+        run = self.kept.get(run_id)
+        return run if run and run.record.user_id == user_id else None
+
+    async def end(self, ends: Sequence[RunEnded]) -> None:
+        if self.error:
+            raise self.error
+        for end in ends:
+            run = self.kept.get(end.run_id)
+            if run is not None and run.outcome is None:
+                self.kept[end.run_id] = replace(run, outcome=end.outcome, ended_at=end.ended_at, end=end)
+
+    async def page(
+        self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None
+    ) -> tuple[KeptRun, ...]:
+        if self.error:
+            raise self.error
+        own = [
+            replace(run, end=None)
+            for run_id, run in sorted(self.kept.items(), reverse=True)
+            if run.record.user_id == user_id
+            and (before is None or run_id < before)
+            and session_id in {None, run.session_id}
+        ]
+        return tuple(own[:limit])
+
+    async def sweep(self, *, ended_before: datetime, lost_before: datetime) -> int:
+        if self.error:
+            raise self.error
+        old = [run for run in self.kept.values() if run.end and run.end.ended_at < ended_before]
+        lost = [run for run in self.kept.values() if run.outcome is None and run.deadline < lost_before]
+        for run in old:
+            self.kept[run.record.run_id] = replace(run, end=None)
+        for run in lost:
+            ended = replace(run, outcome=Outcome.INTERRUPTED, ended_at=run.deadline, end=lost_end(run))
+            self.kept[run.record.run_id] = ended
+        return len(old)
+
+
+def _key(run: KeptRun) -> tuple[str, str | None]:
+    return run.record.user_id, run.idempotency.key if run.idempotency else None
 
 
 class InMemoryFlowStore:
@@ -141,42 +212,89 @@ class InMemorySealer:
 
 
 class Tell:
-    """A worker's voice: numbers its messages."""
+    """A worker's voice: numbers its messages, and remembers them."""
 
     def __init__(self, waiting: WaitingRuns, run: RunRequested) -> None:
         self.run = run
-        self.seq = 0
+        self.told: list[Progress] = []
         self._waiting = waiting
+        self._chunks = 0
+
+    @property
+    def seq(self) -> int:
+        return len(self.told)
 
     def started(self, source: KeySource = KeySource.USER) -> None:
-        self._waiting.deliver(
-            RunStarted(run_id=self.run.run_id, seq=self._next(), attempt=1, key_source=source)
-        )
+        self._tell(RunStarted(run_id=self.run.run_id, seq=self.seq, attempt=1, key_source=source))
 
     def chunk(self, *texts: str) -> None:
-        self._waiting.deliver(RunChunk(run_id=self.run.run_id, seq=self._next(), chunks=texts))
+        self._tell(RunChunk(run_id=self.run.run_id, seq=self.seq, chunks=texts, index=self._chunks))
+        self._chunks += len(texts)
 
     def completed(
-        self, response: str | None = None, source: KeySource = KeySource.USER, uses: tuple[KeyUse, ...] = ()
+        self,
+        response: str | None = None,
+        source: KeySource = KeySource.USER,
+        uses: tuple[KeyUse, ...] = (),
+        usage: RunUsage | None = None,
     ) -> None:
-        self._waiting.deliver(
+        self._tell(
             RunCompleted(
                 run_id=self.run.run_id,
-                seq=self._next(),
+                seq=self.seq,
                 key_source=source,
                 response=response,
                 key_uses=uses,
+                usage=usage,
             )
         )
 
     def failed(self, error: PlatformError, source: KeySource | None = None) -> None:
-        self._waiting.deliver(
-            RunFailed(run_id=self.run.run_id, seq=self._next(), error=ErrorBody.of(error), key_source=source)
+        self._tell(
+            RunFailed(run_id=self.run.run_id, seq=self.seq, error=ErrorBody.of(error), key_source=source)
         )
 
-    def _next(self) -> int:
-        self.seq += 1
-        return self.seq - 1
+    def skip(self) -> None:
+        """Lose the next message on the way."""
+        self.told.append(RunChunk(run_id=self.run.run_id, seq=self.seq, chunks=(), index=self._chunks))
+
+    def again(self, from_seq: int) -> None:
+        """Tell what was told before."""
+        for progress in self.told[from_seq:]:
+            self._waiting.deliver(progress)
+
+    def _tell(self, progress: Progress) -> None:
+        self.told.append(progress)
+        self._waiting.deliver(progress)
+
+
+def the_end(tell: Tell) -> RunEnded:
+    """What a worker publishes of a kept run that is over."""
+    last = tell.told[-1]
+    chunks = tuple(text for told in tell.told if isinstance(told, RunChunk) for text in told.chunks)
+    completed = last if isinstance(last, RunCompleted) else None
+    return RunEnded(
+        run_id=tell.run.run_id,
+        user_id=tell.run.user_id,
+        outcome=Outcome.COMPLETED if completed else Outcome.FAILED,
+        error=last.error if isinstance(last, RunFailed) else None,
+        key_source=getattr(last, "key_source", None),
+        response=completed.response if completed else None,
+        chunks=chunks,
+        key_uses=completed.key_uses if completed else (),
+        usage=completed.usage if completed else None,
+        ended_at=NOON,
+    )
+
+
+def lost_end(run: KeptRun) -> RunEnded:
+    return RunEnded(
+        run_id=run.record.run_id,
+        user_id=run.record.user_id,
+        outcome=Outcome.INTERRUPTED,
+        error=ErrorBody.of(WorkerLostError("nobody told of the run's end in time")),
+        ended_at=run.deadline,
+    )
 
 
 Worker = Callable[[Tell], Awaitable[None]]
@@ -224,16 +342,19 @@ def fails(error: PlatformError, source: KeySource | None = None) -> Worker:
 
 
 class InMemoryRunBus:
-    """`worker` takes every run. `error` makes requests fail."""
+    """`worker` takes every run. `error` makes requests fail. What is kept ends in `store`."""
 
     reply_to = "reply.api_edge.test"
 
-    def __init__(self, waiting: WaitingRuns) -> None:
+    def __init__(self, waiting: WaitingRuns, store: InMemoryRunStore | None = None) -> None:
         self.waiting = waiting
+        self.store = store or InMemoryRunStore()
         self.worker: Worker = answers
         self.error: PlatformError | None = None
         self.requested: list[RunRequested] = []
         self.cancelled: list[UUID] = []
+        self.attached: list[tuple[UUID, int]] = []
+        self._telling: dict[UUID, Tell] = {}
         self._working: set[asyncio.Future[None]] = set()
 
     async def request(self, run: RunRequested) -> None:
@@ -241,12 +362,26 @@ class InMemoryRunBus:
             raise self.error
         Envelope.wrap(run, source="api_edge").encode()  # what cannot travel fails here as on the real bus
         self.requested.append(run)
-        task = asyncio.ensure_future(self.worker(Tell(self.waiting, run)))
+        task = asyncio.ensure_future(self._work(Tell(self.waiting, run)))
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 
     def cancel(self, run_id: UUID) -> None:
         self.cancelled.append(run_id)
+
+    async def attach(self, run_id: UUID, from_seq: int) -> None:
+        if self.error:
+            raise self.error
+        self.attached.append((run_id, from_seq))
+        if (tell := self._telling.get(run_id)) is not None:
+            tell.again(from_seq)
+
+    async def _work(self, tell: Tell) -> None:
+        self._telling[tell.run.run_id] = tell
+        await self.worker(tell)
+        if tell.run.kept and tell.told and isinstance(tell.told[-1], RunCompleted | RunFailed):
+            await self.store.end([the_end(tell)])
+        del self._telling[tell.run.run_id]
 
 
 async def is_there() -> bool:
@@ -269,7 +404,7 @@ class Edge:
         self.flows = InMemoryFlowStore(*shipped_flows())
         self.tokens = InMemoryTokenStore()
         self.sealer = InMemorySealer()
-        self.bus = InMemoryRunBus(self.waiting)
+        self.bus = InMemoryRunBus(self.waiting, self.runs)
         self.key_vault = InMemoryKeyVault()
         self.administration = InMemoryKeyAdministration(self.key_vault)
         self.validator = InMemoryKeyValidator()

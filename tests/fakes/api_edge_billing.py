@@ -109,7 +109,13 @@ class InMemoryBilling:
     async def usage(self, query: ListUsage) -> UsagePage:
         self._fail()
         self.listed.append(query)
-        asked = [a for a in reversed(self.attempts) if query.user_id in {None, a.usage.user_id}]
+        asked = [
+            a
+            for a in reversed(self.attempts)
+            if query.user_id in {None, a.usage.user_id}
+            and query.session_id in {None, a.usage.session_id}
+            and query.excluding_run != a.usage.run_id
+        ]
         items, following = _page(asked, query.limit, query.cursor)
         return UsagePage(items=tuple(items), next_cursor=following, totals=_totals(asked))
 
@@ -168,6 +174,7 @@ def billed(  # what most attempts look like
     error_code: str | None = None,
     cost_micros: int | None = 1500,
     charged_micros: int = 1500,
+    session_id: str | None = None,
 ) -> ReceiptAttempt:
     usage = UsageRecorded(
         usage_id=new_id(),
@@ -175,6 +182,7 @@ def billed(  # what most attempts look like
         attempt=attempt,
         user_id=user_id,
         flow="chat",
+        session_id=session_id,
         policy=policy,
         key_source=source,
         credential_id="platform:openai:1",

@@ -55,6 +55,8 @@ class InMemoryUsageStore:
             and request.flow in {None, event.flow}
             and request.model in {None, event.model}
             and request.key_source in {None, event.key_source}
+            and request.session_id in {None, event.session_id}
+            and request.excluding_run != event.run_id
             and (request.since is None or request.since <= at)
             and (request.until is None or at < request.until)
         )

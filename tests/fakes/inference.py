@@ -24,7 +24,7 @@ from services.inference.ports import (
 from services.inference.use_cases.limits import Limits
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunRequested
+from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import PlatformError, SystemKeyExhaustedError
@@ -50,6 +50,7 @@ class InMemoryAttemptStore:
         self.rows: dict[tuple[UUID, int], StoredAttempt] = {}
         self.requests: dict[tuple[UUID, int], RunRequested] = {}
         self.published: set[UUID] = set()
+        self.ends: dict[UUID, RunEnded] = {}
         self._in_hand: set[UUID] = set()
         self._seen: dict[str, datetime] = {}
 
@@ -70,7 +71,9 @@ class InMemoryAttemptStore:
         row.attempt.key = attempt.key
         return True
 
-    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
+    async def finish(
+        self, usage: UsageRecorded, error: ErrorBody | None, end: RunEnded | None = None
+    ) -> bool:
         self._called()
         if (refusal := self.refusal) is not None:
             self.refusal = None
@@ -79,6 +82,8 @@ class InMemoryAttemptStore:
         if row is None or row.usage is not None:
             return row is not None and row.usage == usage
         self.rows[usage.run_id, usage.attempt] = replace(row, usage=usage, error=error)
+        if end is not None:
+            self.ends[end.run_id] = end
         if (lost := self.lost_answer) is not None:
             self.lost_answer = None
             raise lost
@@ -137,6 +142,23 @@ class InMemoryAttemptStore:
             if failed is not None:
                 raise failed
         return len(waiting)
+
+    async def drop_ends(self, run_ids: Sequence[UUID]) -> None:
+        self._called()
+        for run_id in run_ids:
+            self.ends.pop(run_id, None)
+
+    async def relay_ends(
+        self, publish: Callable[[RunEnded], Awaitable[None]], *, ended_before_s: float, limit: int
+    ) -> int:
+        self._called()
+        before = datetime.now(UTC) - timedelta(seconds=ended_before_s)
+        waiting = sorted(self.ends.values(), key=lambda end: end.ended_at)
+        due = [end for end in waiting if end.ended_at < before][:limit]
+        for end in due:
+            await publish(end)
+            del self.ends[end.run_id]
+        return len(due)
 
     async def beat(self, worker: str) -> None:
         self._called()
@@ -269,19 +291,30 @@ class InMemoryProvider:
 class InMemoryUsageLog:
     away: PlatformError | None = None
     events: list[UsageRecorded] = field(default_factory=list)
+    ends: list[RunEnded] = field(default_factory=list)
 
     async def record(self, usage: UsageRecorded) -> None:
         if self.away is not None:
             raise self.away
         self.events.append(usage)
 
+    async def record_end(self, end: RunEnded) -> None:
+        if self.away is not None:
+            raise self.away
+        self.ends.append(end)
+
 
 @dataclass
 class InMemoryAudience:
+    """`told` to the first who listens; `to`: to everybody, by address."""
+
     told: list[Progress] = field(default_factory=list)
+    to: dict[str, list[Progress]] = field(default_factory=dict)
 
     async def tell(self, progress: Progress, reply_to: str) -> None:
-        self.told.append(progress)
+        self.to.setdefault(reply_to, []).append(progress)
+        if reply_to == next(iter(self.to)):
+            self.told.append(progress)
 
     def kinds(self) -> list[str]:
         return [type(progress).__name__ for progress in self.told]
@@ -338,6 +371,8 @@ def _kept(request: RunRequested) -> RunKept:
         model=request.model,
         stream=request.stream,
         requested_at=request.requested_at,
+        kept=request.kept,
+        session_id=request.session_id,
     )
 
 

@@ -5,7 +5,15 @@ from typing import Final
 from uuid import UUID
 
 from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
-from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.runs import (
+    AttachRun,
+    CancelRun,
+    RunChunk,
+    RunCompleted,
+    RunFailed,
+    RunRequested,
+    RunStarted,
+)
 from shared.kernel.errors import PlatformError
 from shared.kernel.names import INFERENCE
 from shared.runtime.bus import Bus
@@ -40,6 +48,10 @@ class BusRuns:
         task = asyncio.create_task(self._cancel(run_id))
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
+
+    async def attach(self, run_id: UUID, from_seq: int) -> None:
+        attach = AttachRun(run_id=run_id, reply_to=self.reply_to, from_seq=from_seq)
+        await self._bus.publish(attach, subject=str(run_id))
 
     async def settle(self) -> None:
         """Wait for the cancels that are on their way; try no more."""

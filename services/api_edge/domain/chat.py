@@ -26,19 +26,24 @@ class ChatCall:
 
 def parse_chat(raw: bytes) -> ChatCall:
     """Raise BadInputError for what is not a JSON object with `messages`, or has them of wrong types."""
-    body = _object(raw)
-    model = _optional(body, "model", str)
+    return chat_call(json_object(raw))
+
+
+def chat_call(body: dict[str, Any]) -> ChatCall:
+    """As `parse_chat`, of an object that was read; it is changed."""
+    model = optional(body, "model", str)
     messages = _required(body, "messages", list)
     if not messages or not all(isinstance(message, dict) for message in messages):
         raise BadInputError("wrong_type" if messages else "wrong_value", "messages")
-    options = _optional(body, "stream_options", dict) or {}
-    stream = bool(_optional(body, "stream", bool))
+    options = optional(body, "stream_options", dict) or {}
+    stream = bool(optional(body, "stream", bool))
     for name in _OURS:
         body.pop(name, None)
     return ChatCall(model, stream, options.get("include_usage") is True, body)
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def json_object(raw: bytes) -> dict[str, Any]:
+    """Raise BadInputError for what is no JSON object, or too deep a one."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -53,10 +58,11 @@ def _object(raw: bytes) -> dict[str, Any]:
 def _required(body: dict[str, Any], name: str, kind: type) -> Any:
     if body.get(name) is None:
         raise BadInputError("required", name)
-    return _optional(body, name, kind)
+    return optional(body, name, kind)
 
 
-def _optional(body: dict[str, Any], name: str, kind: type) -> Any:
+def optional(body: dict[str, Any], name: str, kind: type) -> Any:
+    """Return a member, None when it is absent. Raises BadInputError when it is of another kind."""
     value = body.get(name)
     if value is not None and not isinstance(value, kind):
         raise BadInputError("wrong_type", name)

@@ -16,6 +16,11 @@ def frame(data: str) -> bytes:
     return f"data: {data}\n\n".encode()
 
 
+def event_frame(number: int, name: str, data: bytes) -> bytes:
+    """Frame a named event with an id; `data` is JSON, which has no line ends."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, name.encode(), data)
+
+
 def is_usage_only(chunk: str) -> bool:
     """Tell whether a chunk holds nothing but usage, which goes only to clients that asked for it."""
     if '"usage"' not in chunk or not _NO_CHOICES.search(chunk):

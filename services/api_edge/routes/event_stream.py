@@ -1,7 +1,7 @@
 """A streamed run. Nothing is sent before the first chunk, so an error before it has its own status."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import orjson
 from starlette.responses import Response
@@ -12,7 +12,8 @@ from services.api_edge.domain.sse import DONE, frame, is_usage_only
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.key_usage import METADATA, run_metadata
 from services.api_edge.routes.run_watch import run_headers, watched
-from services.api_edge.use_cases.active_run import ActiveRun
+from services.api_edge.use_cases.running import Running
+from services.api_edge.use_cases.session_usage import SessionTotals
 from shared.contracts.runs import RunChunk, RunCompleted
 from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
@@ -23,18 +24,25 @@ _SLOW_CLIENT_S = 10.0
 
 class EventStream(Response):
     """`include_usage`: the client asked for the chunk that holds only usage. It is held back until the run is
-    over: it is the last, and tells which keys were used.
+    over: it is the last, and tells which keys were used and, by `session`, what its session comes to.
     """
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, run: ActiveRun, problems: Problems, occasion: Occasion, *, include_usage: bool
+        self,
+        run: Running,
+        problems: Problems,
+        occasion: Occasion,
+        *,
+        include_usage: bool,
+        session: Callable[[RunCompleted], Awaitable[SessionTotals | None]],
     ) -> None:
         self._run = run
         self._problems = problems
         self._occasion = occasion
         self._include_usage = include_usage
+        self._session = session
         self._held: str | None = None
         self.background = None
         self.status_code = 200
@@ -67,7 +75,9 @@ class EventStream(Response):
                     yield data
                 item = await self._run.next()
             if self._held is not None:
-                yield frame(with_member(self._held, METADATA, run_metadata(self._run.run_id, item)))
+                session = await self._session(item)
+                told = run_metadata(self._run.run_id, item, session)
+                yield frame(with_member(self._held, METADATA, told))
             yield DONE
         except PlatformError as error:
             scope["state"]["error_code"] = error.code

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from services.api_edge.routes.wire import moment
+from services.api_edge.routes.wire import moment, money
+from services.api_edge.use_cases.session_usage import SessionTotals
 from shared.contracts.billing import ReceiptAttempt
-from shared.contracts.runs import KeyUse, RunCompleted
+from shared.contracts.runs import KeyUse, RunCompleted, RunUsage
 from shared.kernel.names import Outcome
 
 METADATA: Final = "latchkey"
@@ -21,15 +22,45 @@ def key_usage(uses: Sequence[KeyUse]) -> dict[str, Any]:
 
 def uses_of(billed: Iterable[ReceiptAttempt]) -> tuple[KeyUse, ...]:
     """Return what the worker told the edge of the same attempts."""
-    uses = (KeyUse.of(attempt.usage) for attempt in billed)
-    return tuple(use for use in uses if use is not None)
+    return KeyUse.all_of(attempt.usage for attempt in billed)
 
 
-def run_metadata(run_id: UUID, completed: RunCompleted) -> dict[str, Any]:
+def run_metadata(
+    run_id: UUID, completed: RunCompleted, session: SessionTotals | None = None
+) -> dict[str, Any]:
     return {
         "run_id": str(run_id),
         "key_source": completed.key_source.value,
+        **money("cost", completed.usage.cost_micros if completed.usage else None),
+        **({"session": session_view(session)} if session else {}),
         **key_usage(completed.key_uses),
+    }
+
+
+def session_view(session: SessionTotals) -> dict[str, Any]:
+    """Tell what a session comes to so far."""
+    return {
+        "session_id": session.session_id,
+        "usage": counts_view(session.prompt_tokens, session.completion_tokens),
+        **money("cost", session.cost_micros),
+    }
+
+
+def usage_view(usage: RunUsage | None) -> dict[str, Any]:
+    """Tell what an answer used and cost, whoever pays."""
+    tokens = usage.tokens if usage else None
+    return {
+        "usage": counts_view(tokens.prompt, tokens.completion) if tokens else None,
+        **money("cost", usage.cost_micros if usage else None),
+    }
+
+
+def counts_view(prompt: int, completion: int) -> dict[str, int]:
+    """Tell tokens by OpenAI's names."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
     }
 
 

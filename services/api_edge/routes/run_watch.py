@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from starlette.types import Receive
 
 from services.api_edge.routes.failures import KEY_SOURCE_HEADER
-from services.api_edge.use_cases.active_run import ActiveRun
+from services.api_edge.use_cases.running import Running
+from shared.contracts.runs import RunCompleted
+from shared.kernel.money import format_credits
 
 
 @contextmanager
-def watched(run: ActiveRun, receive: Receive) -> Iterator[None]:
+def watched(run: Running, receive: Receive) -> Iterator[None]:
     """Tell the run when its client goes away, and close it at the end."""
     watch = asyncio.create_task(_abandon_when_gone(run, receive))
     try:
@@ -21,12 +23,17 @@ def watched(run: ActiveRun, receive: Receive) -> Iterator[None]:
         run.close()
 
 
-def run_headers(run: ActiveRun) -> dict[str, str]:
+def run_headers(run: Running, completed: RunCompleted | None = None) -> dict[str, str]:
+    """Return what is known of a run by now. The cost is in credits, whoever pays."""
     headers = {"Latchkey-Run-Id": str(run.run_id), "Cache-Control": "no-store"}
-    return headers if run.key_source is None else {**headers, KEY_SOURCE_HEADER: run.key_source.value}
+    if run.key_source is not None:
+        headers[KEY_SOURCE_HEADER] = run.key_source.value
+    if completed and completed.usage and completed.usage.cost_micros is not None:
+        headers["Latchkey-Cost"] = format_credits(completed.usage.cost_micros)
+    return headers
 
 
-async def _abandon_when_gone(run: ActiveRun, receive: Receive) -> None:
+async def _abandon_when_gone(run: Running, receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     run.abandon()

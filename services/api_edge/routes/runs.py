@@ -1,34 +1,163 @@
-"""`/api/runs`: what a run used and cost."""
+"""`/api/runs`: runs that outlive their client's connection, and what they used and cost."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
 
+from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.flows import FLOW_HEADER
+from services.api_edge.domain.run_call import parse_run
+from services.api_edge.problems import Problems
 from services.api_edge.routes.attempts import attempt_view, totals_view
+from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.key_usage import key_usage, uses_of
-from services.api_edge.routes.wire import Json, read_id
+from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
+from services.api_edge.routes.run_asking import RUN_PARAMETERS, idempotency_of, session_id, session_of
+from services.api_edge.routes.run_events import RunEvents
+from services.api_edge.routes.run_views import run_view, status_of
+from services.api_edge.routes.wire import Json, PageQuery, Shown, query_docs, read_id, read_query
+from services.api_edge.use_cases.follow_run import FollowRun
+from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.read_receipt import ReadReceipt, RunReceipt
+from services.api_edge.use_cases.session_usage import SessionTotals, SessionUsage
+from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
+from shared.kernel.ids import new_id
+
+_LAST_EVENT_ID: Final = "Last-Event-ID"
+_DOCS: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["messages"],
+                    "properties": {
+                        "kind": {"type": "string", "enum": ["text", "json", "stream"], "default": "text"},
+                        "model": {"type": "string", "examples": ["openai/gpt-4o-mini"]},
+                        "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                        "flow": {"type": "string"},
+                        "session_id": {"type": "string", "minLength": 1, "maxLength": 200},
+                    },
+                    "additionalProperties": True,
+                }
+            }
+        },
+    },
+    "parameters": RUN_PARAMETERS,
+}
 
 
-def runs_router(gate: Gate, read_receipt: ReadReceipt) -> APIRouter:
+class RunsQuery(PageQuery):
+    session_id: Shown | None = None
+
+
+@dataclass(frozen=True)
+class RunUseCases:
+    start: StartRunUseCase
+    follow: FollowRun
+    list: ListRuns
+    read_receipt: ReadReceipt
+    sessions: SessionUsage
+
+
+def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
     router = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[BEARER, Depends(gate.signed_in)])
+
+    @router.post("", status_code=202, response_class=Json, openapi_extra=_DOCS)
+    async def create_run(request: Request) -> Json:
+        """Start a run that goes on without its client; what comes of it is at `/api/runs/{run_id}/events`."""
+        run_id = request.state.run_id = new_id()
+        asked = parse_run(await request.body())
+        command = StartRun(
+            run_id,
+            caller_of(request),
+            asked.call,
+            asked.flow or request.headers.get(FLOW_HEADER),
+            request.headers,
+            kind=asked.kind,
+            session_id=session_id(asked.session_id, "session_id") or session_of(request),
+            kept=True,
+            idempotency=await idempotency_of(request),
+        )
+        run = await runs.start(command)
+        run.close()
+        headers = {"Latchkey-Run-Id": str(run.run_id), "Location": f"/api/runs/{run.run_id}"}
+        return Json({"run_id": str(run.run_id), "status": "queued"}, 202, headers)
+
+    @router.get("", response_class=Json, openapi_extra=query_docs(RunsQuery))
+    async def list_own_runs(request: Request) -> Json:
+        """Runs that were started here or with an `Idempotency-Key`, newest first."""
+        query = read_query(request, RunsQuery)
+        page = await runs.list(
+            caller_of(request).user_id,
+            limit=query.limit,
+            cursor=query.cursor,
+            session_id=query.session_id,
+        )
+        return Json({"items": [run_view(run) for run in page.items], "next_cursor": page.next_cursor})
+
+    @router.get("/{run_id}", response_class=Json)
+    async def read_run(request: Request, run_id: str) -> Json:
+        """How a run stands; its answer once it has one."""
+        found = await runs.follow.find(caller_of(request), _noted(request, run_id))
+        return Json(run_view(found, problems, occasion_of(request)))
+
+    @router.get("/{run_id}/events", response_class=Response)
+    async def run_events(request: Request, run_id: str) -> Response:
+        """Server-sent events: `message_chunk`, `final_response`, `usage`, `error`, from the first or, with
+        `Last-Event-ID`, from the next on.
+        """
+        after = _after(request)
+        found = await runs.follow.find(caller_of(request), _noted(request, run_id))
+        run = await runs.follow.kept(found)
+        return RunEvents(
+            found, run, after=after, problems=problems, occasion=occasion_of(request), sessions=runs.sessions
+        )
+
+    @router.post("/{run_id}/cancel", status_code=202, response_class=Json)
+    async def cancel_run(request: Request, run_id: str) -> Json:
+        """Stop a run: its provider is hung up on, what it used so far is recorded. One that is over stays."""
+        found = await runs.follow.find(caller_of(request), _noted(request, run_id))
+        runs.follow.cancel(found)
+        status = "cancelling" if found.outcome is None else status_of(found)
+        return Json({"run_id": str(found.record.run_id), "status": status}, 202)
 
     @router.get("/{run_id}/receipt", response_class=Json)
     async def receipt(request: Request, run_id: str) -> Json:
         """What the run used and cost; `pending` until it is over and billing has seen it."""
-        request.state.run_id = read_id(run_id)
-        return Json(_view(await read_receipt(caller_of(request), request.state.run_id)))
+        found = await runs.read_receipt(caller_of(request), _noted(request, run_id))
+        attempts = found.receipt.attempts
+        name = attempts[0].usage.session_id if attempts else None
+        session = await runs.sessions.so_far(caller_of(request).user_id, name)
+        return Json(_receipt_view(found, session))
 
     return router
 
 
-def _view(found: RunReceipt) -> dict[str, Any]:
+def _noted(request: Request, run_id: str) -> UUID:
+    found = request.state.run_id = read_id(run_id)
+    return found
+
+
+def _after(request: Request) -> int:
+    """Return the number of the last event that the client has had."""
+    value = request.headers.get(_LAST_EVENT_ID, "0").strip()
+    if not value.isascii() or not value.isdigit() or len(value) > 9:  # noqa: PLR2004
+        raise BadInputError("wrong_value", _LAST_EVENT_ID)
+    return int(value)
+
+
+def _receipt_view(found: RunReceipt, session: SessionTotals | None) -> dict[str, Any]:
     attempts = found.receipt.attempts
     return {
         "run_id": str(found.receipt.run_id),
         "status": "final" if found.is_final else "pending",
         "attempts": [attempt_view(attempt) for attempt in attempts],
         "totals": totals_view(attempts),
+        **({"session": session_view(session)} if session else {}),
         **key_usage(uses_of(attempts)),
     }

@@ -1,10 +1,9 @@
 """A run that was asked for and is waited for."""
 
-import asyncio
 from collections.abc import Callable
-from typing import Final
 from uuid import UUID
 
+from services.api_edge.use_cases.running import RETRY_S, START_GRACE_S, in_time
 from services.api_edge.use_cases.waiting_runs import Inbox
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunStarted
 from shared.kernel.errors import (
@@ -13,11 +12,7 @@ from shared.kernel.errors import (
     RunCancelledError,
     ServiceUnavailableError,
 )
-from shared.kernel.names import API_EDGE, INFERENCE, KeySource
-
-START_GRACE_S: Final = 1.0
-"""How much later than `start_by` the edge hears of the start."""
-_RETRY_S = 2.0
+from shared.kernel.names import INFERENCE, KeySource
 
 
 class ActiveRun:
@@ -40,12 +35,6 @@ class ActiveRun:
         self._close = close
 
     async def next(self) -> RunChunk | RunCompleted:
-        """Return the next chunk, or the end.
-
-        Raises the run's own error, ServiceUnavailableError when no worker started it in time,
-        ProviderTimeoutError at the deadline, BusUnavailableError when its progress is lost; and
-        ServiceUnavailableError when its task is cancelled.
-        """
         while True:
             match await self._progress():
                 case RunStarted(key_source=source):
@@ -62,25 +51,18 @@ class ActiveRun:
 
     async def _progress(self) -> RunStarted | RunChunk | RunCompleted | RunFailed:
         try:
-            async with asyncio.timeout_at(self._limit):
-                return await self._inbox.get()
+            return await in_time(self._inbox.get(), self._limit)
         except TimeoutError:
             raise self._too_late() from None
-        except asyncio.CancelledError:
-            # The server ends what is open when its grace is over, and would answer 500 for us.
-            raise ServiceUnavailableError(
-                "the edge is closing", service=API_EDGE, retry_after_s=_RETRY_S
-            ) from None
 
     def _too_late(self) -> PlatformError:
         if self._started:
             return ProviderTimeoutError("the run reached its deadline")
         return ServiceUnavailableError(
-            "no worker took the run in time", service=INFERENCE, retry_after_s=_RETRY_S
+            "no worker took the run in time", service=INFERENCE, retry_after_s=RETRY_S
         )
 
     def abandon(self) -> None:
-        """The client is gone: `next` raises RunCancelledError."""
         self._inbox.fail(RunCancelledError("the client went away"))
 
     def close(self) -> None:

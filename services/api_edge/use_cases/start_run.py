@@ -11,9 +11,12 @@ from services.api_edge.domain.chat import ChatCall
 from services.api_edge.domain.flows import Flow, run_terms
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import SentKey, sent_keys
-from services.api_edge.ports import RunBus, RunRecord, RunStore, Sealer
+from services.api_edge.domain.run_call import RunKind
+from services.api_edge.ports import Idempotency, KeptRun, RunBus, RunRecord, RunStore, Sealer
 from services.api_edge.use_cases.active_run import ActiveRun
+from services.api_edge.use_cases.follow_run import FollowRun, check_same, is_free
 from services.api_edge.use_cases.known_flows import KnownFlows
+from services.api_edge.use_cases.running import Running
 from services.api_edge.use_cases.seal_key import seal_key
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunRequested
@@ -30,13 +33,19 @@ class RunTimes:
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
-    """`headers`: the request's, names in lower case."""
+    """`headers`: the request's, names in lower case. `kept`: the client may come back for it; so it may with
+    an idempotency key.
+    """
 
     run_id: UUID
     caller: Caller
     call: ChatCall
     flow: str | None
     headers: Mapping[str, str]
+    kind: RunKind = RunKind.CHAT
+    session_id: str | None = None
+    kept: bool = False
+    idempotency: Idempotency | None = None
 
 
 class StartRunUseCase:
@@ -49,6 +58,7 @@ class StartRunUseCase:
         sealer: Sealer,
         bus: RunBus,
         waiting: WaitingRuns,
+        follow: FollowRun,
         times: RunTimes,
     ) -> None:
         self._flows = flows
@@ -57,19 +67,44 @@ class StartRunUseCase:
         self._sealer = sealer
         self._bus = bus
         self._waiting = waiting
+        self._follow = follow
         self._times = times
 
-    async def __call__(self, command: StartRun) -> ActiveRun:
-        """Return the run once the workers have it.
+    async def __call__(self, command: StartRun) -> Running:
+        """Return the run once the workers have it; with an idempotency key, the one that has it already.
 
         Raises BadInputError, ForbiddenError, UserApiKeyRequiredError, VaultUnavailableError (a key was sent
         and cannot be sealed), DatabaseUnavailableError, BusUnavailableError or, with too many runs at once,
-        ServiceUnavailableError.
+        ServiceUnavailableError; and ConflictError for an idempotency key of another request.
         """
         flow = (await self._flows()).named(command.flow, command.caller.role)
         asked = command.call.model
         model = self._catalogue.find(flow.default_model if asked is None else asked)
         message = self._message(command, flow, model)
+        if message.kept:
+            return await self._keep(command, message)
+        return await self._start(command, flow, model, message)
+
+    async def _keep(self, command: StartRun, message: RunRequested) -> Running:
+        before = await self._runs.keep(_kept(command, message))
+        if before is not None and is_free(before, message.requested_at):
+            await self._runs.free(before.record.run_id)
+            before = await self._runs.keep(_kept(command, message))
+        if before is not None:
+            check_same(before, command.idempotency)
+            return await self._follow.kept(before)
+        run = self._follow.own(_kept(command, message))
+        try:
+            await self._bus.request(message)
+        except BaseException:
+            # Unconfirmed, it may have reached a worker all the same.
+            run.close()
+            self._bus.cancel(command.run_id)
+            await self._runs.free(command.run_id)
+            raise
+        return run
+
+    async def _start(self, command: StartRun, flow: Flow, model: Model, message: RunRequested) -> ActiveRun:
         run = self._wait(command.run_id)
         try:
             await self._runs.add(_record(command, flow, model))
@@ -83,7 +118,7 @@ class StartRunUseCase:
 
     def _wait(self, run_id: UUID) -> ActiveRun:
         def close(cancel: bool) -> None:  # noqa: FBT001
-            self._waiting.close(run_id)
+            self._waiting.close(run_id, inbox)
             if cancel:
                 self._bus.cancel(run_id)
 
@@ -111,6 +146,8 @@ class StartRunUseCase:
             requested_at=now,
             start_by=now + timedelta(seconds=self._times.start_s),
             deadline=now + timedelta(seconds=self._times.run_s),
+            kept=command.kept or command.idempotency is not None,
+            session_id=command.session_id,
         )
 
     def _sealed(self, command: StartRun, sent: SentKey | None, now: datetime) -> RequestKey | None:
@@ -131,3 +168,15 @@ class StartRunUseCase:
 
 def _record(command: StartRun, flow: Flow, model: Model) -> RunRecord:
     return RunRecord(command.run_id, command.caller.user_id, flow.name, model.id, command.call.stream)
+
+
+def _kept(command: StartRun, message: RunRequested) -> KeptRun:
+    return KeptRun(
+        record=RunRecord(message.run_id, message.user_id, message.flow, message.model, message.stream),
+        kind=command.kind,
+        created_at=message.requested_at,
+        start_by=message.start_by,
+        deadline=message.deadline,
+        session_id=message.session_id,
+        idempotency=command.idempotency,
+    )

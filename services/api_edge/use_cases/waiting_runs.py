@@ -16,36 +16,53 @@ from shared.kernel.names import API_EDGE
 Progress = RunStarted | RunChunk | RunCompleted | RunFailed
 
 _UNREAD_BYTES_MAX = 4 * 1024 * 1024
+_KEPT_UNREAD_BYTES_MAX = 32 * 1024 * 1024
+"""A kept run is told again in one go."""
 _MESSAGE_BYTES = 250
 """What a message takes in memory beside its text, about."""
 _RETRY_S = 1.0
 
 
 class Inbox:
-    """Progress of one run. Ends with RunCompleted, RunFailed or `fail`; what comes later is dropped."""
+    """Progress of one run. Ends with RunCompleted, RunFailed or `fail`; what comes later is dropped.
 
-    def __init__(self) -> None:
+    `kept`: the run's worker can tell it again, from `next_seq` on.
+    """
+
+    def __init__(self, *, kept: bool = False) -> None:
+        self.kept = kept
         self._items: asyncio.Queue[Progress | PlatformError] = asyncio.Queue()
         self._seq = 0
         self._unread_bytes = 0
         self._ended = False
 
+    @property
+    def next_seq(self) -> int:
+        return self._seq
+
     def put(self, progress: Progress) -> None:
-        """Take a message; drop one told twice. A gap in `seq` fails the run, but never loses its end."""
+        """Take a message; drop one told twice. A gap in `seq` fails the run, but never loses its end.
+
+        Of a kept run, what comes after a gap is dropped: it is told again.
+        """
         if self._ended or not (progress.seq >= self._seq or isinstance(progress, RunFailed)):
             return
         if progress.seq > self._seq and not _stands_alone(progress):
-            self.fail(
-                BusUnavailableError("progress of the run was lost", service="rabbitmq", retry_after_s=2)
-            )
+            self._missed()
             return
         self._unread_bytes += _bytes(progress)
-        if self._unread_bytes > _UNREAD_BYTES_MAX:
+        if self._unread_bytes > (_KEPT_UNREAD_BYTES_MAX if self.kept else _UNREAD_BYTES_MAX):
             self.fail(RunCancelledError("the client does not read"))
             return
         self._seq = progress.seq + 1
         self._ended = isinstance(progress, RunCompleted | RunFailed)
         self._items.put_nowait(progress)
+
+    def _missed(self) -> None:
+        if not self.kept:
+            self.fail(
+                BusUnavailableError("progress of the run was lost", service="rabbitmq", retry_after_s=2)
+            )
 
     def fail(self, error: PlatformError) -> None:
         if not self._ended:
@@ -61,36 +78,48 @@ class Inbox:
 
 
 class WaitingRuns:
-    """At most `runs_max` runs at once."""
+    """At most `runs_max` are waited for at once; of a kept run, by several if they like."""
 
     def __init__(self, runs_max: int) -> None:
         self._runs_max = runs_max
-        self._inboxes: dict[UUID, Inbox] = {}
+        self._inboxes: dict[UUID, tuple[Inbox, ...]] = {}
+        self._open = 0
 
     def __contains__(self, run_id: UUID) -> bool:
         return run_id in self._inboxes
 
     def __len__(self) -> int:
-        return len(self._inboxes)
+        return self._open
 
-    def open(self, run_id: UUID) -> Inbox:
+    def open(self, run_id: UUID, *, kept: bool = False) -> Inbox:
         """Begin to wait for a run. Raises ServiceUnavailableError when as many as may be are waited for."""
-        if len(self._inboxes) >= self._runs_max:
+        if self._open >= self._runs_max:
             raise ServiceUnavailableError("too many runs at once", service=API_EDGE, retry_after_s=_RETRY_S)
-        inbox = self._inboxes[run_id] = Inbox()
+        inbox = Inbox(kept=kept)
+        self._inboxes[run_id] = (*self._inboxes.get(run_id, ()), inbox)
+        self._open += 1
         return inbox
 
-    def close(self, run_id: UUID) -> None:
-        self._inboxes.pop(run_id, None)
+    def close(self, run_id: UUID, inbox: Inbox) -> None:
+        waiting = self._inboxes.get(run_id, ())
+        left = tuple(other for other in waiting if other is not inbox)
+        self._open -= len(waiting) - len(left)
+        if left:
+            self._inboxes[run_id] = left
+        else:
+            self._inboxes.pop(run_id, None)
 
     def deliver(self, progress: Progress) -> None:
         """Hand over a message; nobody waits for a run that is not open."""
-        if inbox := self._inboxes.get(progress.run_id):
+        for inbox in self._inboxes.get(progress.run_id, ()):
             inbox.put(progress)
 
     def fail_all(self, error: Callable[[], PlatformError]) -> None:
-        for inbox in self._inboxes.values():
-            inbox.fail(error())
+        """The bus is lost: fail all but those whose run is told again when it is back."""
+        for waiting in self._inboxes.values():
+            for inbox in waiting:
+                if not inbox.kept:
+                    inbox.fail(error())
 
 
 def _bytes(progress: Progress) -> int:

@@ -45,6 +45,8 @@ _FILTERS: Final = {
     "flow": "flow = ${}",
     "model": "model = ${}",
     "key_source": "key_source = ${}",
+    "session_id": "event ->> 'session_id' = ${}",
+    "excluding_run": "run_id <> ${}",
 }
 
 

@@ -3,6 +3,7 @@
 from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.prices import FindPrice, PriceFound
+from shared.contracts.runs import RunEnded
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.names import KeyService
@@ -34,6 +35,9 @@ class BusUsageLog:
 
     async def record(self, usage: UsageRecorded) -> None:
         await self._bus.publish(usage, event_id=str(usage.usage_id), subject=str(usage.run_id))
+
+    async def record_end(self, end: RunEnded) -> None:
+        await self._bus.publish(end, event_id=str(end.run_id), subject=str(end.run_id))
 
 
 class BusAudience:

@@ -8,7 +8,7 @@ import asyncpg
 from services.inference.domain.attempt import Attempt, KeyUsed
 from services.inference.ports import AbandonedAttempt, RunKept, StoredAttempt
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunRequested
+from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.runtime.postgres import Pool, database_errors
@@ -16,8 +16,8 @@ from shared.runtime.postgres import Pool, database_errors
 _CLAIM: Final = """
     insert into attempts (run_id, attempt, usage_id, worker, user_id, flow, policy, provider, model, stream,
                           claimed_at, key_source, credential_id, consent_id, service, credential_version,
-                          would_refuse_policy, requested_at, deadline)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+                          would_refuse_policy, requested_at, deadline, kept, session_id)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
     on conflict (run_id, attempt) do update set usage_id = excluded.usage_id
         where attempts.usage_id = excluded.usage_id and attempts.outcome is null
 """
@@ -29,6 +29,15 @@ _NOTE_KEY: Final = """
 _FINISH: Final = """
     update attempts set outcome = $3, usage = $4, error = $5, ended_at = $6
     where run_id = $1 and attempt = $2 and outcome is null
+"""
+_FINISH_KEPT: Final = """
+    with ended as (
+        update attempts set outcome = $3, usage = $4, error = $5, ended_at = $6
+        where run_id = $1 and attempt = $2 and outcome is null
+        returning run_id, ended_at
+    )
+    insert into run_ends (run_id, ended_at, body) select run_id, ended_at, $7 from ended
+    on conflict (run_id) do update set ended_at = excluded.ended_at, body = excluded.body
 """
 _ENDED_SO: Final = "select usage = $3 from attempts where run_id = $1 and attempt = $2"
 _IS_STALE: Final = "coalesce(clock_timestamp() - w.seen_at > make_interval(secs => $2), true)"
@@ -71,21 +80,26 @@ class PostgresAttemptStore:
             *_key_columns(attempt.key),
             request.requested_at,
             request.deadline,
+            request.kept,
+            request.session_id,
         )
 
     async def note_key(self, attempt: Attempt) -> bool:
         return await self._changed(_NOTE_KEY, attempt.run_id, attempt.number, *_key_columns(attempt.key))
 
-    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
+    async def finish(
+        self, usage: UsageRecorded, error: ErrorBody | None, end: RunEnded | None = None
+    ) -> bool:
         event = usage.model_dump_json()
         ended = await self._changed(
-            _FINISH,
+            _FINISH if end is None else _FINISH_KEPT,
             usage.run_id,
             usage.attempt,
             usage.outcome,
             event,
             error.model_dump_json() if error else None,
             usage.finished_at,
+            *(() if end is None else (end.model_dump_json(),)),
         )
         return ended or await self._ended_so(usage, event)
 
@@ -164,6 +178,8 @@ def _run(row: "asyncpg.Record") -> RunKept:
         model=row["model"],
         stream=row["stream"],
         requested_at=row["requested_at"],
+        kept=row["kept"],
+        session_id=row["session_id"],
     )
 
 

@@ -1,14 +1,13 @@
-"""The outbox in Postgres: the rows of ended attempts that are not noted as published."""
+"""The outbox in Postgres: rows of ended attempts that are not noted as published, and ends of kept runs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
+from shared.contracts.runs import RunEnded
 from shared.contracts.usage import UsageRecorded
 from shared.runtime.postgres import Pool, database_errors
-
-Publish = Callable[[UsageRecorded], Awaitable[None]]
 
 _NOTE: Final = """
     update attempts set published_at = clock_timestamp()
@@ -25,6 +24,12 @@ _UNPUBLISHED: Final = """
     order by ended_at limit $2
     for no key update skip locked
 """
+_DROP_ENDS: Final = "delete from run_ends where run_id = any($1)"
+_ENDS: Final = """
+    select run_id, body from run_ends where ended_at < clock_timestamp() - make_interval(secs => $1)
+    order by ended_at limit $2
+    for no key update skip locked
+"""
 
 
 class PostgresOutbox:
@@ -37,22 +42,39 @@ class PostgresOutbox:
         with database_errors():
             await self._pool.execute(_NOTE, usage_ids)
 
-    async def relay(self, publish: Publish, *, ended_before_s: float, limit: int) -> int:
+    async def drop_ends(self, run_ids: Sequence[UUID]) -> None:
+        with database_errors():
+            await self._pool.execute(_DROP_ENDS, run_ids)
+
+    async def relay(
+        self, publish: Callable[[UsageRecorded], Awaitable[None]], *, ended_before_s: float, limit: int
+    ) -> int:
+        async def send(event: str) -> None:
+            await publish(UsageRecorded.model_validate_json(event))
+
+        return await self._relay(_UNPUBLISHED, _NOTE, send, ended_before_s, limit)
+
+    async def relay_ends(
+        self, publish: Callable[[RunEnded], Awaitable[None]], *, ended_before_s: float, limit: int
+    ) -> int:
+        async def send(event: str) -> None:
+            await publish(RunEnded.model_validate_json(event))
+
+        return await self._relay(_ENDS, _DROP_ENDS, send, ended_before_s, limit)
+
+    async def _relay(
+        self, waiting: str, done: str, send: Callable[[str], Awaitable[None]], before_s: float, limit: int
+    ) -> int:
+        """`waiting` selects ids and events, `done` takes the ids of those that were sent."""
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
-                rows = await connection.fetch(_UNPUBLISHED, ended_before_s, limit)
+                rows = await connection.fetch(waiting, before_s, limit)
                 if not rows:
                     return 0
-                failures = await asyncio.gather(
-                    *(_publish(row["usage"], publish) for row in rows), return_exceptions=True
-                )
-                done = [row["usage_id"] for row, failed in zip(rows, failures, strict=True) if failed is None]
-                await connection.execute(_NOTE, done)
+                failures = await asyncio.gather(*(send(event) for _, event in rows), return_exceptions=True)
+                sent = [key for (key, _), failed in zip(rows, failures, strict=True) if failed is None]
+                await connection.execute(done, sent)
         for failed in failures:
             if failed is not None:
                 raise failed
         return len(rows)
-
-
-async def _publish(event: Any, publish: Publish) -> None:
-    await publish(UsageRecorded.model_validate_json(event))

@@ -65,6 +65,8 @@ class RunAsked(Protocol):
     @property
     def flow(self) -> str: ...
     @property
+    def session_id(self) -> str | None: ...
+    @property
     def policy(self) -> KeyPolicy: ...
     @property
     def provider(self) -> KeyService: ...
@@ -100,6 +102,7 @@ def usage_event(run: RunAsked, attempt: Attempt, ending: Ending, at: datetime) -
         attempt=attempt.number,
         user_id=run.user_id,
         flow=run.flow,
+        session_id=run.session_id,
         policy=run.policy,
         key_source=key.source if key else None,
         credential_id=key.credential_id if key else None,

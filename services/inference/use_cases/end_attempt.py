@@ -7,6 +7,7 @@ from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.publish_usage import PublishUsage
 from services.inference.use_cases.run import Run
 from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunEnded
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import DatabaseUnavailableError, InternalError, PlatformError
 from shared.kernel.names import Outcome
@@ -33,16 +34,22 @@ class EndAttempt:
         """
         usage = self._ended(run, attempt, ending)
         body = ErrorBody.of(error) if error else None
+        end = run.end(usage, body, ending.response)
         try:
-            ended = await self._store.finish(usage, body)
+            ended = await self._store.finish(usage, body, end)
         except DatabaseUnavailableError:
             await self._tell(run, attempt, ending, error)
-            ended = await insist(lambda: self._store.finish(usage, body), self._limits)
+            ended = await insist(lambda: self._store.finish(usage, body, end), self._limits)
         else:
             if ended:
                 await self._tell(run, attempt, ending, error)
         if ended:
-            await self._publish(usage)
+            await self._publish_all(usage, end)
+
+    async def _publish_all(self, usage: UsageRecorded, end: RunEnded | None) -> None:
+        if end is not None:
+            await self._publish.end(end)
+        await self._publish(usage)
 
     def _ended(self, run: Run, attempt: Attempt, ending: Ending) -> UsageRecorded:
         usage = usage_event(run.request, attempt, ending, self._now())

@@ -63,6 +63,8 @@ class RecoverRun:
         """Its word to the edge may have been lost with the worker, and no answer is kept: whoever still waits
         for a completed run learns that. Who had the answer in time, or gets it right now, waits no more.
         """
+        if last.error is None and run.request.kept:
+            return  # the answer is kept, and on its way
         if last.error is None:
             await asyncio.sleep(self._limits.poll_s)
         error = last.error or ErrorBody.of(WorkerLostError("the answer was lost with its worker"))
@@ -100,7 +102,9 @@ class RecoverRun:
         self, run: Run, stored: StoredAttempt, outcome: Outcome, error: PlatformError
     ) -> None:
         usage = usage_event(run.request, stored.attempt, Ending(outcome, error), self._now())
-        await insist(lambda: self._store.finish(usage, ErrorBody.of(error)), self._limits)
+        body = ErrorBody.of(error)
+        end = None if run.request.retry_on_worker_loss else run.end(usage, body, None)
+        await insist(lambda: self._store.finish(usage, body, end), self._limits)
 
     def _may_try_again(self, run: Run, usages: Sequence[UsageRecorded]) -> bool:
         losses = sum(usage.outcome is Outcome.INTERRUPTED for usage in usages)

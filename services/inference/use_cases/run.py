@@ -5,13 +5,28 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import Enum, auto
+from typing import Final
 
+from services.inference.domain.run_end import run_ended
 from services.inference.ports import Audience, Clock
+from services.inference.use_cases.listeners import Listeners
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import KeyUse, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.runs import (
+    KeyUse,
+    RunChunk,
+    RunCompleted,
+    RunEnded,
+    RunFailed,
+    RunRequested,
+    RunStarted,
+    RunUsage,
+)
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.errors import PlatformError
+from shared.kernel.errors import PlatformError, ProviderError
 from shared.kernel.names import KeySource
+
+_KEPT_CHARS_MAX: Final = 8 * 1024 * 1024
+"""As JSON inside JSON it must still fit into one message."""
 
 
 class Stop(Enum):
@@ -43,9 +58,11 @@ class Run:
         self.stopped: Stop | None = None
         self.credential_id: str | None = None
         self.excluding: tuple[str, ...] = ()
-        self._audience = audience
+        self._listeners = Listeners(audience, request.reply_to, keeps=request.kept)
         self._now = now
         self._seq = 0
+        self._chunks_told = 0
+        self._chars = 0
         self._ended: dict[int, UsageRecorded] = {}
         self._leash: asyncio.Timeout | None = None
         self._telling_late: asyncio.Task[None] | None = None
@@ -117,11 +134,14 @@ class Run:
 
     async def tell_started(self, attempt: int, source: KeySource) -> None:
         message = RunStarted(run_id=self.request.run_id, seq=self._next(), attempt=attempt, key_source=source)
-        await self._audience.tell(message, self.request.reply_to)
+        await self._listeners.tell(message)
 
     async def tell_chunks(self, chunks: tuple[str, ...]) -> None:
-        message = RunChunk(run_id=self.request.run_id, seq=self._next(), chunks=chunks)
-        await self._audience.tell(message, self.request.reply_to)
+        message = RunChunk(
+            run_id=self.request.run_id, seq=self._next(), chunks=chunks, index=self._chunks_told
+        )
+        self._chunks_told += len(chunks)
+        await self._listeners.tell(message)
 
     async def tell_completed(self, source: KeySource, response: str | None) -> None:
         message = RunCompleted(
@@ -130,17 +150,39 @@ class Run:
             key_source=source,
             response=response,
             key_uses=self._key_uses(),
+            usage=RunUsage.of(self._attempts),
         )
-        await self._audience.tell(message, self.request.reply_to)
+        await self._listeners.tell(message)
 
     async def tell_failed(self, error: PlatformError | ErrorBody, source: KeySource | None) -> None:
         body = error if isinstance(error, ErrorBody) else ErrorBody.of(error)
         message = RunFailed(run_id=self.request.run_id, seq=self._next(), error=body, key_source=source)
-        await self._audience.tell(message, self.request.reply_to)
+        await self._listeners.tell(message)
+
+    def check_keepable(self, text: str) -> None:
+        """Raise ProviderError for one chunk too many of an answer that is kept."""
+        self._chars += len(text)
+        if self.request.kept and self._chars > _KEPT_CHARS_MAX:
+            raise ProviderError("the answer is too long to be kept")
+
+    async def attach(self, reply_to: str, from_seq: int) -> None:
+        """Tell another edge, too, from a message's number on."""
+        if self.request.kept:
+            await self._listeners.attach(reply_to, from_seq)
+
+    def end(self, usage: UsageRecorded, error: ErrorBody | None, response: str | None) -> RunEnded | None:
+        """Return what is kept of the run once its last attempt has ended; None when nothing is."""
+        if not self.request.kept:
+            return None
+        self.note(usage)
+        return run_ended(self._attempts, error, response, self._listeners.chunks)
+
+    @property
+    def _attempts(self) -> list[UsageRecorded]:
+        return [self._ended[attempt] for attempt in sorted(self._ended)]
 
     def _key_uses(self) -> tuple[KeyUse, ...]:
-        uses = (KeyUse.of(self._ended[attempt]) for attempt in sorted(self._ended))
-        return tuple(use for use in uses if use is not None)
+        return KeyUse.all_of(self._attempts)
 
     def _next(self) -> int:
         self._seq += 1

@@ -3,6 +3,7 @@
 from typing import Final
 
 from services.inference.domain.attempt import Ending, usage_event
+from services.inference.domain.run_end import run_ended
 from services.inference.ports import AbandonedAttempt, AttemptStore, Clock, Outbox, UsageLog
 from services.inference.use_cases.heart import Heart
 from services.inference.use_cases.limits import Limits
@@ -38,6 +39,8 @@ class SweepAttempts:
         """Raises BusUnavailableError or DatabaseUnavailableError; what is left is done the next time."""
         while await self._publish() == _AT_ONCE:
             pass
+        while await self._publish_ends() == _AT_ONCE:
+            pass
         await self._end_abandoned()
 
     async def _end_abandoned(self) -> None:
@@ -58,10 +61,15 @@ class SweepAttempts:
     async def _end(self, abandoned: AbandonedAttempt) -> None:
         error = WorkerLostError("the worker was lost during the run")
         ending = Ending(Outcome.INTERRUPTED, error)
-        usage = usage_event(abandoned.run, abandoned.attempt, ending, self._now())
-        await self._store.finish(usage, ErrorBody.of(error))
+        usage, body = usage_event(abandoned.run, abandoned.attempt, ending, self._now()), ErrorBody.of(error)
+        await self._store.finish(usage, body, run_ended([usage], body) if abandoned.run.kept else None)
 
     async def _publish(self) -> int:
         return await self._outbox.relay(
             self._usage_log.record, ended_before_s=self._limits.unpublished_after_s, limit=_AT_ONCE
+        )
+
+    async def _publish_ends(self) -> int:
+        return await self._outbox.relay_ends(
+            self._usage_log.record_end, ended_before_s=self._limits.unpublished_after_s, limit=_AT_ONCE
         )

@@ -143,6 +143,7 @@ class TryAttempt:
         async with aclosing(self._provider.stream(call)) as pieces:
             async for piece in pieces:
                 meter.see(piece.chars, piece.usage)
+                run.check_keepable(piece.text)
                 await relay.put(piece.text)
         return None
 

@@ -79,6 +79,8 @@ def test_metadata_of_a_run() -> None:
     assert run_metadata(RUN, end) == {
         "run_id": str(RUN),
         "key_source": "platform",
+        "cost": None,
+        "cost_micros": None,
         **key_usage((FAILED, FELL_BACK)),
     }
 

@@ -165,12 +165,12 @@ async def test_a_lost_bus_ends_every_wait() -> None:
 
 def test_runs_in_flight_are_bounded() -> None:
     waiting = WaitingRuns(1)
-    waiting.open(RUN)
+    inbox = waiting.open(RUN)
     with pytest.raises(ServiceUnavailableError) as refusal:
         waiting.open(new_id())
     assert (refusal.value.service, refusal.value.retry_after_s) == ("api_edge", 1)
-    waiting.close(RUN)
-    waiting.close(RUN)
+    waiting.close(RUN, inbox)
+    waiting.close(RUN, inbox)
     assert len(waiting) == 0
     assert RUN not in waiting
 

@@ -57,6 +57,14 @@ async def run_beside_its_heart(worker: Worker, request: RunRequested) -> None:
         heart.cancel()
 
 
+async def test_a_lost_workers_kept_run_has_an_end_for_whoever_comes_back() -> None:
+    store, request = InMemoryAttemptStore(), a_request(kept=True)
+    await lost_in_the_middle(store, request)
+    await run_beside_its_heart(Worker(store=store, name="worker-2"), request)
+    end = store.ends[request.run_id]
+    assert (end.outcome, end.error and end.error.code) == (Outcome.INTERRUPTED, "worker_lost")
+
+
 async def test_a_lost_workers_run_ends_as_interrupted_and_is_never_called_again() -> None:
     store, request = InMemoryAttemptStore(), a_request()
     await lost_in_the_middle(store, request)

@@ -8,7 +8,7 @@ from services.inference.domain.attempt import Attempt
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.revocations import Revocations
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunRequested
+from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import UserApiKeyInvalidError
 from shared.kernel.names import KeySource, Outcome, TokensSource
@@ -34,8 +34,10 @@ class SlowStore(InMemoryAttemptStore):
         await asyncio.sleep(0.05)
         return noted
 
-    async def finish(self, usage: UsageRecorded, error: ErrorBody | None) -> bool:
-        ended = await super().finish(usage, error)
+    async def finish(
+        self, usage: UsageRecorded, error: ErrorBody | None, end: RunEnded | None = None
+    ) -> bool:
+        ended = await super().finish(usage, error, end)
         await asyncio.sleep(0.05)
         return ended
 

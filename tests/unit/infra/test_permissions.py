@@ -33,7 +33,7 @@ from shared.contracts.message import Message
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey
 from shared.contracts.prices import FindPrice, ListPrices, SetPrice
 from shared.contracts.resolving import OpenKey, ResolveKey
-from shared.contracts.runs import RunRequested
+from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.topology import EXCHANGES, queues
 from shared.contracts.usage import UsageRecorded
 from shared.contracts.validation import ValidateKey
@@ -43,6 +43,7 @@ pytestmark = pytest.mark.unit
 
 _PUBLISHERS: dict[type[Message], str] = {
     RunRequested: API_EDGE,
+    RunEnded: INFERENCE,
     **dict.fromkeys(
         (
             *(
@@ -94,7 +95,7 @@ _REPLIES_FROM = {
     INFERENCE: {API_EDGE},
 }
 _READS = {
-    API_EDGE: {"replies"},
+    API_EDGE: {"replies", "api_edge.runs"},
     KEY_VAULT: {"replies", "keys", "key_vault.rpc", "key_vault.usage"},
     INFERENCE: {"replies", "control", "keys", "inference.runs", "inference.rpc"},
     BILLING: {"replies", "billing.rpc", "billing.usage"},

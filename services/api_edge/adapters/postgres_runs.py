@@ -1,0 +1,163 @@
+"""The edge's runs."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from services.api_edge.adapters.postgres import Database
+from services.api_edge.domain.run_call import RunKind
+from services.api_edge.ports import Idempotency, KeptRun, RunRecord
+from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunEnded
+from shared.kernel.errors import WorkerLostError
+from shared.kernel.names import Outcome
+from shared.runtime.batcher import Batcher
+from shared.runtime.postgres import database_errors
+
+_BATCH_MAX = 128
+
+# One row a run; a batch is whatever asked in the same turn of the event loop.
+_ADD = """
+INSERT INTO runs (run_id, user_id, flow, model, stream)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[])
+"""
+# Whose run it is.
+_OWNER = "SELECT user_id FROM runs WHERE run_id = $1"
+_KEEP = """
+INSERT INTO runs (run_id, user_id, flow, model, stream, kept, kind, created_at, start_by, deadline,
+                  session_id, idempotency_key, request_sha256)
+VALUES ($1, $2, $3, $4, $5, true, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+"""
+_LIGHT = """run_id, user_id, flow, model, stream, kind, created_at, start_by, deadline, session_id,
+            idempotency_key, request_sha256, outcome, ended_at"""
+_OF_KEY = f"SELECT {_LIGHT}, ending FROM runs WHERE user_id = $1 AND idempotency_key = $2"  # noqa: S608
+_FIND = f"SELECT {_LIGHT}, ending FROM runs WHERE run_id = $2 AND user_id = $1 AND kept"  # noqa: S608
+_FREE = "UPDATE runs SET idempotency_key = NULL WHERE run_id = $1"
+# What has ended stays as it ended.
+_END = """
+UPDATE runs SET outcome = told.outcome, ended_at = told.ended_at, ending = told.ending
+FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[]) AS told (run_id, outcome, ended_at, ending)
+WHERE runs.run_id = told.run_id AND runs.kept AND runs.outcome IS NULL
+"""
+_PAGE = f"""
+SELECT {_LIGHT}, NULL AS ending FROM runs
+WHERE user_id = $1 AND kept AND ($2::uuid IS NULL OR run_id < $2) AND ($3::text IS NULL OR session_id = $3)
+ORDER BY run_id DESC LIMIT $4
+"""  # noqa: S608 - columns of ours
+_FORGET = "UPDATE runs SET ending = NULL WHERE ending IS NOT NULL AND ended_at < $1"
+_LOST = (
+    f"SELECT {_LIGHT}, NULL AS ending FROM runs WHERE kept AND outcome IS NULL AND deadline < $1 LIMIT 100"  # noqa: S608
+)
+
+
+class PostgresRunStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._adding = Batcher(self._add, size=_BATCH_MAX, linger_ms=0)
+
+    async def add(self, run: RunRecord) -> None:
+        await self._adding.submit(run)
+
+    async def owner(self, run_id: UUID) -> str | None:
+        with database_errors():
+            found: str | None = await self._database.pool().fetchval(_OWNER, run_id)
+        return found
+
+    async def keep(self, run: KeptRun) -> KeptRun | None:
+        pool, key = self._database.pool(), run.idempotency
+        with database_errors():
+            while (await pool.execute(_KEEP, *_values(run))).endswith(" 0"):
+                row = await pool.fetchrow(_OF_KEY, run.record.user_id, key and key.key)
+                if row is not None:  # else it was let go in between
+                    return _run(row)
+        return None
+
+    async def free(self, run_id: UUID) -> None:
+        with database_errors():
+            await self._database.pool().execute(_FREE, run_id)
+
+    async def find(self, user_id: str, run_id: UUID) -> KeptRun | None:
+        with database_errors():
+            row = await self._database.pool().fetchrow(_FIND, user_id, run_id)
+        return None if row is None else _run(row)
+
+    async def end(self, ends: Sequence[RunEnded]) -> None:
+        last = {end.run_id: end for end in reversed(ends)}  # of several for one run the first counts
+        values = [(end.run_id, end.outcome, end.ended_at, end.model_dump_json()) for end in last.values()]
+        if values:
+            with database_errors():
+                await self._database.pool().execute(_END, *map(list, zip(*values, strict=True)))
+
+    async def page(
+        self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None
+    ) -> tuple[KeptRun, ...]:
+        with database_errors():
+            rows = await self._database.pool().fetch(_PAGE, user_id, before, session_id, limit)
+        return tuple(_run(row) for row in rows)
+
+    async def sweep(self, *, ended_before: datetime, lost_before: datetime) -> int:
+        with database_errors():
+            tag = await self._database.pool().execute(_FORGET, ended_before)
+            lost = await self._database.pool().fetch(_LOST, lost_before)
+        await self.end([_lost(_run(row)) for row in lost])
+        return int(tag.rpartition(" ")[2])
+
+    async def _add(self, runs: list[RunRecord]) -> list[None]:
+        columns = zip(*((r.run_id, r.user_id, r.flow, r.model, r.stream) for r in runs), strict=True)
+        with database_errors():
+            await self._database.pool().execute(_ADD, *columns)
+        return [None] * len(runs)
+
+
+def _values(run: KeptRun) -> tuple[Any, ...]:
+    record, key = run.record, run.idempotency
+    return (
+        record.run_id,
+        record.user_id,
+        record.flow,
+        record.model,
+        record.stream,
+        run.kind,
+        run.created_at,
+        run.start_by,
+        run.deadline,
+        run.session_id,
+        key and key.key,
+        key and key.request_sha256,
+    )
+
+
+def _run(row: "asyncpg.Record") -> KeptRun:
+    return KeptRun(
+        record=RunRecord(row["run_id"], row["user_id"], row["flow"], row["model"], row["stream"]),
+        kind=RunKind(row["kind"]),
+        created_at=row["created_at"],
+        start_by=row["start_by"],
+        deadline=row["deadline"],
+        session_id=row["session_id"],
+        idempotency=_idempotency(row),
+        outcome=None if row["outcome"] is None else Outcome(row["outcome"]),
+        ended_at=row["ended_at"],
+        end=None if row["ending"] is None else RunEnded.model_validate_json(row["ending"]),
+    )
+
+
+def _idempotency(row: "asyncpg.Record") -> Idempotency | None:
+    if row["idempotency_key"] is None:
+        return None
+    return Idempotency(row["idempotency_key"], row["request_sha256"])
+
+
+def _lost(run: KeptRun) -> RunEnded:
+    """The end of a run of which nobody will tell any more."""
+    return RunEnded(
+        run_id=run.record.run_id,
+        user_id=run.record.user_id,
+        outcome=Outcome.INTERRUPTED,
+        error=ErrorBody.of(WorkerLostError("nobody told of the run's end in time")),
+        ended_at=run.deadline,
+    )

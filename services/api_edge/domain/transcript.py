@@ -1,0 +1,105 @@
+"""An answer as the runs API tells it: pieces with numbers, then the whole, then what it used.
+
+The same run makes the same events, whoever tells them, whenever, and from wherever on.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from services.api_edge.domain.run_call import RunKind
+from shared.contracts.runs import RunChunk
+from shared.kernel.errors import ProviderError
+
+NOT_JSON: Final = "answer_is_not_json"
+_PLAIN: Final = frozenset({"content", "role", "refusal"})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`number`: counts from 1 over all events of a run, with gaps."""
+
+    number: int
+    name: str
+    data: Mapping[str, Any]
+
+
+class Transcript:
+    """Takes a run's chunks in order, or its whole completion."""
+
+    def __init__(self, kind: RunKind) -> None:
+        self.finish_reason: str | None = None
+        self.message: dict[str, Any] | None = None
+        self._kind = kind
+        self._texts: list[str] = []
+        self._chunks = 0
+
+    def pieces(self, chunk: RunChunk) -> Iterator[Event]:
+        """Return the events of what a worker told: one for each chunk that says something."""
+        for text in chunk.chunks:
+            self._chunks += 1
+            if (data := self._piece(_object(text))) is not None:
+                yield Event(self._chunks, "message_chunk", data)
+
+    def take(self, completion: str) -> None:
+        """Read a completion that came whole."""
+        choice = _first(_object(completion))
+        message = choice.get("message")
+        self.message = message if isinstance(message, dict) else None
+        self.finish_reason = _text_of(choice.get("finish_reason"))
+        self._texts = [_text_of((self.message or {}).get("content")) or ""]
+
+    def response(self) -> Any:
+        """Return the whole answer. Raises ProviderError when a JSON object was asked for and it is none."""
+        text = "".join(self._texts)
+        if self._kind is not RunKind.JSON:
+            return text
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            value = None
+        if not isinstance(value, dict):
+            raise ProviderError("the answer is not a JSON object", detail=NOT_JSON)
+        return value
+
+    def last(self, nth: int, name: str, data: Mapping[str, Any]) -> Event:
+        """Return the nth event after all chunks."""
+        return Event(self._chunks + nth, name, data)
+
+    def _piece(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        first = _first(body)
+        delta = first.get("delta")
+        delta = delta if isinstance(delta, dict) else {}
+        text = _text_of(delta.get("content")) or ""
+        if first.get("index"):  # another answer's
+            return {"chunk": "", "choices": body["choices"]}
+        self.finish_reason = _text_of(first.get("finish_reason")) or self.finish_reason
+        self._texts.append(text)
+        if _says_more(body, delta):
+            return {"chunk": text, "choices": body["choices"]}
+        return {"chunk": text} if text else None
+
+
+def _says_more(body: Mapping[str, Any], delta: Mapping[str, Any]) -> bool:
+    """Tell tool calls, reasoning, or several answers at once: they are told as the provider tells them."""
+    choices = body.get("choices")
+    if isinstance(choices, list) and len(choices) > 1:
+        return True
+    return any(value is not None for name, value in delta.items() if name not in _PLAIN)
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = orjson.loads(text)
+    return value if isinstance(value, dict) else {}
+
+
+def _first(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
+
+
+def _text_of(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,56 @@
+"""What every request for a run may say in its headers."""
+
+from typing import Any, Final
+
+from fastapi import Request
+
+from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.flows import FLOW_HEADER
+from services.api_edge.domain.idempotency import IDEMPOTENCY_HEADER, idempotency_key, request_sha256
+from services.api_edge.domain.request_keys import KEY_HEADERS
+from services.api_edge.ports import Idempotency
+from shared.kernel.secret import holds_secret
+
+SESSION_HEADER: Final = "Latchkey-Session"
+_SESSION_CHARS_MAX: Final = 200
+
+RUN_PARAMETERS: Final[list[dict[str, Any]]] = [
+    {"in": "header", "name": FLOW_HEADER, "schema": {"type": "string", "default": "chat"}},
+    {
+        "in": "header",
+        "name": IDEMPOTENCY_HEADER,
+        "description": "The same key with the same request is the same run, also while it goes on.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    },
+    {
+        "in": "header",
+        "name": SESSION_HEADER,
+        "description": "Your name for runs that belong together; their cost is summed up.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": _SESSION_CHARS_MAX},
+    },
+    *({"in": "header", "name": name, "schema": {"type": "string"}} for name in KEY_HEADERS),
+]
+
+
+async def idempotency_of(request: Request) -> Idempotency | None:
+    """Raise BadInputError for a key that cannot be one."""
+    key = idempotency_key(request.headers.get(IDEMPOTENCY_HEADER))
+    if key is None:
+        return None
+    flow = request.headers.get(FLOW_HEADER)
+    return Idempotency(key, request_sha256(request.url.path, flow, await request.body()))
+
+
+def session_of(request: Request) -> str | None:
+    """Raise BadInputError for a name that cannot be a session's."""
+    return session_id(request.headers.get(SESSION_HEADER), SESSION_HEADER)
+
+
+def session_id(name: str | None, param: str) -> str | None:
+    """Return a session's name as it is kept. Raises BadInputError for one that cannot be."""
+    if name is None:
+        return None
+    name = name.strip()
+    if not 0 < len(name) <= _SESSION_CHARS_MAX or not name.isprintable() or holds_secret(name):
+        raise BadInputError("wrong_value", param)
+    return name

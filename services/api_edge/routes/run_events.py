@@ -1,0 +1,132 @@
+"""`GET /api/runs/{id}/events`: a run as server-sent events, from any of them on."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Final
+
+import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from services.api_edge.domain.sse import event_frame
+from services.api_edge.domain.transcript import Event, Transcript
+from services.api_edge.ports import KeptRun
+from services.api_edge.problems import Occasion, Problems
+from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
+from services.api_edge.routes.run_watch import watched
+from services.api_edge.use_cases.running import EdgeClosingError, Running
+from services.api_edge.use_cases.session_usage import SessionUsage
+from shared.contracts.runs import RunChunk, RunCompleted
+from shared.kernel.errors import PlatformError
+from shared.runtime.logs import get_logger
+
+HEARTBEAT_S: Final = 15.0
+_HEARTBEAT: Final = b": the run goes on\n\n"
+_SLOW_CLIENT_S: Final = 10.0
+
+
+class RunEvents(Response):
+    """Leaves out what its client has had: all events up to number `after`."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        kept: KeptRun,
+        run: Running,
+        *,
+        after: int,
+        problems: Problems,
+        occasion: Occasion,
+        sessions: SessionUsage,
+    ) -> None:
+        self._kept = kept
+        self._run = run
+        self._after = after
+        self._problems = problems
+        self._occasion = occasion
+        self._sessions = sessions
+        self.background = None
+        self.status_code = 200
+        self.init_headers(
+            {
+                "X-Accel-Buffering": "no",
+                "Cache-Control": "no-store",
+                "Latchkey-Run-Id": str(run.run_id),
+            }
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with watched(self._run, receive):
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            try:
+                async with asyncio.timeout_at(self._run.deadline + _SLOW_CLIENT_S):
+                    await self._send_all(scope, send)
+            except TimeoutError:
+                get_logger().warning("a client does not read its events", run_id=str(self._run.run_id))
+            finally:
+                scope["state"]["key_source"] = self._run.key_source
+
+    async def _send_all(self, scope: Scope, send: Send) -> None:
+        async for data in _with_heartbeats(self._frames(scope)):
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _frames(self, scope: Scope) -> AsyncGenerator[bytes, None]:
+        async for event in self._events(scope):
+            if event.number > self._after:
+                yield event_frame(event.number, event.name, orjson.dumps(event.data))
+
+    async def _events(self, scope: Scope) -> AsyncIterator[Event]:
+        transcript = Transcript(self._kept.kind)
+        try:
+            while isinstance(item := await self._run.next(), RunChunk):
+                for event in transcript.pieces(item):
+                    yield event
+            if item.response is not None:
+                transcript.take(item.response)
+            yield transcript.last(1, "final_response", self._final(transcript, item))
+            yield transcript.last(2, "usage", await self._usage(item))
+        except EdgeClosingError:
+            return  # the run goes on: its client comes back, to another edge
+        except PlatformError as error:
+            scope["state"]["error_code"] = error.code
+            yield transcript.last(1, "error", self._problems.problem(error, self._occasion))
+
+    def _final(self, transcript: Transcript, completed: RunCompleted) -> dict[str, Any]:
+        return {
+            "response": transcript.response(),
+            "finish_reason": transcript.finish_reason,
+            **({"message": transcript.message} if transcript.message else {}),
+            METADATA: run_metadata(self._run.run_id, completed),
+        }
+
+    async def _usage(self, completed: RunCompleted) -> dict[str, Any]:
+        record, usage = self._kept.record, completed.usage
+        session = await self._sessions(record.user_id, self._kept.session_id, record.run_id, usage)
+        return {
+            **usage_view(usage),
+            "model": record.model,
+            "provider": record.model.partition("/")[0],
+            "id": str(record.run_id),
+            **({"session": session_view(session)} if session else {}),
+        }
+
+
+async def _with_heartbeats(frames: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """Say something now and then, so that nobody on the way takes the connection for dead."""
+    coming = asyncio.ensure_future(anext(frames, None))
+    try:
+        while True:
+            await asyncio.wait({coming}, timeout=HEARTBEAT_S)
+            if not coming.done():
+                yield _HEARTBEAT
+                continue
+            if (data := coming.result()) is None:
+                return
+            yield data
+            coming = asyncio.ensure_future(anext(frames, None))
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        await frames.aclose()

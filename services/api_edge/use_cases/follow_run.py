@@ -1,0 +1,97 @@
+"""Kept runs, found again: to hear the rest of them, to look at them, to stop them."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from services.api_edge.domain.identity import Caller
+from services.api_edge.ports import Idempotency, KeptRun, RunBus, RunStore
+from services.api_edge.use_cases.kept_run import KeptRunInProgress
+from services.api_edge.use_cases.running import START_GRACE_S
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
+from shared.contracts.runs import RunEnded
+from shared.kernel.errors import ConflictError, NotFoundError
+from shared.kernel.names import Outcome
+
+REUSED: Final = "idempotency_key_reused"
+_NEVER_CALLED: Final = (Outcome.REFUSED, Outcome.EXPIRED)
+_LOST_AFTER: Final = timedelta(minutes=5)
+_OWN_SILENCE_S: Final = 2.0
+_LATE_SILENCE_S: Final = 0.5
+_LATE_START_S: Final = 20.0
+"""How long whoever comes late waits for a first word: a lost worker's run is ended by another within that."""
+
+
+class FollowRun:
+    """On any edge, whichever it was asked for at."""
+
+    def __init__(self, *, runs: RunStore, bus: RunBus, waiting: WaitingRuns) -> None:
+        self._runs = runs
+        self._bus = bus
+        self._waiting = waiting
+
+    async def find(self, caller: Caller, run_id: UUID) -> KeptRun:
+        """Raise NotFoundError for a run that is not the caller's, or not kept."""
+        found = await self._runs.find(caller.user_id, run_id)
+        if found is None:
+            raise NotFoundError("no such run")
+        return found
+
+    async def kept(self, run: KeptRun) -> KeptRunInProgress:
+        """Hear a run from its beginning on, or what is kept of it.
+
+        Raises NotFoundError when nothing is.
+        """
+        if run.outcome is not None and run.end is None:
+            raise NotFoundError("the run's answer is not kept any more")
+        late = self._hear(run, start_s=_LATE_START_S, silence_s=_LATE_SILENCE_S)
+        await late.look()
+        return late
+
+    def own(self, run: KeptRun) -> KeptRunInProgress:
+        """Hear a run that is about to be asked for here."""
+        start_s = (run.start_by - datetime.now(UTC)).total_seconds() + START_GRACE_S
+        return self._hear(run, start_s=start_s, silence_s=_OWN_SILENCE_S)
+
+    def cancel(self, run: KeptRun) -> None:
+        """Stop a run that is not over."""
+        if run.outcome is None:
+            self._bus.cancel(run.record.run_id)
+
+    def _hear(self, run: KeptRun, *, start_s: float, silence_s: float) -> KeptRunInProgress:
+        run_id, now = run.record.run_id, asyncio.get_running_loop().time()
+        left_s = (run.deadline - datetime.now(UTC)).total_seconds()
+        inbox = self._waiting.open(run_id, kept=True)
+        return KeptRunInProgress(
+            run_id,
+            inbox,
+            start_limit=now + start_s,
+            deadline=now + max(left_s, 0.0) + _LATE_START_S,
+            silence_s=silence_s,
+            look=partial(self._end_of, run),
+            attach=partial(self._bus.attach, run_id),
+            close=partial(self._waiting.close, run_id, inbox),
+        )
+
+    async def _end_of(self, run: KeptRun) -> RunEnded | None:
+        found = await self._runs.find(run.record.user_id, run.record.run_id)
+        if found is None:
+            raise NotFoundError("no such run")
+        return found.end
+
+
+def check_same(before: KeptRun, asked: Idempotency | None) -> None:
+    """Raise ConflictError unless a request is the one that its key was used for before."""
+    if before.idempotency != asked:
+        raise ConflictError("this Idempotency-Key was used for another request", detail=REUSED)
+
+
+def is_free(before: KeptRun, now: datetime) -> bool:
+    """Say whether a run's key may be used anew: no provider was ever called, nobody will ever end it, or what
+    became of it is not kept any more.
+    """
+    if before.outcome is None:
+        return now > before.deadline + _LOST_AFTER
+    return before.outcome in _NEVER_CALLED or before.end is None

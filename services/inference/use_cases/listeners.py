@@ -1,0 +1,69 @@
+"""Who listens to a run: each is told all of it, in order, from where it wants on."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from services.inference.ports import Audience, Progress
+from shared.contracts.runs import RunChunk
+
+_LISTENERS_MAX: Final = 16
+"""Those that came first go first: an edge that is gone does not say so."""
+
+
+@dataclass(slots=True)
+class _Listener:
+    """`next`: the number of the message it is told next."""
+
+    reply_to: str
+    next: int
+    busy: bool = False
+
+
+class Listeners:
+    """The edge that asked for a run, and those that attach to it later.
+
+    Only the messages of a run that is kept are remembered: nobody attaches to another.
+    """
+
+    def __init__(self, audience: Audience, reply_to: str, *, keeps: bool) -> None:
+        self._audience = audience
+        self._reply_to = reply_to
+        self._keeps = keeps
+        self._told: list[Progress] = []
+        self._listeners = [_Listener(reply_to, 0)]
+
+    @property
+    def chunks(self) -> tuple[str, ...]:
+        """All chunks of a kept run so far."""
+        return tuple(text for said in self._told if isinstance(said, RunChunk) for text in said.chunks)
+
+    async def tell(self, progress: Progress) -> None:
+        """Tell everybody the next message."""
+        if not self._keeps:
+            await self._audience.tell(progress, self._reply_to)
+            return
+        self._told.append(progress)
+        for listener in tuple(self._listeners):
+            await self._catch_up(listener)
+
+    async def attach(self, reply_to: str, from_seq: int) -> None:
+        """Tell another one everything from a number on, or one that is here already, once more."""
+        listener = next((known for known in self._listeners if known.reply_to == reply_to), None)
+        if listener is None:
+            listener = _Listener(reply_to, from_seq)
+            self._listeners = [*self._listeners, listener][-_LISTENERS_MAX:]
+        listener.next = min(listener.next, from_seq)
+        await self._catch_up(listener)
+
+    async def _catch_up(self, listener: _Listener) -> None:
+        """What comes while one is being told, the same loop tells: so all is in order."""
+        if listener.busy:
+            return
+        listener.busy = True
+        try:
+            while listener.next < len(self._told):
+                progress = self._told[listener.next]
+                listener.next += 1
+                await self._audience.tell(progress, listener.reply_to)
+        finally:
+            listener.busy = False
