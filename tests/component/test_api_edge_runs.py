@@ -8,7 +8,7 @@ import pytest
 
 from shared.contracts.runs import RunUsage
 from shared.contracts.usage import TokenCounts
-from shared.kernel.errors import BusUnavailableError, UserApiKeyRequiredError
+from shared.kernel.errors import BusUnavailableError, UserApiKeyRequiredError, WorkerLostError
 from shared.kernel.ids import new_id
 from shared.kernel.names import TokensSource
 from tests.fakes.api_edge import RESPONSE, Edge, Tell, chunk, fails
@@ -108,12 +108,30 @@ async def test_the_same_bytes_come_from_wherever_on(*, goes_on: bool) -> None:
             await asyncio.sleep(0.05)
         asyncio.get_running_loop().call_later(0.2, gate.set)
         whole, *rests = await asyncio.gather(
-            events(client, run_id), *(events(client, run_id, after) for after in range(33))
+            events(client, run_id), *(events(client, run_id, after) for after in range(32))
         )
     blocks = whole.split("\n\n")[:-1]
     assert len(blocks) == 32
     for after, rest in enumerate(rests):
         assert rest == "".join(f"{block}\n\n" for block in blocks[after:])
+
+
+async def test_who_has_heard_all_is_told_not_to_come_back() -> None:
+    edge = Edge()
+    edge.bus.worker = ten_chunks
+    async with edge.client() as client:
+        run_id = await start(client, kind="stream")
+        await events(client, run_id)
+        answer = await client.get(f"/api/runs/{run_id}/events", headers={"Last-Event-ID": "12"})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_an_error_is_heard_by_whoever_heard_more_than_is_kept() -> None:
+    edge = Edge()
+    edge.bus.worker = fails(WorkerLostError())
+    async with edge.client() as client:
+        ((number, name, _),) = frames(await events(client, await start(client, kind="stream"), after=7))
+    assert (number, name) == (8, "error")
 
 
 async def test_json_is_asked_for_and_is_an_object_or_an_error() -> None:

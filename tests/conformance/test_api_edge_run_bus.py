@@ -11,7 +11,7 @@ import pytest
 from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.ports import RunBus
 from services.api_edge.use_cases.waiting_runs import Inbox, Progress, WaitingRuns
-from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunRequested, RunStarted
+from shared.contracts.runs import AttachRun, CancelRun, RunChunk, RunCompleted, RunRequested, RunStarted
 from shared.contracts.topology import CONTROL, INFERENCE_RUNS
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.ids import new_id
@@ -35,6 +35,7 @@ class Way:
     lose: Callable[[], Awaitable[None]]
     requested: asyncio.Queue[RunRequested] = field(default_factory=asyncio.Queue)
     cancelled: asyncio.Queue[UUID] = field(default_factory=asyncio.Queue)
+    attached: asyncio.Queue[tuple[UUID, int]] = field(default_factory=asyncio.Queue)
 
 
 def _in_memory() -> Way:
@@ -43,6 +44,9 @@ def _in_memory() -> Way:
     class Edge(InMemoryRunBus):
         def cancel(self, run_id: UUID) -> None:
             way.cancelled.put_nowait(run_id)
+
+        async def attach(self, run_id: UUID, from_seq: int) -> None:
+            way.attached.put_nowait((run_id, from_seq))
 
     async def worker(told: Tell) -> None:
         way.requested.put_nowait(told.run)
@@ -76,7 +80,12 @@ async def _on_rabbitmq(bus_for: BusFor) -> Way:
         way.requested.put_nowait(delivery.read(RunRequested, senders=(API_EDGE,)))
 
     async def on_control(delivery: Delivery) -> None:
-        way.cancelled.put_nowait(delivery.read(CancelRun, senders=(API_EDGE,)).run_id)
+        if delivery.envelope.type == AttachRun.event_type():
+            asked = delivery.read(AttachRun, senders=(API_EDGE,))
+            assert asked.reply_to == edge.reply_to
+            way.attached.put_nowait((asked.run_id, asked.from_seq))
+        else:
+            way.cancelled.put_nowait(delivery.read(CancelRun, senders=(API_EDGE,)).run_id)
 
     worker.subscribe(INFERENCE_RUNS, on_run, prefetch=10)
     worker.on_broadcast(CONTROL, on_control)
@@ -148,6 +157,19 @@ async def test_a_cancel_reaches_the_workers(way: Way) -> None:
     run_id = new_id()
     way.edge.cancel(run_id)
     assert await asyncio.wait_for(way.cancelled.get(), 10) == run_id
+
+
+async def test_who_comes_late_asks_the_workers(way: Way) -> None:
+    run_id = new_id()
+    await way.edge.attach(run_id, 7)
+    assert await asyncio.wait_for(way.attached.get(), 10) == (run_id, 7)
+
+
+async def test_a_kept_run_survives_a_lost_bus(way: Way) -> None:
+    inbox = way.waiting.open(new_id(), kept=True)
+    await way.lose()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(inbox.get(), 0.3)
 
 
 async def test_a_lost_bus_is_told_to_everybody(way: Way) -> None:

@@ -68,6 +68,10 @@ class Transcript:
         """Return the nth event after all chunks."""
         return Event(self._chunks + nth, name, data)
 
+    def failure(self, problem: Mapping[str, Any], *, after: int) -> Event:
+        """Return the end by an error. A lost worker's chunks are lost: who has heard them hears it, too."""
+        return Event(max(self._chunks, after) + 1, "error", problem)
+
     def _piece(self, body: dict[str, Any]) -> dict[str, Any] | None:
         first = _first(body)
         delta = first.get("delta")

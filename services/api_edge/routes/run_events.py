@@ -16,11 +16,13 @@ from services.api_edge.routes.key_usage import METADATA, run_metadata, session_v
 from services.api_edge.routes.run_watch import watched
 from services.api_edge.use_cases.running import EdgeClosingError, Running
 from services.api_edge.use_cases.session_usage import SessionUsage
-from shared.contracts.runs import RunChunk, RunCompleted
+from shared.contracts.runs import RunChunk, RunCompleted, RunEnded
 from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
 
 HEARTBEAT_S: Final = 15.0
+_AFTER_CHUNKS: Final = 2
+"""The final response, and what it used."""
 _HEARTBEAT: Final = b": the run goes on\n\n"
 _SLOW_CLIENT_S: Final = 10.0
 
@@ -91,7 +93,8 @@ class RunEvents(Response):
             return  # the run goes on: its client comes back, to another edge
         except PlatformError as error:
             scope["state"]["error_code"] = error.code
-            yield transcript.last(1, "error", self._problems.problem(error, self._occasion))
+            problem = self._problems.problem(error, self._occasion)
+            yield transcript.failure(problem, after=self._after)
 
     def _final(self, transcript: Transcript, completed: RunCompleted) -> dict[str, Any]:
         return {
@@ -111,6 +114,11 @@ class RunEvents(Response):
             "id": str(record.run_id),
             **({"session": session_view(session)} if session else {}),
         }
+
+
+def has_heard_all(end: RunEnded, after: int) -> bool:
+    """Say whether there is nothing left to tell of a run that went well. An error is told whenever asked."""
+    return end.error is None and after >= len(end.chunks) + _AFTER_CHUNKS
 
 
 async def _with_heartbeats(frames: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:

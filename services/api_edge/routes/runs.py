@@ -16,7 +16,7 @@ from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
 from services.api_edge.routes.run_asking import RUN_PARAMETERS, idempotency_of, session_id, session_of
-from services.api_edge.routes.run_events import RunEvents
+from services.api_edge.routes.run_events import RunEvents, has_heard_all
 from services.api_edge.routes.run_views import run_view, status_of
 from services.api_edge.routes.wire import Json, PageQuery, Shown, query_docs, read_id, read_query
 from services.api_edge.use_cases.follow_run import FollowRun
@@ -113,6 +113,8 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
         """
         after = _after(request)
         found = await runs.follow.find(caller_of(request), _noted(request, run_id))
+        if found.end is not None and has_heard_all(found.end, after):
+            return Response(status_code=204)  # an EventSource comes back until it is told so
         run = await runs.follow.kept(found)
         return RunEvents(
             found, run, after=after, problems=problems, occasion=occasion_of(request), sessions=runs.sessions

@@ -1,0 +1,160 @@
+"""What the edge's store of kept runs promises, held by the fake and by Postgres."""
+
+import asyncio
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.api_edge.adapters.postgres import Database
+from services.api_edge.adapters.postgres_runs import PostgresRunStore
+from services.api_edge.domain.run_call import RunKind
+from services.api_edge.ports import Idempotency, KeptRun, RunRecord, RunStore
+from shared.contracts.runs import RunEnded
+from shared.kernel.errors import DatabaseUnavailableError
+from shared.kernel.ids import new_id
+from shared.kernel.names import API_EDGE, KeySource, Outcome
+from tests.fakes.api_edge import InMemoryRunStore
+from tests.realm import PoolFor
+
+pytestmark = pytest.mark.conformance
+
+_NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def memory() -> RunStore:
+    return InMemoryRunStore()
+
+
+@pytest.fixture
+async def postgres(pool_for: PoolFor) -> RunStore:
+    return PostgresRunStore(Database(await pool_for(API_EDGE)))
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def runs(request: pytest.FixtureRequest) -> RunStore:
+    found: RunStore = request.getfixturevalue(request.param)
+    return found
+
+
+def a_user() -> str:
+    return f"user-{secrets.token_hex(6)}"
+
+
+def a_run(user_id: str, **changes: Any) -> KeptRun:
+    run = KeptRun(
+        record=RunRecord(new_id(), user_id, "chat", "openai/gpt-4o-mini", stream=True),
+        kind=RunKind.STREAM,
+        created_at=_NOW,
+        start_by=_NOW + timedelta(seconds=10),
+        deadline=_NOW + timedelta(seconds=300),
+    )
+    return replace(run, **changes)
+
+
+def an_end(run: KeptRun, **changes: Any) -> RunEnded:
+    given = {
+        "run_id": run.record.run_id,
+        "user_id": run.record.user_id,
+        "outcome": Outcome.COMPLETED,
+        "key_source": KeySource.USER,
+        "chunks": ("\x00", "é", "😀"),
+        "ended_at": _NOW,
+    }
+    return RunEnded(**{**given, **changes})
+
+
+async def test_a_kept_run_is_its_owners(runs: RunStore) -> None:
+    run = a_run(a_user(), session_id="s")
+    assert await runs.keep(run) is None
+    assert await runs.find(run.record.user_id, run.record.run_id) == run
+    assert await runs.find("bob", run.record.run_id) is None
+    assert await runs.owner(run.record.run_id) == run.record.user_id
+
+
+async def test_a_run_that_is_not_kept_is_not_found(runs: RunStore) -> None:
+    record = a_run(a_user()).record
+    await runs.add(record)
+    assert await runs.find(record.user_id, record.run_id) is None
+
+
+async def test_of_many_with_one_key_one_is_kept(runs: RunStore) -> None:
+    user_id, key = a_user(), Idempotency("k", secrets.token_bytes(32))
+    asked = [a_run(user_id, idempotency=key) for _ in range(20)]
+    answers = await asyncio.gather(*(runs.keep(run) for run in asked))
+    (won,) = [run for run, before in zip(asked, answers, strict=True) if before is None]
+    assert [before for before in answers if before is not None] == [won] * 19
+    assert await runs.keep(a_run(a_user(), idempotency=key)) is None
+
+
+async def test_a_key_that_is_let_go_is_free(runs: RunStore) -> None:
+    user_id, key = a_user(), Idempotency("k", secrets.token_bytes(32))
+    first, second = a_run(user_id, idempotency=key), a_run(user_id, idempotency=key)
+    await runs.keep(first)
+    await runs.free(first.record.run_id)
+    assert await runs.keep(second) is None
+    assert await runs.find(user_id, first.record.run_id) == replace(first, idempotency=None)
+
+
+async def test_the_first_end_stands(runs: RunStore) -> None:
+    run, other = a_run(a_user()), a_run(a_user())
+    await runs.keep(run)
+    end = an_end(run)
+    await runs.end([end, an_end(run, chunks=("later",)), an_end(other)])
+    await runs.end([an_end(run, outcome=Outcome.FAILED)])
+    found = await runs.find(run.record.user_id, run.record.run_id)
+    assert found == replace(run, outcome=Outcome.COMPLETED, ended_at=_NOW, end=end)
+    await runs.end([])
+
+
+async def test_pages_are_newest_first(runs: RunStore) -> None:
+    user_id = a_user()
+    kept = [a_run(user_id, session_id="one" if number % 2 else None) for number in range(5)]
+    for run in kept:
+        await runs.keep(run)
+    await runs.end([an_end(kept[4])])
+    newest = replace(kept[4], outcome=Outcome.COMPLETED, ended_at=_NOW)
+    first = await runs.page(user_id, limit=2, before=None, session_id=None)
+    assert first == (newest, kept[3])
+    rest = await runs.page(user_id, limit=9, before=kept[3].record.run_id, session_id=None)
+    assert rest == (kept[2], kept[1], kept[0])
+    assert await runs.page(user_id, limit=9, before=None, session_id="one") == (kept[3], kept[1])
+
+
+async def test_old_answers_are_forgotten_and_lost_runs_end(runs: RunStore) -> None:
+    user_id, long_ago = a_user(), _NOW - timedelta(days=3)
+    old, fresh, lost = a_run(user_id), a_run(user_id), a_run(user_id, start_by=long_ago, deadline=long_ago)
+    for run in (old, fresh, lost):
+        await runs.keep(run)
+    await runs.end([an_end(old, ended_at=long_ago), an_end(fresh)])
+    assert await runs.sweep(ended_before=_NOW - timedelta(days=2), lost_before=_NOW) >= 1
+    found = [await runs.find(user_id, run.record.run_id) for run in (old, fresh, lost)]
+    assert [run and run.outcome for run in found] == [
+        Outcome.COMPLETED,
+        Outcome.COMPLETED,
+        Outcome.INTERRUPTED,
+    ]
+    assert [run is not None and run.end is not None for run in found] == [False, True, True]
+    assert found[2] is not None
+    assert found[2].end is not None
+    assert found[2].end.error is not None
+    assert found[2].end.error.code == "worker_lost"
+
+
+async def test_without_a_database_it_says_so(pool_for: PoolFor) -> None:
+    pool = await pool_for(API_EDGE)
+    runs, run = PostgresRunStore(Database(pool)), a_run("alice")
+    await pool.close()
+    calls = [
+        runs.keep(run),
+        runs.free(run.record.run_id),
+        runs.find("alice", run.record.run_id),
+        runs.end([an_end(run)]),
+        runs.page("alice", limit=1, before=None, session_id=None),
+        runs.sweep(ended_before=_NOW, lost_before=_NOW),
+    ]
+    failures = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {DatabaseUnavailableError}
