@@ -24,6 +24,8 @@ _WAITING: Final = {
     "attempts that ended and were not published": """
         SELECT count(*) FROM inference.attempts WHERE outcome IS NOT NULL AND published_at IS NULL
     """,
+    "ends of kept runs that were not told": "SELECT count(*) FROM inference.run_ends",
+    "kept runs without an end": "SELECT count(*) FROM edge.runs WHERE kept AND outcome IS NULL",
     "holds open past their expiry": """
         SELECT count(*) FROM billing.holds WHERE state = 'held' AND expires_at < now()
     """,
@@ -93,13 +95,25 @@ async def _counts(realm: TestRealm) -> dict[str, int]:
     return counts
 
 
+async def consumers_of(realm: TestRealm) -> dict[str, int]:
+    """Return how many consumers each queue of the realm has, those of single instances included."""
+    async with _management(realm) as client:
+        found: list[dict[str, Any]] = (await client.get("")).raise_for_status().json()
+    return {queue["name"]: queue.get("consumers", 0) for queue in found}
+
+
 async def _taken(realm: TestRealm) -> dict[str, int]:
+    async with _management(realm) as client:
+        found: list[dict[str, Any]] = (await client.get("")).raise_for_status().json()
+    return {queue["name"]: queue.get("messages_unacknowledged", 0) for queue in found}
+
+
+def _management(realm: TestRealm) -> httpx2.AsyncClient:
+    """A client of the realm's queues at RabbitMQ's management."""
     parts = urlsplit(realm.admin["RABBITMQ_MANAGEMENT_URL"])
     login = (parts.username or "", parts.password or "")
     address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], f"/api/queues/{realm.name}", "", ""))
-    async with httpx2.AsyncClient(auth=login, trust_env=False) as client:
-        found: list[dict[str, Any]] = (await client.get(address)).raise_for_status().json()
-    return {queue["name"]: queue.get("messages_unacknowledged", 0) for queue in found}
+    return httpx2.AsyncClient(auth=login, trust_env=False, base_url=address)
 
 
 def _queues() -> list[str]:

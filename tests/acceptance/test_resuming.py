@@ -1,6 +1,7 @@
 """A dropped connection costs neither an answer nor a charge."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import orjson
@@ -8,9 +9,10 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
-from tests.acceptance.callers import MODEL
+from tests.acceptance.callers import MODEL, Caller
 from tests.acceptance.events import id_of, some, start
 from tests.acceptance.house import House, eventually, running_house
+from tests.chaos.vanishing import vanish
 from tests.realm import temporary_realm
 
 pytestmark = pytest.mark.acceptance
@@ -106,6 +108,19 @@ async def test_one_key_is_one_run_on_both_edges_also_while_it_streams(pair: Hous
     assert len(set(answers)) == 1
     assert answers[0].endswith(b"data: [DONE]\n\n")
     assert pair.calls().with_key("sk-sim-once-0011223344") == 1
+
+
+async def test_clients_that_vanish_leave_nothing_behind(pair: House) -> None:
+    callers = [await pair.caller() for _ in range(3)]
+    for caller in callers:
+        await pair.grant(caller, 10_000_000_000)
+    await vanish(pair, callers, 30, random.Random(7))
+    for caller in callers:
+        await eventually(lambda caller=caller: is_free(caller), "nothing is held any more")  # type: ignore[misc]
+
+
+async def is_free(caller: Caller) -> bool:
+    return bool((await caller.get("/api/credits"))["held_micros"] == 0)
 
 
 async def test_a_client_that_goes_away_without_a_key_is_hung_up_for_within_a_second(pair: House) -> None:
