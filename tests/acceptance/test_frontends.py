@@ -1,0 +1,159 @@
+"""docs/frontends.md: its page, in a real browser, against the real house."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from infra.bootstrap import Servers
+from tests.acceptance.callers import Caller
+from tests.acceptance.house import House, running_house
+from tests.browser import browsing
+from tests.gate import Gate, free_port, open_gate
+from tests.realm import temporary_realm
+
+pytestmark = pytest.mark.acceptance
+
+PAGE = Path(__file__).parents[2] / "docs" / "frontends.md"
+KEY = "sk-sim-browser-00112233"
+_ANSWER_S = 40
+
+_DRIVER = """
+<script type="module">
+  const orders = %s;
+  const form = document.getElementById("form");
+  for (const [name, value] of Object.entries(orders)) form.elements[name].value = value;
+  const tell = (path, body) => fetch(path, { method: "POST", body: JSON.stringify(body) });
+  const seen = () => Object.fromEntries(["answer", "hud", "problem"].map((id) => {
+    const element = document.getElementById(id);
+    return [id, { text: element.textContent, ...element.dataset }];
+  }));
+  new MutationObserver(() => tell("/progress", seen())).observe(
+    document.getElementById("answer"), { childList: true, characterData: true, subtree: true });
+  document.addEventListener("answered", () => tell("/answered", seen()));
+  form.requestSubmit();
+</script>
+"""
+
+
+@dataclass
+class Site:
+    """The page's own server: hands it out, and hears what it shows."""
+
+    port: int
+    orders: dict[str, str] = field(default_factory=dict)
+    progress: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+    answered: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/", self._page),
+                Route("/progress", self._into(self.progress), methods=["POST"]),
+                Route("/answered", self._into(self.answered), methods=["POST"]),
+            ]
+        )
+
+    async def _page(self, _: Request) -> Response:
+        (page,) = re.findall(r"```html\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        return HTMLResponse(page + _DRIVER % json.dumps(self.orders))
+
+    def _into(self, queue: asyncio.Queue[dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
+        async def heard(request: Request) -> Response:
+            queue.put_nowait(await request.json())
+            return Response(status_code=204)
+
+        return heard
+
+
+@asynccontextmanager
+async def serving(site: Site) -> AsyncIterator[None]:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            site.app(), port=site.port, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+        )
+    )
+    running = asyncio.create_task(server.serve())
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest_asyncio.fixture(scope="module")
+async def site() -> AsyncIterator[Site]:
+    site = Site(free_port())
+    async with serving(site):
+        yield site
+
+
+@pytest_asyncio.fixture(scope="module")
+async def web_house(
+    servers: Servers, site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    folder = tmp_path_factory.mktemp("web")
+    origins = {"LATCHKEY_HTTP__CORS_ORIGINS": json.dumps([site.address])}
+    async with (
+        temporary_realm(servers, folder) as realm,
+        running_house(realm, folder, workers=1, gated=False, env={"api_edge": origins}) as house,
+    ):
+        yield house
+
+
+@pytest_asyncio.fixture
+async def way(web_house: House) -> AsyncIterator[Gate]:
+    async with open_gate(web_house.url) as gate:
+        yield gate
+
+
+async def asked(site: Site, way: Gate, house: House, caller: Caller, prompt: str) -> None:
+    site.orders = {"edge": way.before(house.url), "token": caller.token, "prompt": prompt}
+
+
+async def test_the_page_shows_the_answer_whatever_the_connection_does(
+    site: Site, web_house: House, way: Gate, tmp_path: Path
+) -> None:
+    caller = await web_house.caller()
+    await caller.store_key(KEY)
+    await asked(site, way, web_house, caller, "[simulate chunks=60 chunk_ms=30] one two three")
+    async with browsing(site.address, tmp_path), asyncio.timeout(_ANSWER_S):
+        for _ in range(5):
+            await site.progress.get()
+        await way.close()
+        await asyncio.sleep(0.5)
+        await way.open()
+        shown = await site.answered.get()
+    words = shown["answer"]["text"].split()
+    assert (len(words), words[:5]) == (60, ["Echo:", "one", "two", "three", "Echo:"])
+    assert shown["answer"]["keySource"] == "user"
+    assert re.fullmatch(r"\d+ in, 60 out, [\d.]+ credits; this session: [\d.]+", shown["hud"]["text"])
+    assert shown["problem"]["text"] == ""
+    assert web_house.calls().with_key(KEY) == 1
+
+
+async def test_the_page_shows_what_is_refused_and_where_to_mend_it(
+    site: Site, web_house: House, way: Gate, tmp_path: Path
+) -> None:
+    caller = await web_house.caller()
+    await asked(site, way, web_house, caller, "[simulate status=500] fail")
+    async with browsing(site.address, tmp_path), asyncio.timeout(_ANSWER_S):
+        shown = await site.answered.get()
+    assert "credits" in shown["problem"]["text"]
+    assert shown["problem"]["mend"]
