@@ -1,6 +1,6 @@
 """The HTTP application over any set of ports: the real ones, or a test's."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from services.api_edge.ports import (
     KeyVault,
     PriceAdministration,
     Probe,
+    RateLimiter,
     RunBus,
     RunStore,
     Sealer,
@@ -37,7 +38,7 @@ from services.api_edge.routes.gate import Gate
 from services.api_edge.routes.health import health_router
 from services.api_edge.routes.key_admin import key_admin_router
 from services.api_edge.routes.keys import KeyUseCases, keys_router
-from services.api_edge.routes.middleware import BodyLimit, RequestLog
+from services.api_edge.routes.middleware import AnswerHeaders, BodyLimit, RequestLog
 from services.api_edge.routes.models import models_router
 from services.api_edge.routes.prices import prices_router
 from services.api_edge.routes.providers import providers_router
@@ -45,6 +46,7 @@ from services.api_edge.routes.runs import RunUseCases, runs_router
 from services.api_edge.routes.usage import usage_router
 from services.api_edge.routes.user_settings import user_settings_router
 from services.api_edge.use_cases.authenticate import Authenticate
+from services.api_edge.use_cases.back_pressure import BackPressure
 from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.check_readiness import CheckReadiness
 from services.api_edge.use_cases.follow_run import FollowRun
@@ -53,6 +55,7 @@ from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase
+from services.api_edge.use_cases.run_guard import RunGuard
 from services.api_edge.use_cases.session_usage import SessionUsage
 from services.api_edge.use_cases.start_run import RunTimes, StartRunUseCase
 from services.api_edge.use_cases.store_key import StoreKeyUseCase
@@ -60,6 +63,10 @@ from services.api_edge.use_cases.validate_stored_key import ValidateStoredKey
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 
 _DATA = Path(__file__).parent / "data"
+_EXPOSED = (
+    *("Latchkey-Run-Id", "Latchkey-Key-Source", "Latchkey-Cost", "Location", "Content-Language"),
+    *("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,9 @@ class EdgePorts:
     validator: KeyValidator
     billing: Billing
     prices: PriceAdministration
+    rates: RateLimiter
+    waiting_runs: Callable[[], Awaitable[int]]
+    """How many runs wait for a worker. Raises `bus_unavailable`."""
     probes: Mapping[str, Probe]
 
 
@@ -90,6 +100,8 @@ class EdgeRules:
     settings_url: str
     cors_origins: tuple[str, ...] = ()
     is_open: bool = False
+    runs_at_once_max: int = 0
+    queue_runs_max: int = 1000
     receipt_pauses_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8)
 
 
@@ -112,9 +124,9 @@ def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
             allow_origins=rules.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Latchkey-Run-Id", "Latchkey-Key-Source", "Latchkey-Cost", "Retry-After"],
+            expose_headers=_EXPOSED,
         )
-    return RequestLog(BodyLimit(app, rules.body_bytes_max))
+    return RequestLog(AnswerHeaders(BodyLimit(app, rules.body_bytes_max)))
 
 
 def shipped_flows() -> Flows:
@@ -122,7 +134,8 @@ def shipped_flows() -> Flows:
 
 
 def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Problems) -> None:
-    gate = Gate(Authenticate(ports.tokens, ports.jwt), is_open=rules.is_open)
+    gate = Gate(Authenticate(ports.tokens, ports.jwt), ports.rates, is_open=rules.is_open)
+    back_pressure = BackPressure(ports.waiting_runs, waiting_max=rules.queue_runs_max)
     catalogue = Catalogue.read((_DATA / "catalogue.json").read_bytes())
     flows = KnownFlows(ports.flows, shipped_flows())
     follow = FollowRun(runs=ports.runs, bus=ports.bus, waiting=ports.waiting)
@@ -134,6 +147,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         bus=ports.bus,
         waiting=ports.waiting,
         follow=follow,
+        guard=RunGuard(back_pressure, at_once_max=rules.runs_at_once_max),
         times=rules.times,
     )
     read_receipt = ReadReceipt(

@@ -14,6 +14,7 @@ from services.api_edge.adapters.jwt_tokens import Expected, JwksJwts, NoJwts, Sh
 from services.api_edge.adapters.postgres import Database, PostgresTokenStore
 from services.api_edge.adapters.postgres_flows import PostgresFlowStore
 from services.api_edge.adapters.postgres_runs import PostgresRunStore
+from services.api_edge.adapters.rate_limits import SlidingWindows
 from services.api_edge.adapters.rpc import (
     RpcBilling,
     RpcKeyAdministration,
@@ -82,6 +83,8 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
                 validator=RpcKeyValidator(bus.rpc, timeout_s=settings.validate_timeout_s),
                 billing=RpcBilling(bus.rpc, timeout_s=settings.rpc_timeout_s),
                 prices=RpcPriceAdministration(bus.rpc, timeout_s=settings.rpc_timeout_s),
+                rates=SlidingWindows(settings.limits.per_minute),
+                waiting_runs=partial(bus.waiting, topology.INFERENCE_RUNS),
                 probes=_probes(bus, vault, database),
             ),
             _rules(settings),
@@ -153,6 +156,8 @@ def _rules(settings: EdgeSettings) -> EdgeRules:
         settings_url=settings.settings_url,
         cors_origins=settings.http.cors_origins,
         is_open=settings.auth_mode == "open",
+        runs_at_once_max=settings.limits.runs_at_once,
+        queue_runs_max=settings.queue_runs_max,
     )
 
 

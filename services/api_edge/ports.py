@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.api_edge.domain.allowance import Allowance, Limited
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.run_call import RunKind
@@ -101,6 +102,10 @@ class RunStore(Protocol):
 
     async def end(self, ends: Sequence[RunEnded]) -> None:
         """Write down the ends of kept runs; one that has ended stays as it is."""
+        ...
+
+    async def going_on(self, user_id: str) -> int:
+        """Return how many kept runs of a user have no end yet."""
         ...
 
     async def page(
@@ -206,6 +211,12 @@ class KeyValidator(Protocol):
 
     async def validate(self, command: ValidateKey) -> KeyVerdict:
         """Ask the provider about a key."""
+        ...
+
+
+class RateLimiter(Protocol):
+    async def hit(self, limited: Limited, user_id: str) -> Allowance | None:
+        """Count one more; return what is left, None without a limit. Raises OverLimitError."""
         ...
 
 

@@ -53,6 +53,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "database_unavailable": Rule(503, _SERVER, retry_after_s=2),
     "service_unavailable": Rule(503, _SERVER, retry_after_s=2),
     "invalid_request": Rule(422, _INVALID, status_v1=400),
+    "rate_limited": Rule(429, _RATE, retry_after_s=1),
     "unauthenticated": Rule(401, "authentication_error"),
     "forbidden": Rule(403, _DENIED),
     "not_found": Rule(404, _INVALID),
@@ -129,6 +130,10 @@ class Problems:
             members["missing_micros"] = error.missing_micros
         if _rule(error).mendable:
             members["settings_url"] = self._settings_url
+            if help_url := self._messages.help_urls.get(members["service"] or ""):
+                members["help_url"] = help_url
+        if (wait_s := _retry_after_s(error)) is not None:
+            members["retry_after_s"] = wait_s
         return members
 
 
@@ -155,14 +160,20 @@ def _detail(error: PlatformError) -> str | None:
     return error.detail or said
 
 
+def _retry_after_s(error: PlatformError) -> int | None:
+    """Return whole seconds, one at least; None when trying again would not help."""
+    wait_s = error.retry_after_s or _rule(error).retry_after_s
+    return None if wait_s is None else max(1, math.ceil(wait_s))
+
+
 def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
     headers = {"Content-Language": occasion.language, "Cache-Control": "no-store"}
     if occasion.run_id is not None:
         headers["Latchkey-Run-Id"] = str(occasion.run_id)
     if isinstance(error, TooLargeError):
         headers["Connection"] = "close"  # the rest of the body is not waited for
-    if (wait_s := error.retry_after_s or _rule(error).retry_after_s) is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
+    if (wait_s := _retry_after_s(error)) is not None:
+        headers["Retry-After"] = str(wait_s)
     if status(error, is_v1=occasion.is_v1) == 401:  # noqa: PLR2004
         headers["WWW-Authenticate"] = 'Bearer realm="latchkey"'
     return headers

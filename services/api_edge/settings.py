@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from services.api_edge.domain.allowance import Limited
 from shared.kernel.secret import SecretText
 from shared.runtime.settings import ServiceSettings, VaultSettings
 
@@ -50,11 +51,26 @@ class AuthSettings(_Group):
         return self
 
 
+class LimitSettings(_Group):
+    """For each user; 0 is no limit. The rates are counted by each edge for itself."""
+
+    runs_per_minute: int = Field(default=6000, ge=0)
+    requests_per_minute: int = Field(default=6000, ge=0)
+    runs_at_once: int = Field(default=1000, ge=0)
+
+    @property
+    def per_minute(self) -> dict[Limited, int]:
+        return {Limited.RUNS: self.runs_per_minute, Limited.REQUESTS: self.requests_per_minute}
+
+
 class EdgeSettings(VaultSettings, ServiceSettings):
     """Times in seconds."""
 
     http: HttpSettings = HttpSettings()
     auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    queue_runs_max: int = Field(default=1000, ge=1)
+    """So many runs may wait for a worker before new ones are refused at once."""
     auth_mode: Literal["users", "open"] = "users"
     """`open`: a deployment without users. Only request keys and the platform's are used then."""
     start_timeout_s: float = Field(default=10, gt=0)
@@ -62,7 +78,7 @@ class EdgeSettings(VaultSettings, ServiceSettings):
     rpc_timeout_s: float = Field(default=5, gt=0)
     validate_timeout_s: float = Field(default=8, gt=0)
     """How long a key's provider may take, and we with it, to say what it is worth."""
-    runs_in_flight_max: int = Field(default=1000, ge=1)
+    runs_in_flight_max: int = Field(default=4096, ge=1)
     results_ttl_s: float = Field(default=86_400, gt=0)
     """How long the answers of kept runs are kept."""
     body_bytes_max: int = Field(default=4 * _MIB, ge=1024)

@@ -15,7 +15,7 @@ class ProviderOverride(BaseModel):
 class InferenceSettings(ServiceSettings):
     """Seconds, where a name ends in `_s`. `concurrency`: runs at once in this process."""
 
-    concurrency: int = Field(default=64, ge=1, le=10_000)
+    concurrency: int = Field(default=2048, ge=1, le=10_000)
     max_tokens_ceiling: int = Field(default=4096, ge=1)
     provider_idle_timeout_s: float = Field(default=60, gt=0)
     shutdown_grace_s: float = Field(default=20, ge=0)

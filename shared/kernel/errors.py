@@ -92,6 +92,13 @@ class PriceUnknownError(PlatformError):
     code = "price_unknown"
 
 
+class RateLimitedError(PlatformError):
+    """The caller asks for more than they may, of us."""
+
+    code = "rate_limited"
+    retryable = True
+
+
 class ProviderRateLimitedError(PlatformError):
     code = "provider_rate_limited"
     retryable = True

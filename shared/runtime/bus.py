@@ -16,6 +16,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractRobus
 from aio_pika.exceptions import AMQPError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
+from pamqp.commands import Queue
 
 from shared.contracts import topology
 from shared.contracts.message import Message
@@ -179,16 +180,23 @@ class Bus:
 
     async def consumers(self, queue: str) -> int:
         """Return how many consumers a queue has. Raises BusUnavailableError."""
+        return (await self._declared(queue)).consumer_count or 0
+
+    async def waiting(self, queue: str) -> int:
+        """Return how many messages of a queue nobody has yet. Raises BusUnavailableError."""
+        return (await self._declared(queue)).message_count or 0
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    async def _declared(self, queue: str) -> Queue.DeclareOk:
+        """Ask for a queue's state without changing it."""
         if not self.connected or self._connection is None:
             raise bus_unavailable()
         try:
             async with asyncio.timeout(TIMEOUT_S), self._connection.channel() as channel:
-                declared = await channel.declare_queue(queue, passive=True)
-                return declared.declaration_result.consumer_count or 0
+                return (await channel.declare_queue(queue, passive=True)).declaration_result
         except AWAY:
             raise bus_unavailable() from None
-
-    # -- inside -------------------------------------------------------------------------------------------
 
     async def _connect(self) -> AbstractRobustConnection:
         while True:

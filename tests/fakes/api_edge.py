@@ -14,6 +14,8 @@ import orjson
 from starlette.types import ASGIApp
 
 from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
+from services.api_edge.domain.allowance import Allowance, Limited
+from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import KeptRun, Probe, RunRecord
@@ -103,6 +105,11 @@ class InMemoryRunStore:
             if run is not None and run.outcome is None:
                 self.kept[end.run_id] = replace(run, outcome=end.outcome, ended_at=end.ended_at, end=end)
 
+    async def going_on(self, user_id: str) -> int:
+        if self.error:
+            raise self.error
+        return sum(run.record.user_id == user_id and run.outcome is None for run in self.kept.values())
+
     async def page(
         self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None
     ) -> tuple[KeptRun, ...]:
@@ -132,6 +139,22 @@ class InMemoryRunStore:
 
 def _key(run: KeptRun) -> tuple[str, str | None]:
     return run.record.user_id, run.idempotency.key if run.idempotency else None
+
+
+class InMemoryRateLimiter:
+    """`left`: how often each may still be done; there is no limit to the rest."""
+
+    def __init__(self) -> None:
+        self.left: dict[Limited, int] = {}
+
+    async def hit(self, limited: Limited, user_id: str) -> Allowance | None:  # noqa: ARG002
+        if limited not in self.left:
+            return None
+        allowance = Allowance(limited, 10, max(0, self.left[limited] - 1), 30.2, 60)
+        if not self.left[limited]:
+            raise OverLimitError(allowance)
+        self.left[limited] -= 1
+        return allowance
 
 
 class InMemoryFlowStore:
@@ -397,6 +420,8 @@ class Edge:
     body_bytes_max: int = 64 * 1024
     cors_origins: tuple[str, ...] = ()
     is_open: bool = False
+    runs_at_once_max: int = 0
+    queue_runs_max: int = 1000
 
     def __post_init__(self) -> None:
         self.waiting = WaitingRuns(self.runs_max)
@@ -410,6 +435,8 @@ class Edge:
         self.validator = InMemoryKeyValidator()
         self.billing = InMemoryBilling()
         self.prices = InMemoryPriceAdministration()
+        self.rates = InMemoryRateLimiter()
+        self.queued = 0
         parts = ("rabbitmq", "vault", "postgres", "key_vault", "inference", "billing")
         self.probes: dict[str, Probe] = dict.fromkeys(parts, is_there)
         for name, caller in {"alice": ALICE, "bob": BOB, "admin": ADMIN}.items():
@@ -431,6 +458,8 @@ class Edge:
                 validator=self.validator,
                 billing=self.billing,
                 prices=self.prices,
+                rates=self.rates,
+                waiting_runs=self._queued,
                 probes=self.probes,
             ),
             EdgeRules(
@@ -439,9 +468,14 @@ class Edge:
                 settings_url="https://app.example/settings",
                 cors_origins=self.cors_origins,
                 is_open=self.is_open,
+                runs_at_once_max=self.runs_at_once_max,
+                queue_runs_max=self.queue_runs_max,
                 receipt_pauses_s=(0.01, 0.01),
             ),
         )
+
+    async def _queued(self) -> int:
+        return self.queued
 
     def client(
         self,

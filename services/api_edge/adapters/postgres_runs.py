@@ -36,6 +36,7 @@ _LIGHT = """run_id, user_id, flow, model, stream, kind, created_at, start_by, de
             idempotency_key, request_sha256, outcome, ended_at"""
 _OF_KEY = f"SELECT {_LIGHT}, ending FROM runs WHERE user_id = $1 AND idempotency_key = $2"  # noqa: S608
 _FIND = f"SELECT {_LIGHT}, ending FROM runs WHERE run_id = $2 AND user_id = $1 AND kept"  # noqa: S608
+_GOING_ON = "SELECT count(*) FROM runs WHERE user_id = $1 AND kept AND outcome IS NULL AND deadline > now()"
 _FREE = "UPDATE runs SET idempotency_key = NULL WHERE run_id = $1"
 # What has ended stays as it ended.
 _END = """
@@ -91,6 +92,10 @@ class PostgresRunStore:
         if values:
             with database_errors():
                 await self._database.pool().execute(_END, *map(list, zip(*values, strict=True)))
+
+    async def going_on(self, user_id: str) -> int:
+        with database_errors():
+            return int(await self._database.pool().fetchval(_GOING_ON, user_id))
 
     async def page(
         self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None

@@ -1,6 +1,12 @@
 """What the edge itself refuses, with a reason that it can say in every language it speaks."""
 
-from shared.kernel.errors import InsufficientCreditsError, InvalidRequestError, UserApiKeyInvalidError
+from services.api_edge.domain.allowance import Allowance
+from shared.kernel.errors import (
+    InsufficientCreditsError,
+    InvalidRequestError,
+    RateLimitedError,
+    UserApiKeyInvalidError,
+)
 from shared.kernel.names import KeyService, KeyVerdict
 
 
@@ -27,6 +33,17 @@ class WrongMethodError(BadInputError):
 
     def __init__(self) -> None:
         super().__init__("wrong_method")
+
+
+class OverLimitError(RateLimitedError):
+    """`allowance`: what is left, None when too much is under way at once."""
+
+    def __init__(self, allowance: Allowance | None = None) -> None:
+        super().__init__(
+            retry_after_s=1.0 if allowance is None else max(1.0, allowance.reset_s),
+            detail="too_many_at_once" if allowance is None else f"too_many_{allowance.limited}",
+        )
+        self.allowance = allowance
 
 
 class KeyRefusedError(UserApiKeyInvalidError):

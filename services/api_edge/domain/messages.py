@@ -12,17 +12,20 @@ _Texts = Mapping[str, Mapping[str, str]]
 
 
 class Messages:
-    """`details` say more than their code does; `reasons` are the edge's own."""
+    """`details` say more than their code does; `reasons` are the edge's own. `help_urls`: where one gets a
+    key for a service.
+    """
 
-    def __init__(self, codes: _Texts, reasons: _Texts, details: _Texts) -> None:
+    def __init__(self, codes: _Texts, reasons: _Texts, details: _Texts, help_urls: Mapping[str, str]) -> None:
         self.codes = codes
         self.reasons = reasons
         self.details = details
+        self.help_urls = help_urls
 
     @classmethod
     def read(cls, text: bytes) -> "Messages":
         data = orjson.loads(text)
-        return cls(data["codes"], data["reasons"], data["details"])
+        return cls(data["codes"], data["reasons"], data["details"], data["help_urls"])
 
     def title(self, code: str, language: str) -> str:
         """What a code means."""

@@ -18,6 +18,7 @@ comment on column runs.ending is 'A RunEnded as JSON; null before the end, and w
 
 create unique index runs_idempotency_key on runs (user_id, idempotency_key) where idempotency_key is not null;
 create index runs_kept on runs (user_id, run_id) where kept;
+create index runs_going_on on runs (user_id, deadline) where kept and outcome is null;
 create index runs_ended on runs (ended_at) where ending is not null;
 
 grant update (idempotency_key, outcome, ended_at, ending) on runs to :service_role;

@@ -14,7 +14,7 @@ from services.api_edge.routes.event_stream import EventStream
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER_DOCS, Gate, caller_of
 from services.api_edge.routes.key_usage import METADATA, run_metadata
-from services.api_edge.routes.run_asking import RUN_PARAMETERS, idempotency_of, session_of
+from services.api_edge.routes.run_asking import RUN_PARAMETERS, idempotency_of, session_of, timeout_of
 from services.api_edge.routes.run_watch import run_headers, watched
 from services.api_edge.use_cases.running import Running
 from services.api_edge.use_cases.session_usage import SessionTotals, SessionUsage
@@ -58,7 +58,7 @@ def chat_router(
     async def create_chat_completion(request: Request) -> Response:
         """OpenAI's chat completions. Everything but `model` and `stream` goes to the provider as it is."""
         run_id = request.state.run_id = new_id()
-        await gate.caller(request)
+        await gate.runner(request)
         caller, call = caller_of(request), parse_chat(await request.body())
         session_id = session_of(request)
         run = await start_run(
@@ -70,6 +70,7 @@ def chat_router(
                 request.headers,
                 session_id=session_id,
                 idempotency=await idempotency_of(request),
+                timeout_s=timeout_of(request),
             )
         )
         request.state.run_id = run.run_id

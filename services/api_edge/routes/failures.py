@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from services.api_edge.domain.errors import BadInputError, TooLargeError, WrongMethodError
+from services.api_edge.domain.errors import BadInputError, OverLimitError, TooLargeError, WrongMethodError
 from services.api_edge.domain.language import preferred
 from services.api_edge.problems import Occasion, Problems
 from shared.kernel.errors import InternalError, NotFoundError, PlatformError, RunCancelledError
@@ -36,6 +36,8 @@ def install_failures(app: FastAPI, problems: Problems) -> None:
 
     def answer(request: Request, error: PlatformError, headers: Mapping[str, str] | None = None) -> Response:
         request.state.error_code = error.code
+        if isinstance(error, OverLimitError):
+            request.state.allowance = error.allowance
         return problems.response(error, occasion_of(request), {**_key_source(request), **(headers or {})})
 
     async def on_platform_error(request: Request, error: Exception) -> Response:

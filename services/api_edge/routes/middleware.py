@@ -9,6 +9,7 @@ from uuid import UUID
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.api_edge.domain.allowance import Allowance
 from services.api_edge.domain.errors import TooLargeError
 from services.api_edge.domain.identity import Caller
 from shared.runtime.logs import get_logger
@@ -18,6 +19,17 @@ _PROBED = ("/healthz", "/readyz")
 _DISCARDED_TIMES: Final = 8
 """How many times the limit is read and thrown away, at most."""
 _DISCARDING_S: Final = 5.0
+_PAGES: Final = ("/docs", "/static-offline-docs")
+_BROWSERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_BROWSERS_NO_PAGE: Final = (
+    *_BROWSERS,
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""Only the API's description is a page, with scripts of its own."""
 
 
 class RequestLog:
@@ -46,6 +58,28 @@ class RequestLog:
             await self._app(scope, receive, send_noting)
         finally:
             _log(scope, began)
+
+
+class AnswerHeaders:
+    """Puts on every answer what browsers heed, and on a limited one how much the caller may still ask for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        always = _BROWSERS if scope["path"].startswith(_PAGES) else _BROWSERS_NO_PAGE
+
+        async def send_with(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                allowance = scope["state"].get("allowance")
+                told = allowance.headers() if isinstance(allowance, Allowance) else ()
+                message["headers"] = [*message.get("headers", ()), *always, *told]
+            await send(message)
+
+        await self._app(scope, receive, send_with)
 
 
 class BodyLimit:

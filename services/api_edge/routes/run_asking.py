@@ -1,5 +1,6 @@
 """What every request for a run may say in its headers."""
 
+import re
 from typing import Any, Final
 
 from fastapi import Request
@@ -12,7 +13,9 @@ from services.api_edge.ports import Idempotency
 from shared.kernel.secret import holds_secret
 
 SESSION_HEADER: Final = "Latchkey-Session"
+TIMEOUT_HEADER: Final = "Latchkey-Timeout"
 _SESSION_CHARS_MAX: Final = 200
+_SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?", re.ASCII)
 
 RUN_PARAMETERS: Final[list[dict[str, Any]]] = [
     {"in": "header", "name": FLOW_HEADER, "schema": {"type": "string", "default": "chat"}},
@@ -28,8 +31,24 @@ RUN_PARAMETERS: Final[list[dict[str, Any]]] = [
         "description": "Your name for runs that belong together; their cost is summed up.",
         "schema": {"type": "string", "minLength": 1, "maxLength": _SESSION_CHARS_MAX},
     },
+    {
+        "in": "header",
+        "name": TIMEOUT_HEADER,
+        "description": "Seconds after which the run is to end, when that is sooner than ours.",
+        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": 999999},
+    },
     *({"in": "header", "name": name, "schema": {"type": "string"}} for name in KEY_HEADERS),
 ]
+
+
+def timeout_of(request: Request) -> float | None:
+    """Return after how many seconds the client wants the run to end. Raises BadInputError for nonsense."""
+    value = request.headers.get(TIMEOUT_HEADER)
+    if value is None:
+        return None
+    if not _SECONDS.fullmatch(value.strip()) or not float(value):
+        raise BadInputError("wrong_value", TIMEOUT_HEADER)
+    return float(value)
 
 
 async def idempotency_of(request: Request) -> Idempotency | None:

@@ -15,7 +15,13 @@ from services.api_edge.routes.attempts import attempt_view, totals_view
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
-from services.api_edge.routes.run_asking import RUN_PARAMETERS, idempotency_of, session_id, session_of
+from services.api_edge.routes.run_asking import (
+    RUN_PARAMETERS,
+    idempotency_of,
+    session_id,
+    session_of,
+    timeout_of,
+)
 from services.api_edge.routes.run_events import RunEvents, has_heard_all
 from services.api_edge.routes.run_views import run_view, status_of
 from services.api_edge.routes.wire import Json, PageQuery, Shown, query_docs, read_id, read_query
@@ -65,9 +71,16 @@ class RunUseCases:
 
 
 def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
-    router = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[BEARER, Depends(gate.signed_in)])
+    router = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[BEARER])
+    own = [Depends(gate.signed_in)]
 
-    @router.post("", status_code=202, response_class=Json, openapi_extra=_DOCS)
+    @router.post(
+        "",
+        status_code=202,
+        response_class=Json,
+        dependencies=[Depends(gate.signed_in_runner)],
+        openapi_extra=_DOCS,
+    )
     async def create_run(request: Request) -> Json:
         """Start a run that goes on without its client; what comes of it is at `/api/runs/{run_id}/events`."""
         run_id = request.state.run_id = new_id()
@@ -82,13 +95,14 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
             session_id=session_id(asked.session_id, "session_id") or session_of(request),
             kept=True,
             idempotency=await idempotency_of(request),
+            timeout_s=timeout_of(request),
         )
         run = await runs.start(command)
         run.close()
         headers = {"Latchkey-Run-Id": str(run.run_id), "Location": f"/api/runs/{run.run_id}"}
         return Json({"run_id": str(run.run_id), "status": "queued"}, 202, headers)
 
-    @router.get("", response_class=Json, openapi_extra=query_docs(RunsQuery))
+    @router.get("", response_class=Json, dependencies=own, openapi_extra=query_docs(RunsQuery))
     async def list_own_runs(request: Request) -> Json:
         """Runs that were started here or with an `Idempotency-Key`, newest first."""
         query = read_query(request, RunsQuery)
@@ -100,13 +114,13 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
         )
         return Json({"items": [run_view(run) for run in page.items], "next_cursor": page.next_cursor})
 
-    @router.get("/{run_id}", response_class=Json)
+    @router.get("/{run_id}", response_class=Json, dependencies=own)
     async def read_run(request: Request, run_id: str) -> Json:
         """How a run stands; its answer once it has one."""
         found = await runs.follow.find(caller_of(request), _noted(request, run_id))
         return Json(run_view(found, problems, occasion_of(request)))
 
-    @router.get("/{run_id}/events", response_class=Response)
+    @router.get("/{run_id}/events", response_class=Response, dependencies=own)
     async def run_events(request: Request, run_id: str) -> Response:
         """Server-sent events: `message_chunk`, `final_response`, `usage`, `error`, from the first or, with
         `Last-Event-ID`, from the next on.
@@ -120,7 +134,7 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
             found, run, after=after, problems=problems, occasion=occasion_of(request), sessions=runs.sessions
         )
 
-    @router.post("/{run_id}/cancel", status_code=202, response_class=Json)
+    @router.post("/{run_id}/cancel", status_code=202, response_class=Json, dependencies=own)
     async def cancel_run(request: Request, run_id: str) -> Json:
         """Stop a run: its provider is hung up on, what it used so far is recorded. One that is over stays."""
         found = await runs.follow.find(caller_of(request), _noted(request, run_id))
@@ -128,7 +142,7 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
         status = "cancelling" if found.outcome is None else status_of(found)
         return Json({"run_id": str(found.record.run_id), "status": status}, 202)
 
-    @router.get("/{run_id}/receipt", response_class=Json)
+    @router.get("/{run_id}/receipt", response_class=Json, dependencies=own)
     async def receipt(request: Request, run_id: str) -> Json:
         """What the run used and cost; `pending` until it is over and billing has seen it."""
         found = await runs.read_receipt(caller_of(request), _noted(request, run_id))

@@ -16,11 +16,13 @@ from services.api_edge.ports import Idempotency, KeptRun, RunBus, RunRecord, Run
 from services.api_edge.use_cases.active_run import ActiveRun
 from services.api_edge.use_cases.follow_run import FollowRun, check_same, is_free
 from services.api_edge.use_cases.known_flows import KnownFlows
+from services.api_edge.use_cases.run_guard import RunGuard
 from services.api_edge.use_cases.running import Running
 from services.api_edge.use_cases.seal_key import seal_key
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunRequested
 from shared.contracts.sealed import RequestKey
+from shared.kernel.errors import PlatformError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class StartRun:
     session_id: str | None = None
     kept: bool = False
     idempotency: Idempotency | None = None
+    timeout_s: float | None = None
+    """The client's own, when it is shorter than ours."""
 
 
 class StartRunUseCase:
@@ -59,6 +63,7 @@ class StartRunUseCase:
         bus: RunBus,
         waiting: WaitingRuns,
         follow: FollowRun,
+        guard: RunGuard,
         times: RunTimes,
     ) -> None:
         self._flows = flows
@@ -68,15 +73,18 @@ class StartRunUseCase:
         self._bus = bus
         self._waiting = waiting
         self._follow = follow
+        self._guard = guard
         self._times = times
 
     async def __call__(self, command: StartRun) -> Running:
         """Return the run once the workers have it; with an idempotency key, the one that has it already.
 
         Raises BadInputError, ForbiddenError, UserApiKeyRequiredError, VaultUnavailableError (a key was sent
-        and cannot be sealed), DatabaseUnavailableError, BusUnavailableError or, with too many runs at once,
-        ServiceUnavailableError; and ConflictError for an idempotency key of another request.
+        and cannot be sealed), DatabaseUnavailableError, BusUnavailableError; with too many runs at once
+        OverLimitError (the caller's) or ServiceUnavailableError (everybody's); and ConflictError for an
+        idempotency key of another request.
         """
+        self._guard.check_queue()
         flow = (await self._flows()).named(command.flow, command.caller.role)
         asked = command.call.model
         model = self._catalogue.find(flow.default_model if asked is None else asked)
@@ -86,6 +94,8 @@ class StartRunUseCase:
         return await self._start(command, flow, model, message)
 
     async def _keep(self, command: StartRun, message: RunRequested) -> Running:
+        user_id = message.user_id
+        await self._guard.check_kept(lambda: self._runs.going_on(user_id))
         before = await self._runs.keep(_kept(command, message))
         if before is not None and is_free(before, message.requested_at):
             await self._runs.free(before.record.run_id)
@@ -105,7 +115,7 @@ class StartRunUseCase:
         return run
 
     async def _start(self, command: StartRun, flow: Flow, model: Model, message: RunRequested) -> ActiveRun:
-        run = self._wait(command.run_id)
+        run = self._wait(command)
         try:
             await self._runs.add(_record(command, flow, model))
             run.asked = True
@@ -116,18 +126,31 @@ class StartRunUseCase:
             raise
         return run
 
-    def _wait(self, run_id: UUID) -> ActiveRun:
+    def _wait(self, command: StartRun) -> ActiveRun:
+        run_id = command.run_id
+
         def close(cancel: bool) -> None:  # noqa: FBT001
+            give_back()
             self._waiting.close(run_id, inbox)
             if cancel:
                 self._bus.cancel(run_id)
 
-        inbox = self._waiting.open(run_id)
-        now, times = asyncio.get_running_loop().time(), self._times
-        return ActiveRun(run_id, inbox, start_by=now + times.start_s, deadline=now + times.run_s, close=close)
+        give_back = self._guard.take_place(command.caller.user_id)
+        try:
+            inbox = self._waiting.open(run_id)
+        except PlatformError:
+            give_back()
+            raise
+        now, run_s = asyncio.get_running_loop().time(), self._run_s(command)
+        start_by = now + min(self._times.start_s, run_s)
+        return ActiveRun(run_id, inbox, start_by=start_by, deadline=now + run_s, close=close)
+
+    def _run_s(self, command: StartRun) -> float:
+        longest = self._times.run_s
+        return longest if command.timeout_s is None else min(command.timeout_s, longest)
 
     def _message(self, command: StartRun, flow: Flow, model: Model) -> RunRequested:
-        now = datetime.now(UTC)
+        now, run_s = datetime.now(UTC), self._run_s(command)
         sent = sent_keys(command.headers, model.provider)
         terms = run_terms(flow, command.caller, model.provider, has_key=sent.any)
         return RunRequested(
@@ -144,8 +167,8 @@ class StartRunUseCase:
             report_only=terms.report_only,
             reply_to=self._bus.reply_to,
             requested_at=now,
-            start_by=now + timedelta(seconds=self._times.start_s),
-            deadline=now + timedelta(seconds=self._times.run_s),
+            start_by=now + timedelta(seconds=min(self._times.start_s, run_s)),
+            deadline=now + timedelta(seconds=run_s),
             kept=command.kept or command.idempotency is not None,
             session_id=command.session_id,
         )

@@ -60,6 +60,7 @@ DESIGN = {
     "not_found": 404,
     "conflict": 409,
     "run_cancelled": 499,
+    "rate_limited": 429,
     "internal_error": 500,
 }
 
@@ -113,6 +114,7 @@ def test_openais_shape() -> None:
             "service": "openai",
             "run_id": str(run_id),
             "settings_url": "https://app.example/settings",
+            "help_url": "https://platform.openai.com/api-keys",
         }
     }
 

@@ -1,0 +1,52 @@
+"""Who may start a run now: so many at once, and none while too many wait already."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from services.api_edge.domain.errors import OverLimitError
+from services.api_edge.use_cases.back_pressure import BackPressure
+
+GiveBack = Callable[[], None]
+
+
+class RunGuard:
+    """`at_once_max`: runs of one user, 0 for no limit: those that are waited for at this edge, and those
+    that are kept, at all edges together.
+    """
+
+    def __init__(self, back_pressure: BackPressure, *, at_once_max: int) -> None:
+        self._back_pressure = back_pressure
+        self._at_once_max = at_once_max
+        self._at_once: Counter[str] = Counter()
+
+    def check_queue(self) -> None:
+        """Raise ServiceUnavailableError when too many runs wait."""
+        self._back_pressure.check()
+
+    def take_place(self, user_id: str) -> GiveBack:
+        """Return what gives the place back, however often it is called. Raises OverLimitError."""
+        if self._at_once_max and self._at_once[user_id] >= self._at_once_max:
+            raise OverLimitError
+        self._at_once[user_id] += 1
+        taken = True
+
+        def give_back() -> None:
+            nonlocal taken
+            if taken:
+                taken = False
+                self._leave(user_id)
+
+        return give_back
+
+    async def check_kept(self, going_on: Callable[[], Awaitable[int]]) -> None:
+        """Kept runs go on without their client, so they are counted where they are kept.
+
+        Raises OverLimitError.
+        """
+        if self._at_once_max and await going_on() >= self._at_once_max:
+            raise OverLimitError
+
+    def _leave(self, user_id: str) -> None:
+        self._at_once[user_id] -= 1
+        if not self._at_once[user_id]:
+            del self._at_once[user_id]

@@ -1,0 +1,37 @@
+"""docs/errors.md names every code, with the status that it has; every text is there in every language."""
+
+import re
+from pathlib import Path
+
+import orjson
+import pytest
+
+from services.api_edge.domain.language import LANGUAGES
+from services.api_edge.problems import RULES
+from shared.kernel.names import KeyService
+
+pytestmark = pytest.mark.unit
+
+ROOT = Path(__file__).parents[3]
+TEXTS = orjson.loads((ROOT / "services/api_edge/data/messages.json").read_bytes())
+
+
+def _listed() -> dict[str, str]:
+    page = (ROOT / "docs/errors.md").read_text().partition("| code |")[2]
+    return dict(re.findall(r"^\| `(\w+)` \| (\d{3})", page, re.MULTILINE))
+
+
+def test_every_code_is_explained_with_its_status() -> None:
+    assert _listed() == {code: str(rule.status) for code, rule in RULES.items()}
+
+
+def test_every_text_is_there_in_every_language() -> None:
+    groups = [TEXTS[name] for name in ("codes", "reasons", "details")]
+    assert set(TEXTS["codes"]) == set(RULES)
+    for group in groups:
+        for name, texts in group.items():
+            assert set(texts) == set(LANGUAGES), name
+
+
+def test_where_one_gets_a_key_is_known_of_every_provider() -> None:
+    assert set(TEXTS["help_urls"]) == {service.value for service in KeyService} - {"gateway"}
