@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope, Send
 from infra.simulator import answers, refusals
 from infra.simulator.calls import CallBook
 from infra.simulator.delivery import ClientGoneError, Line, deliver_plain, deliver_stream, request_id
-from infra.simulator.requests import ChatRequest, parse_chat
+from infra.simulator.requests import ChatRequest, parse_chat, parse_embeddings, parse_responses
+from infra.simulator.shapes import ChatShape, ResponseShape, Shape, embeddings
 
 
 def _json(body: object) -> Response:
@@ -42,6 +43,9 @@ def _refusal(request: ChatRequest, key: str) -> refusals.RefusalError | None:
 class ChatEndpoint:
     """`POST /v1/chat/completions`."""
 
+    _parse = staticmethod(parse_chat)
+    _shape: type[Shape] = ChatShape
+
     def __init__(self, book: CallBook) -> None:
         self._book = book
 
@@ -50,7 +54,7 @@ class ChatEndpoint:
             request = Request(scope, receive)
             key = key_of(request.headers)
             with self._book.chat(key):
-                await self._answer(scope, receive, send, parse_chat(await request.body()), key)
+                await self._answer(scope, receive, send, self._parse(await request.body()), key)
         except refusals.RefusalError as refusal:
             self._book.status(refusal.status)
             refusal.headers["x-request-id"] = request_id()
@@ -74,7 +78,14 @@ class ChatEndpoint:
             return
         self._book.status(200)
         deliver = deliver_stream if request.stream else deliver_plain
-        await deliver(line, request, answers.answer(request))
+        await deliver(line, request, self._shape(request, answers.answer(request)))
+
+
+class ResponsesEndpoint(ChatEndpoint):
+    """`POST /v1/responses`."""
+
+    _parse = staticmethod(parse_responses)
+    _shape = ResponseShape
 
 
 class Endpoints:
@@ -103,6 +114,21 @@ class Endpoints:
         missing = None if "anthropic-version" in headers else refusals.missing_version()
         refused = refusals.for_key(key) or missing
         return refused.response(refusals.anthropic) if refused else _json(answers.anthropic_models())
+
+    async def embeddings(self, request: Request) -> Response:
+        """One vector of three numbers for each input."""
+        try:
+            key = key_of(request.headers)
+            with self._book.chat(key):
+                inputs = parse_embeddings(await request.body())
+                self._book.prompt(inputs[0] if inputs else "")
+                if refusal := refusals.for_key_in_chat(key):
+                    raise refusal
+        except refusals.RefusalError as refusal:
+            self._book.status(refusal.status)
+            return refusal.response()
+        self._book.status(200)
+        return _json(embeddings(inputs))
 
     async def openrouter_key(self, request: Request) -> Response:
         return self._key_info(request, answers.openrouter_key(), refusals.openrouter)
@@ -140,6 +166,8 @@ def create_app(book: CallBook | None = None) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/chat/completions", ChatEndpoint(book), methods=["POST"]),
+            Route("/v1/embeddings", plain.embeddings, methods=["POST"]),
+            Route("/v1/responses", ResponsesEndpoint(book), methods=["POST"]),
             Route("/v1/models", plain.models),
             Route("/v1/key", plain.openrouter_key),
             Route("/v1/api-key", plain.xai_key),

@@ -8,8 +8,8 @@ from itertools import islice
 import orjson
 from starlette.types import Message, Receive, Send
 
-from infra.simulator.answers import Answer, Chunks, Json, completion
 from infra.simulator.requests import ChatRequest
+from infra.simulator.shapes import Shape
 
 _Headers = list[tuple[bytes, bytes]]
 _STREAM_HEADERS: _Headers = [
@@ -63,15 +63,12 @@ class Line:
         message: Message = {"type": "http.response.body", "body": body, "more_body": more}
         await self._send(message)
 
-    async def event(self, body: Json) -> None:
-        await self.write(b"data: " + orjson.dumps(body) + b"\n\n")
 
-
-async def deliver_plain(line: Line, request: ChatRequest, answer: Answer) -> None:
+async def deliver_plain(line: Line, request: ChatRequest, shape: Shape) -> None:
     """Send a plain answer."""
     asked = request.directives
     await line.pause(asked.first_token_ms)
-    body = _GARBAGE if asked.garbage else orjson.dumps(completion(answer))
+    body = _GARBAGE if asked.garbage else orjson.dumps(shape.whole())
     kind = b"text/html" if asked.garbage else b"application/json"
     await line.start(200, [(b"content-type", kind), (b"content-length", b"%d" % len(body))])
     if asked.stall_after is None and asked.cut_after is None:
@@ -81,7 +78,7 @@ async def deliver_plain(line: Line, request: ChatRequest, answer: Answer) -> Non
     await _break_off(line, stall=asked.cut_after is None)
 
 
-async def deliver_stream(line: Line, request: ChatRequest, answer: Answer) -> None:
+async def deliver_stream(line: Line, request: ChatRequest, shape: Shape) -> None:
     """Send an answer as server-sent events."""
     asked = request.directives
     await line.start(200, _STREAM_HEADERS)
@@ -89,21 +86,20 @@ async def deliver_stream(line: Line, request: ChatRequest, answer: Answer) -> No
     if asked.garbage:
         await line.write(b"data: " + _GARBAGE + b"\n\n", more=False)
         return
-    chunks = Chunks(answer, include_usage=request.include_usage)
     ends = [end for end in (asked.stall_after, asked.cut_after) if end is not None]
-    await line.event(chunks.opening())
-    await _send_content(line, islice(chunks.content(), min(ends, default=None)), asked.chunk_ms)
+    await line.write(shape.opening())
+    await _send_content(line, islice(shape.content(), min(ends, default=None)), asked.chunk_ms)
     if ends:
         await _break_off(line, stall=asked.cut_after is None)
-    for chunk in chunks.closing():
-        await line.event(chunk)
-    await line.write(b"data: [DONE]\n\n", more=False)
+    for chunk in shape.closing():
+        await line.write(chunk)
+    await line.write(b"", more=False)
 
 
-async def _send_content(line: Line, chunks: Iterable[Json], gap_ms: int) -> None:
+async def _send_content(line: Line, chunks: Iterable[bytes], gap_ms: int) -> None:
     for index, chunk in enumerate(chunks):
         await line.pause(gap_ms if index else 0)
-        await line.event(chunk)
+        await line.write(chunk)
 
 
 async def _break_off(line: Line, *, stall: bool) -> None:

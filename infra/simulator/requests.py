@@ -91,6 +91,28 @@ def _directives(prompt: str) -> Directives:
         raise RefusalError(400, str(error), code="unknown_directive") from None
 
 
+def parse_responses(raw: bytes) -> ChatRequest:
+    """Read a body of the Responses endpoint, as the chat that it comes to."""
+    body = _body(raw)
+    asked = body.get("input")
+    spoken = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+    limit = body.get("max_output_tokens")
+    chat = {"model": body.get("model"), "messages": spoken, "stream": body.get("stream"), "max_tokens": limit}
+    return parse_chat(orjson.dumps(chat))
+
+
+def parse_embeddings(raw: bytes) -> list[str]:
+    """Read the inputs. Raises RefusalError with what OpenAI would answer."""
+    body = _body(raw)
+    _model(body)
+    asked = body.get("input")
+    if isinstance(asked, str):
+        return [asked]
+    if not isinstance(asked, list) or not asked:
+        raise RefusalError(400, "'input' is a required property", param="input")
+    return [text if isinstance(text, str) else str(text) for text in asked]
+
+
 def _last_user_text(messages: list[dict[str, object]]) -> str:
     spoken = (message for message in reversed(messages) if message.get("role") == "user")
     return _text(next(spoken, {}).get("content"))

@@ -28,7 +28,6 @@ from services.api_edge.ports import (
     TokenVerifier,
 )
 from services.api_edge.problems import Problems
-from services.api_edge.routes.chat import chat_router
 from services.api_edge.routes.credit_admin import credit_admin_router
 from services.api_edge.routes.credits import credits_router
 from services.api_edge.routes.deductions import deductions_router
@@ -40,6 +39,7 @@ from services.api_edge.routes.key_admin import key_admin_router
 from services.api_edge.routes.keys import KeyUseCases, keys_router
 from services.api_edge.routes.middleware import AnswerHeaders, BodyLimit, RequestLog
 from services.api_edge.routes.models import models_router
+from services.api_edge.routes.openai_runs import openai_router
 from services.api_edge.routes.prices import prices_router
 from services.api_edge.routes.providers import providers_router
 from services.api_edge.routes.runs import RunUseCases, runs_router
@@ -154,7 +154,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         runs=ports.runs, billing=ports.billing, waiting=ports.waiting, pauses_s=rules.receipt_pauses_s
     )
     sessions = SessionUsage(ports.billing)
-    app.include_router(chat_router(gate, start_run, problems, sessions))
+    app.include_router(openai_router(gate, start_run, problems, sessions))
     app.include_router(models_router(gate, catalogue))
     app.include_router(flows_router(gate, flows, catalogue))
     app.include_router(keys_router(gate, _key_use_cases(ports), ports.key_vault))

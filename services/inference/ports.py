@@ -12,7 +12,7 @@ from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunFailed, RunRequested, RunStarted
 from shared.contracts.usage import UsageRecorded
 from shared.contracts.validation import ValidateKey
-from shared.kernel.names import KeyPolicy, KeyService, KeyVerdict
+from shared.kernel.names import KeyPolicy, KeyService, KeyVerdict, Operation
 from shared.kernel.prices import Quote
 from shared.kernel.secret import SecretText
 
@@ -55,12 +55,13 @@ class ProviderCall:
     model: str
     body: dict[str, Any] = field(repr=False)
     completion_ceiling: int | None = None
+    operation: Operation = Operation.CHAT
     on_request_id: Callable[[str], None] = _unheard
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of an answer as its JSON text: a whole `chat.completion` or one chunk.
+    """A piece of an answer as its JSON text: a whole one, or one chunk.
 
     `chars` of generated text are in it; `usage` is the provider's usage object.
     """

@@ -10,7 +10,7 @@ from shared.contracts.message import Message
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.sealed import RequestKey
 from shared.contracts.usage import TokenCounts, UsageRecorded
-from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
+from shared.kernel.names import KeyPolicy, KeyService, KeySource, Operation, Outcome
 
 
 class RunRequested(Message):
@@ -27,8 +27,9 @@ class RunRequested(Message):
     model: str
     """`provider/model`, as asked for and catalogued."""
     stream: bool
+    operation: Operation = Operation.CHAT
     body: dict[str, Any]
-    """OpenAI chat parameters as the client sent them, without `model`, `stream` and `stream_options`."""
+    """OpenAI's parameters as the client sent them, without `model`, `stream` and `stream_options`."""
     request_key: RequestKey | None = None
     session_key: RequestKey | None = None
     report_only: bool = False

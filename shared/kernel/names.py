@@ -79,6 +79,14 @@ class KeyPolicy(StrEnum):
     SYSTEM = "system"
 
 
+class Operation(StrEnum):
+    """Which of a provider's endpoints a run calls."""
+
+    CHAT = "chat"
+    EMBEDDINGS = "embeddings"
+    RESPONSES = "responses"
+
+
 class Outcome(StrEnum):
     """How an attempt ended."""
 

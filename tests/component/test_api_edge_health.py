@@ -60,6 +60,8 @@ async def test_the_api_describes_itself() -> None:
     operations = {f"{method.upper()} {path}" for path, item in described["paths"].items() for method in item}
     assert operations == {
         "POST /v1/chat/completions",
+        "POST /v1/responses",
+        "POST /v1/embeddings",
         "GET /v1/models",
         "GET /v1/models/{model}",
         "POST /api/keys",

@@ -6,6 +6,7 @@ from typing import Any, Final
 import orjson
 
 from services.api_edge.domain.errors import BadInputError
+from shared.kernel.names import Operation
 
 MESSAGES_MAX: Final = 4096
 _DEPTH_MAX = 64
@@ -13,8 +14,9 @@ _OURS = ("model", "stream", "stream_options")
 
 
 @dataclass(frozen=True, slots=True)
-class ChatCall:
-    """`body` holds the client's parameters without `model`, `stream` and `stream_options`.
+class OpenAICall:
+    """A call of one of OpenAI's endpoints. `body` holds the client's parameters without `model`, `stream` and
+    `stream_options`.
 
     `model` is None when the client leaves it to the flow.
     """
@@ -23,14 +25,15 @@ class ChatCall:
     stream: bool
     include_usage: bool
     body: dict[str, Any]
+    operation: Operation = Operation.CHAT
 
 
-def parse_chat(raw: bytes) -> ChatCall:
+def parse_chat(raw: bytes) -> OpenAICall:
     """Raise BadInputError for what is not a JSON object with `messages`, or has them of wrong types."""
     return chat_call(json_object(raw))
 
 
-def chat_call(body: dict[str, Any]) -> ChatCall:
+def chat_call(body: dict[str, Any]) -> OpenAICall:
     """As `parse_chat`, of an object that was read; it is changed."""
     model = optional(body, "model", str)
     messages = _required(body, "messages", list)
@@ -42,7 +45,34 @@ def chat_call(body: dict[str, Any]) -> ChatCall:
     stream = bool(optional(body, "stream", bool))
     for name in _OURS:
         body.pop(name, None)
-    return ChatCall(model, stream, options.get("include_usage") is True, body)
+    return OpenAICall(model, stream, options.get("include_usage") is True, body)
+
+
+def parse_embeddings(raw: bytes) -> OpenAICall:
+    """Raise BadInputError for what is not a JSON object with `model` and `input`."""
+    body = json_object(raw)
+    if optional(body, "model", str) is None:
+        raise BadInputError("required", "model")
+    return _call(body, Operation.EMBEDDINGS)
+
+
+def parse_responses(raw: bytes) -> OpenAICall:
+    """Raise BadInputError for what is not a JSON object with `input`, or has members of wrong types."""
+    body = json_object(raw)
+    stream = bool(optional(body, "stream", bool))
+    return _call(body, Operation.RESPONSES, stream=stream)
+
+
+def _call(body: dict[str, Any], operation: Operation, *, stream: bool = False) -> OpenAICall:
+    asked = body.get("input")
+    if asked is None and body.get("prompt") is None:
+        raise BadInputError("required", "input")
+    if asked is not None and not isinstance(asked, str | list):
+        raise BadInputError("wrong_type", "input")
+    model = optional(body, "model", str)
+    for name in ("model", "stream"):
+        body.pop(name, None)
+    return OpenAICall(model, stream, include_usage=True, body=body, operation=operation)
 
 
 def json_object(raw: bytes) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from services.api_edge.domain.chat import ChatCall, chat_call, json_object, optional
+from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, optional
 from services.api_edge.domain.errors import BadInputError
 
 _JSON_OBJECT: Final = {"type": "json_object"}
@@ -29,7 +29,7 @@ class RunCall:
     kind: RunKind
     flow: str | None
     session_id: str | None
-    call: ChatCall
+    call: OpenAICall
 
 
 def parse_run(raw: bytes) -> RunCall:

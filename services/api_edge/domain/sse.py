@@ -1,11 +1,15 @@
-"""Server-sent events as OpenAI frames them: unnamed, one `data:` per event, `[DONE]` at the end."""
+"""Server-sent events as OpenAI frames them: of chats unnamed, ending with `[DONE]`; of Responses named."""
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 
 DONE = b"data: [DONE]\n\n"
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
 _NO_CHOICES = re.compile(r'"choices"\s*:\s*\[\s*\]')
 
 
@@ -30,3 +34,46 @@ def is_usage_only(chunk: str) -> bool:
     except orjson.JSONDecodeError:
         return False
     return isinstance(parsed, dict) and parsed.get("choices") == [] and bool(parsed.get("usage"))
+
+
+def is_response_end(event: str) -> bool:
+    """Tell the last event of a response's stream."""
+    return '"response.' in event and _type_of(event) in _ENDS
+
+
+def _named_frame(event: str) -> bytes:
+    return b"event: " + (_type_of(event) or "message").encode() + b"\n" + frame(event)
+
+
+def _type_of(event: str) -> str | None:
+    try:
+        parsed = orjson.loads(event)
+    except orjson.JSONDecodeError:
+        return None
+    kind = parsed.get("type") if isinstance(parsed, dict) else None
+    return kind if isinstance(kind, str) and kind.isprintable() else None
+
+
+def _chat_error(error: Mapping[str, Any]) -> bytes:
+    return frame(orjson.dumps({"error": error}).decode())
+
+
+def _response_error(error: Mapping[str, Any]) -> bytes:
+    """https://platform.openai.com/docs/api-reference/responses-streaming/error"""
+    return _named_frame(orjson.dumps({**error, "type": "error", "sequence_number": 0}).decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How one of OpenAI's streams looks. `is_last`: what is held back until the run is over, since it tells
+    of all of it; `end`: what closes the stream.
+    """
+
+    frame: Callable[[str], bytes]
+    is_last: Callable[[str], bool]
+    error: Callable[[Mapping[str, Any]], bytes]
+    end: bytes = b""
+
+
+CHAT_STREAM: Final = Framing(frame, is_usage_only, _chat_error, DONE)
+RESPONSE_STREAM: Final = Framing(_named_frame, is_response_end, _response_error)

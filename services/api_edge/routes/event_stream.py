@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.api_edge.domain.json_text import with_member
-from services.api_edge.domain.sse import DONE, frame, is_usage_only
+from services.api_edge.domain.sse import Framing
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.key_usage import METADATA, run_metadata
 from services.api_edge.routes.run_watch import run_headers, watched
@@ -23,7 +22,7 @@ _SLOW_CLIENT_S = 10.0
 
 
 class EventStream(Response):
-    """`include_usage`: the client asked for the chunk that holds only usage. It is held back until the run is
+    """`include_usage`: the client asked for the chunk that tells of usage. It is held back until the run is
     over: it is the last, and tells which keys were used and, by `session`, what its session comes to.
     """
 
@@ -36,6 +35,7 @@ class EventStream(Response):
         occasion: Occasion,
         *,
         include_usage: bool,
+        framing: Framing,
         session: Callable[[RunCompleted], Awaitable[SessionTotals | None]],
     ) -> None:
         self._run = run
@@ -43,6 +43,7 @@ class EventStream(Response):
         self._occasion = occasion
         self._include_usage = include_usage
         self._session = session
+        self._framing = framing
         self._held: str | None = None
         self.background = None
         self.status_code = 200
@@ -77,19 +78,20 @@ class EventStream(Response):
             if self._held is not None:
                 session = await self._session(item)
                 told = run_metadata(self._run.run_id, item, session)
-                yield frame(with_member(self._held, METADATA, told))
-            yield DONE
+                yield self._framing.frame(with_member(self._held, METADATA, told))
+            if self._framing.end:
+                yield self._framing.end
         except PlatformError as error:
             scope["state"]["error_code"] = error.code
             if self._held is not None:
-                yield frame(self._held)
-            yield frame(orjson.dumps(self._problems.openai(error, self._occasion)).decode())
+                yield self._framing.frame(self._held)
+            yield self._framing.error(self._problems.openai(error, self._occasion)["error"])
 
     def _frames(self, chunk: RunChunk) -> bytes:
-        return b"".join(frame(text) for text in chunk.chunks if not self._is_kept_back(text))
+        return b"".join(self._framing.frame(text) for text in chunk.chunks if not self._is_kept_back(text))
 
     def _is_kept_back(self, text: str) -> bool:
-        if not is_usage_only(text):
+        if not self._framing.is_last(text):
             return False
         if self._include_usage:
             self._held = text  # of several the last counts

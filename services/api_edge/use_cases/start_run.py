@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
-from services.api_edge.domain.chat import ChatCall
+from services.api_edge.domain.chat import OpenAICall
 from services.api_edge.domain.flows import Flow, run_terms
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import SentKey, sent_keys
@@ -41,7 +41,7 @@ class StartRun:
 
     run_id: UUID
     caller: Caller
-    call: ChatCall
+    call: OpenAICall
     flow: str | None
     headers: Mapping[str, str]
     kind: RunKind = RunKind.CHAT
@@ -161,6 +161,7 @@ class StartRunUseCase:
             provider=model.provider,
             model=model.id,
             stream=command.call.stream,
+            operation=command.call.operation,
             body=command.call.body,
             request_key=self._sealed(command, sent.plain, now),
             session_key=self._sealed(command, sent.session, now),

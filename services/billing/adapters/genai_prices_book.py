@@ -16,6 +16,8 @@ _VERSION = f"genai-prices-{genai_prices.__version__}"
 _FREE: Final = Price(_VERSION, Rate(Decimal(0)), Rate(Decimal(0)))
 _SEARCHES: Final = re.compile(r"(?<![a-z])(?:search|sonar|deep-research|online)(?![a-z])", re.IGNORECASE)
 """Models that search by themselves: each search has a price of its own, many times that of the tokens."""
+_EMBEDS: Final = re.compile(r"(?<![a-z])embed", re.IGNORECASE)
+"""Models of embeddings generate nothing, and are listed without a price for that."""
 
 
 class GenaiPriceBook:
@@ -42,7 +44,7 @@ def _find(provider: KeyService, name: str, at: datetime) -> Price | None:
     except LookupError:
         return None
     if any(value is not None for value in vars(found.model_price).values()):
-        return _price(found.model_price)
+        return _price(found.model_price, generates=not _EMBEDS.search(name))
     return _FREE if _is_free(provider, name) else None
 
 
@@ -51,13 +53,15 @@ def _is_free(provider: KeyService, name: str) -> bool:
     return provider is not KeyService.OPENROUTER or name.endswith(":free")
 
 
-def _price(listed: ModelPrice) -> Price | None:
+def _price(listed: ModelPrice, *, generates: bool) -> Price | None:
     """Return a price by tokens of text.
 
     None for a model priced by something else (hours, characters), or whose answers may be of dearer tokens:
     usage does not tell images, audio or video from text, so that they would be rated too low.
     """
     prompt, completion = _rate(listed.input_mtok), _rate(listed.output_mtok)
+    if completion is None and not generates:
+        completion = Rate(Decimal(0))
     if prompt is None or completion is None or _answers_dearer(listed, completion):
         return None
     return Price(

@@ -19,12 +19,12 @@ from services.inference.adapters.addresses import destination
 from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import provider_errors, quotable
 from services.inference.adapters.request_ids import tell_request_id
-from services.inference.domain.answers import generated_chars, is_answer, is_finished, refusal_in, usage_in
 from services.inference.domain.failures import error_of
+from services.inference.domain.operations import READINGS
 from services.inference.domain.provider_usage import keepable
 from services.inference.domain.providers import ProviderSpec, request_body
 from services.inference.ports import Piece, ProviderCall
-from shared.kernel.errors import ProviderError
+from shared.kernel.errors import InvalidRequestError, ProviderError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SECRET_CHARS_MIN
 
@@ -63,7 +63,7 @@ class OpenAIProvider:
                         await _drain(events)
                         return
                     chunk = _parsed(call, event.data)
-                    finished = finished or is_finished(chunk)
+                    finished = finished or READINGS[call.operation].is_finished(chunk)
                     yield _piece(call, event.data, chunk)
                 if not finished:
                     raise ProviderError("the answer was cut short", service=call.key.used.service)
@@ -73,10 +73,21 @@ class OpenAIProvider:
         spec = self._specs[call.key.used.service]
         to = destination(spec, call.key.used.source, call.key.base_url)
         client = self._guarded if to.guarded else self._configured
-        body = request_body(spec, call.model, call.body, stream=stream, ceiling=call.completion_ceiling)
+        if call.operation in spec.lacks:
+            raise InvalidRequestError(
+                f"{spec.service} has no {call.operation}: use chat completions", service=spec.service
+            )
+        body = request_body(
+            spec,
+            call.model,
+            call.body,
+            stream=stream,
+            ceiling=call.completion_ceiling,
+            operation=call.operation,
+        )
         try:
             sent = await client.post(
-                f"{to.base_url}/chat/completions",
+                to.base_url + READINGS[call.operation].path,
                 cast_to=httpx2.Response,
                 content=orjson.dumps(body),
                 options={
@@ -153,17 +164,19 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
         body = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise _not_an_answer(call) from None
-    if (refusal := refusal_in(body)) is not None:
+    if (refusal := READINGS[call.operation].refusal(body)) is not None:
         said = replace(refusal, message=quotable(refusal.message, call))
         raise error_of(said, used.service, used.source)
-    if not isinstance(body, dict) or not is_answer(body):
+    if not isinstance(body, dict) or not READINGS[call.operation].is_answer(body):
         raise _not_an_answer(call)
     return body
 
 
 def _piece(call: ProviderCall, text: str, body: dict[str, Any]) -> Piece:
     secret = call.key.secret.reveal()
-    return Piece(_without(secret, text, body), generated_chars(body), _usage(secret, body))
+    reading = READINGS[call.operation]
+    chars, usage = reading.generated_chars(body), reading.usage(body)
+    return Piece(_without(secret, text, body), chars, _kept(secret, usage))
 
 
 def _without(secret: str, text: str, body: dict[str, Any]) -> str:
@@ -181,9 +194,9 @@ def _plain(body: dict[str, Any]) -> str:
         return "{}"
 
 
-def _usage(secret: str, body: dict[str, Any]) -> dict[str, Any] | None:
+def _kept(secret: str, usage: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the usage object if it can be kept as it came, and the key is not in it."""
-    usage = keepable(usage_in(body))
+    usage = keepable(usage)
     return None if usage is None or _is_in(secret, orjson.dumps(usage).decode()) else usage
 
 
@@ -198,4 +211,4 @@ def _in_json(secret: str) -> str:
 
 def _not_an_answer(call: ProviderCall) -> ProviderError:
     service = call.key.used.service
-    return ProviderError(f"{service} did not answer with a completion", service=service)
+    return ProviderError(f"{service} did not answer as it should", service=service)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from shared.kernel.errors import InvalidRequestError
+from shared.kernel.names import Operation
 
 _OVERHEAD_TOKENS: Final = 16
 _BYTES_PER_TOKEN_MIN: Final = 3
@@ -16,20 +17,29 @@ _IMAGE_TOKENS_MAX: Final = 5_000
 _IMAGE_TOKENS: Final = 1_000
 _AUDIO_CHARS_PER_TOKEN: Final = 200
 """Base64 characters: audio is about ten tokens a second, compressed speech some 2 kB."""
-_COMPLETION_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+_COMPLETION_LIMITS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _LIMIT_MAX: Final = 10**7
 _PRICED_APART: Final = (
     *("service_tier", "web_search_options", "modalities", "audio"),  # OpenAI
     *("models", "route", "provider", "plugins", "preset"),  # OpenRouter
     "extra_body",  # Gemini
+    *("previous_response_id", "conversation", "prompt", "background"),  # OpenAI's Responses: what lies there
 )
 """What makes a call cost something else than its model's tokens, or calls another model."""
-_PARTS: Final = ("text", "refusal", "image_url")
+_PARTS: Final = ("text", "refusal", "image_url", "input_text", "output_text", "input_image")
 """Of messages, what is rated as text is. Audio is dearer, files are read at a price of their own, and a link
 to a video is short but stands for more tokens than anybody held."""
 _CACHE_TTL: Final = "5m"
 """Written to the provider's cache for longer, tokens are dearer than the price says."""
 _TOOLS: Final = ("function", "custom")
+_ITEMS: Final = (
+    "message",
+    "function_call",
+    "function_call_output",
+    "custom_tool_call",
+    "custom_tool_call_output",
+)
+"""Of a Responses' input, what is there as text. A reference stands for what nobody measured."""
 _DEARER_MODEL: Final = re.compile(r"[:@](?:online|nitro|exacto|extended|preset)(?![^:@/])", re.IGNORECASE)
 """OpenRouter's ways to ask in a model's name for web search, dearer hosts, or a preset of the key's account:
 https://openrouter.ai/docs/features/model-variants"""
@@ -62,7 +72,7 @@ class PromptSize:
 def prompt_size(body: dict[str, Any]) -> PromptSize:
     """Measure a chat body of any shape; what is malformed counts as text."""
     images = audio = inline = 0
-    for part in _parts(body.get("messages")):
+    for part in _parts(body):
         if "image_url" in part:
             images += 1
             inline += _inline_chars(part["image_url"])
@@ -81,8 +91,10 @@ def completion_limit(body: dict[str, Any]) -> int | None:
     return max(asked, default=None)
 
 
-def completion_tokens_max(body: dict[str, Any], ceiling: int) -> int:
+def completion_tokens_max(body: dict[str, Any], ceiling: int, operation: Operation = Operation.CHAT) -> int:
     """Return the worst case over all choices. Raises InvalidRequestError for limits that are no numbers."""
+    if operation is Operation.EMBEDDINGS:
+        return 0
     choices = _positive(body, "n") if body.get("n") is not None else 1
     return (completion_limit(body) or ceiling) * choices
 
@@ -104,7 +116,9 @@ def check_priceable(model: str, body: dict[str, Any]) -> None:
 
 
 def _check_parts(body: dict[str, Any]) -> None:
-    parts = list(_parts(body.get("messages")))
+    if any(item.get("type", "message") not in _ITEMS for item in _objects(body.get("input"))):
+        raise InvalidRequestError("of the input, all but messages and tool calls needs a key of your own")
+    parts = list(_parts(body))
     if not all(_is_text_or_image(part) for part in parts):
         raise InvalidRequestError("in messages, all but texts and images needs a key of your own")
     if any(_is_cached_long(each) for each in (body, *parts, *_objects(body.get("tools")))):
@@ -113,6 +127,8 @@ def _check_parts(body: dict[str, Any]) -> None:
 
 def _is_text_or_image(part: dict[str, Any]) -> bool:
     """Some providers read anything that is sent as an image by what its address says it is."""
+    if part.get("file_id") is not None:
+        return False
     address = _address(part["image_url"]) if "image_url" in part else ""
     return part.get("type") in _PARTS and (not _is_inline(address) or address[:11].lower() == "data:image/")
 
@@ -129,9 +145,12 @@ def _positive(body: dict[str, Any], name: str) -> int:
     return value
 
 
-def _parts(messages: object) -> Iterator[dict[str, Any]]:
-    for message in _objects(messages):
-        yield from _objects(message.get("content"))
+def _parts(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the parts of a chat's messages, and of a Responses' input: of messages and of tools' outputs."""
+    for name in ("messages", "input"):
+        for message in _objects(body.get(name)):
+            yield from _objects(message.get("content"))
+            yield from _objects(message.get("output"))
 
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,9 @@ _USD_CHARS_MAX: Final = 40
 _KEPT_BYTES_MAX: Final = 8_192
 _KEPT_CONTAINERS_MAX: Final = 64
 _NUL: Final = b"\\u0000"
+_PROMPT: Final = ("prompt_tokens", "input_tokens")
+_COMPLETION: Final = ("completion_tokens", "output_tokens")
+"""In chat and embeddings, and in responses."""
 _READ: Final = ("cached_tokens",)
 _READ_BESIDE: Final = ("cache_read_input_tokens", "prompt_cache_hit_tokens")
 _WRITTEN: Final = ("cache_write_tokens", "cache_creation_tokens")
@@ -43,10 +46,12 @@ def measured_tokens(usage: dict[str, Any]) -> TokenCounts | None:
     Some providers (xAI, Gemini) leave reasoning out of `completion_tokens` and in the total, and Portkey what
     Anthropic's cache read and wrote out of `prompt_tokens`: the total wins.
     """
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    prompt, completion = _first(usage, _PROMPT), _first(usage, _COMPLETION)
+    if completion is None and prompt is not None and prompt == _count(usage, "total_tokens"):
+        completion = 0  # embeddings generate nothing
     if prompt is None or completion is None:
         return None
-    details = _details(usage, "prompt_tokens_details")
+    details = _details(usage, "prompt_tokens_details") or _details(usage, "input_tokens_details")
     cached, written = (
         max(_largest(details, inside), _largest(usage, beside))
         for inside, beside in ((_READ, _READ_BESIDE), (_WRITTEN, _WRITTEN_BESIDE))
@@ -57,7 +62,8 @@ def measured_tokens(usage: dict[str, Any]) -> TokenCounts | None:
     else:
         completion += beyond
     cached = min(cached, prompt)
-    reasoning = _count(_details(usage, "completion_tokens_details"), "reasoning_tokens") or 0
+    generated = _details(usage, "completion_tokens_details") or _details(usage, "output_tokens_details")
+    reasoning = _count(generated, "reasoning_tokens") or 0
     return TokenCounts(
         prompt=prompt,
         completion=completion,
@@ -82,6 +88,11 @@ def provider_cost_usd(usage: dict[str, Any]) -> str | None:
 def _count(usage: dict[str, Any], name: str) -> int | None:
     value = usage.get(name)
     return value if type(value) is int and 0 <= value <= _TOKENS_MAX else None
+
+
+def _first(usage: dict[str, Any], names: tuple[str, ...]) -> int | None:
+    """Return what goes by the first of these names that is there."""
+    return next((count for name in names if (count := _count(usage, name)) is not None), None)
 
 
 def _largest(usage: dict[str, Any], names: tuple[str, ...]) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from services.inference.domain.estimates import completion_limit
-from shared.kernel.names import KeyService, KeyVerdict
+from shared.kernel.names import KeyService, KeyVerdict, Operation
 
 ModelSpelling = Literal["bare", "prefixed"]
 
@@ -38,8 +38,8 @@ class ProviderSpec:
     `own_models`: it has some under its own name.
 
     `limit_parameter` is what it calls the most tokens of a completion; `extra_body` goes with every call;
-    `request_id` are the headers that may bring its name for a call. `overridden`: `base_url` is from the
-    settings.
+    `request_id` are the headers that may bring its name for a call; `lacks`: endpoints that it does not have.
+    `overridden`: `base_url` is from the settings.
     """
 
     service: KeyService
@@ -55,6 +55,7 @@ class ProviderSpec:
     request_id: tuple[str, ...] = ("x-request-id", "request-id")
     key_check: KeyCheck = field(default_factory=KeyCheck)
     key_checks_at: Mapping[str, KeyCheck] = field(default_factory=dict)
+    lacks: tuple[Operation, ...] = ()
 
     def model_name(self, model: str) -> str:
         """Spell `provider/model` as this service wants it."""
@@ -73,12 +74,23 @@ class ProviderSpec:
 
 
 def request_body(
-    spec: ProviderSpec, model: str, body: Mapping[str, Any], *, stream: bool, ceiling: int | None
+    spec: ProviderSpec,
+    model: str,
+    body: Mapping[str, Any],
+    *,
+    stream: bool,
+    ceiling: int | None,
+    operation: Operation = Operation.CHAT,
 ) -> dict[str, Any]:
     """Return the client's parameters as this provider is to get them; a stream always tells its usage."""
-    sent = {**body, **spec.extra_body, "model": spec.model_name(model)}
+    sent = {**body, "model": spec.model_name(model)}
+    if operation is Operation.EMBEDDINGS:
+        return sent
+    is_chat = operation is Operation.CHAT
+    if is_chat:
+        sent |= spec.extra_body
     if stream:
-        sent |= {"stream": True, "stream_options": {"include_usage": True}}
+        sent |= {"stream": True, "stream_options": {"include_usage": True}} if is_chat else {"stream": True}
     if ceiling is not None and completion_limit(sent) is None:
-        sent[spec.limit_parameter] = ceiling
+        sent[spec.limit_parameter if is_chat else "max_output_tokens"] = ceiling
     return sent

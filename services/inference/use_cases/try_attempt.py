@@ -69,7 +69,8 @@ class TryAttempt:
                 key = key or await self._take_key(run, attempt)
                 ceiling = await self._authorize(run, attempt, key)
                 await run.tell_started(attempt.number, key.used.source)
-                call = ProviderCall(key, run.request.model, run.request.body, ceiling, meter.name)
+                request = run.request
+                call = ProviderCall(key, request.model, request.body, ceiling, request.operation, meter.name)
                 meter.begin()
                 response = await self._call(call, run, meter, relay)
         except StoppedError as stopped:
@@ -120,7 +121,7 @@ class TryAttempt:
             provider=request.provider,
             model=request.model,
             prompt_tokens_max=prompt_size(request.body).tokens_max,
-            completion_tokens_max=completion_tokens_max(request.body, ceiling),
+            completion_tokens_max=completion_tokens_max(request.body, ceiling, request.operation),
             expires_at=request.deadline + self._limits.hold_slack,
         )
         attempt.price = PriceAsked(await self._hold(run, ask))

@@ -110,7 +110,9 @@ def test_what_has_no_price_is_not_rated_by_tokens_of_text_alone() -> None:
         }
         searches = any(word in model.id for word in _SEARCHERS)
         is_free = not listed and (service is not KeyService.OPENROUTER or model.id.endswith(":free"))
-        is_by_text = not searches and (is_free or (listed.keys() >= _BY_TEXT and not dearer))
+        embeds = re.search(r"\bembed", model.id, re.IGNORECASE) is not None and "output_mtok" not in listed
+        is_rated = listed.keys() >= ({"input_mtok"} if embeds else _BY_TEXT) and not dearer
+        is_by_text = not searches and (is_free or is_rated)
         assert (book.find(service, model.id, _NOW) is not None) == is_by_text, model.id
 
 
@@ -208,13 +210,19 @@ def test_a_model_is_found_with_and_without_its_provider() -> None:
         (KeyService.OPENAI, "openai/no-such-model"),
         (KeyService.GATEWAY, "gateway/gpt-4o-mini"),
         (KeyService.OPENAI, "openai/whisper-1"),
-        (KeyService.OPENAI, "openai/text-embedding-3-small"),
         (KeyService.GEMINI, "gemini/gemini-2.5-flash-image"),
         (KeyService.OPENROUTER, "openrouter/auto"),
     ],
 )
 def test_an_unknown_model_or_one_not_priced_by_tokens_has_no_price(provider: KeyService, model: str) -> None:
     assert GenaiPriceBook().find(provider, model, _NOW) is None
+
+
+def test_an_embedding_costs_what_its_input_does() -> None:
+    price = GenaiPriceBook().find(KeyService.OPENAI, "openai/text-embedding-3-small", _NOW)
+    assert price is not None
+    assert price.worst_usd(10**6, 0) == Decimal("0.02")
+    assert price.completion.usd == 0
 
 
 def test_a_free_model_has_a_price_of_nothing() -> None:

@@ -1,0 +1,147 @@
+"""What is particular to embeddings and Responses: how answers are read, what is sent, what credits pay."""
+
+from typing import Any
+
+import pytest
+
+from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.domain.estimates import check_priceable, completion_tokens_max, prompt_size
+from services.inference.domain.operations import READINGS
+from services.inference.domain.provider_usage import measured_tokens
+from services.inference.domain.providers import request_body
+from shared.kernel.errors import InvalidRequestError
+from shared.kernel.names import KeyService, Operation
+
+pytestmark = pytest.mark.unit
+
+RESPONSES = READINGS[Operation.RESPONSES]
+USAGE = {
+    "input_tokens": 10,
+    "input_tokens_details": {"cached_tokens": 4},
+    "output_tokens": 7,
+    "output_tokens_details": {"reasoning_tokens": 3},
+    "total_tokens": 17,
+}
+
+
+@pytest.mark.parametrize("kind", ["response.completed", "response.incomplete", "response.failed"])
+def test_a_responses_last_event_ends_it(kind: str) -> None:
+    event = {"type": kind, "response": {"usage": USAGE, "error": None}}
+    assert RESPONSES.is_finished(event)
+    assert RESPONSES.usage(event) == USAGE
+    assert RESPONSES.refusal(event) is None
+
+
+def test_its_other_events_do_not() -> None:
+    event = {"type": "response.output_text.delta", "delta": "Hello"}
+    assert RESPONSES.is_answer(event)
+    assert not RESPONSES.is_finished(event)
+    assert RESPONSES.generated_chars(event) == 5
+    assert RESPONSES.usage(event) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"type": "error", "code": "rate_limit_exceeded", "message": "slow down"}, "rate_limit_exceeded"),
+        ({"type": "error", "error": {"code": "server_error", "message": "no"}}, "server_error"),
+        ({"type": "response.failed", "response": {"error": {"code": "server_error"}}}, "server_error"),
+        ({"object": "response", "error": {"code": "invalid_prompt"}, "output": []}, "invalid_prompt"),
+    ],
+)
+def test_an_error_under_200_is_one(body: dict[str, Any], code: str) -> None:
+    refusal = RESPONSES.refusal(body)
+    assert refusal is not None
+    assert code in refusal.codes
+
+
+def test_a_whole_response_is_measured() -> None:
+    body = {
+        "output": [
+            {"type": "reasoning", "summary": []},
+            {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]},
+            {"type": "function_call", "name": "f", "arguments": "{}"},
+            None,
+        ]
+    }
+    assert RESPONSES.is_answer(body)
+    assert RESPONSES.generated_chars(body) == 7
+
+
+@pytest.mark.parametrize("body", [[], {}, {"output": None}, "x", {"type": 1}])
+def test_something_else_is_no_response(body: object) -> None:
+    assert not RESPONSES.is_answer(body)
+
+
+def test_tokens_are_read_by_either_name() -> None:
+    tokens = measured_tokens(USAGE)
+    assert tokens is not None
+    assert (tokens.prompt, tokens.completion, tokens.cached, tokens.reasoning) == (10, 7, 4, 3)
+    embedded = measured_tokens({"prompt_tokens": 8, "total_tokens": 8})
+    assert embedded is not None
+    assert (embedded.prompt, embedded.completion) == (8, 0)
+    assert measured_tokens({"prompt_tokens": 8, "total_tokens": 9}) is None
+
+
+def test_what_is_sent_is_each_endpoints_own() -> None:
+    specs = load_providers({})
+    openai, router = specs[KeyService.OPENAI], specs[KeyService.OPENROUTER]
+
+    def sent(spec: Any, operation: Operation, **body: Any) -> dict[str, Any]:
+        return request_body(spec, "openai/m", body, stream=True, ceiling=9, operation=operation)
+
+    assert sent(openai, Operation.RESPONSES, input="x") == {
+        "input": "x",
+        "model": "m",
+        "stream": True,
+        "max_output_tokens": 9,
+    }
+    assert sent(openai, Operation.RESPONSES, max_output_tokens=3)["max_output_tokens"] == 3
+    assert sent(router, Operation.EMBEDDINGS, input="x") == {"input": "x", "model": "openai/m"}
+
+
+def test_a_prompt_is_measured_wherever_it_is() -> None:
+    image = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 9000}
+    size = prompt_size({"input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}, image]}]})
+    assert size.images == 1
+    assert size.text_bytes < 300
+    assert completion_tokens_max({"max_output_tokens": 50}, 4096, Operation.RESPONSES) == 50
+    assert completion_tokens_max({}, 4096, Operation.EMBEDDINGS) == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "x", "previous_response_id": "resp_1"},
+        {"input": "x", "conversation": "conv_1"},
+        {"prompt": {"id": "pmpt_1"}},
+        {"input": "x", "background": True},
+        {"input": "x", "tools": [{"type": "web_search"}]},
+        {"input": "x", "tools": [{"type": "mcp"}]},
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+        {"input": [{"type": "web_search_call"}]},
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
+        {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
+        {"input": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+        {"input": [{"type": "function_call_output", "output": [{"type": "input_file"}]}]},
+    ],
+)
+def test_credits_do_not_pay_for_what_nobody_measured(body: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError):
+        check_priceable("openai/gpt-4o", body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": "x"},
+        {"input": ["a", "b"]},
+        {"input": [[1, 2], [3]]},
+        {"input": [{"role": "user", "content": "x"}], "tools": [{"type": "function", "name": "f"}]},
+        {"input": [{"type": "function_call", "arguments": "{}"}]},
+        {"input": [{"type": "function_call_output", "output": "x"}]},
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://a/b.png"}]}]},
+    ],
+)
+def test_credits_pay_for_texts_and_images(body: dict[str, Any]) -> None:
+    check_priceable("openai/gpt-4o", body)
