@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from services.api_edge.domain.catalogue import Catalogue
 from services.api_edge.domain.flows import Flows
 from services.api_edge.domain.messages import Messages
+from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.ports import (
     Billing,
     FlowStore,
@@ -101,6 +102,7 @@ class EdgeRules:
     cors_origins: tuple[str, ...] = ()
     is_open: bool = False
     runs_at_once_max: int = 0
+    sizes: Sizes = ANY_SIZE
     queue_runs_max: int = 1000
     receipt_pauses_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8)
 
@@ -147,7 +149,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         bus=ports.bus,
         waiting=ports.waiting,
         follow=follow,
-        guard=RunGuard(back_pressure, at_once_max=rules.runs_at_once_max),
+        guard=RunGuard(back_pressure, rules.sizes, at_once_max=rules.runs_at_once_max),
         times=rules.times,
     )
     read_receipt = ReadReceipt(

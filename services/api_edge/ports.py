@@ -92,8 +92,12 @@ class RunStore(Protocol):
         """Add a run that is kept; return the one that has its idempotency key already, and add none then."""
         ...
 
+    async def with_key(self, user_id: str, key: str) -> KeptRun | None:
+        """Return the run that a user's idempotency key stands for."""
+        ...
+
     async def free(self, run_id: UUID) -> None:
-        """Let a run's idempotency key go: the next request with it is a new one."""
+        """Let a run's idempotency key go: the next request with it is a new one. The run is over."""
         ...
 
     async def find(self, user_id: str, run_id: UUID) -> KeptRun | None:

@@ -167,7 +167,7 @@ def _retry_after_s(error: PlatformError) -> int | None:
 
 
 def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
-    headers = {"Content-Language": occasion.language, "Cache-Control": "no-store"}
+    headers = {"Content-Language": occasion.language}
     if occasion.run_id is not None:
         headers["Latchkey-Run-Id"] = str(occasion.run_id)
     if isinstance(error, TooLargeError):

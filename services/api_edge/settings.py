@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from services.api_edge.domain.allowance import Limited
+from services.api_edge.domain.sizes import Sizes
 from shared.kernel.secret import SecretText
 from shared.runtime.settings import ServiceSettings, VaultSettings
 
@@ -52,15 +53,21 @@ class AuthSettings(_Group):
 
 
 class LimitSettings(_Group):
-    """For each user; 0 is no limit. The rates are counted by each edge for itself."""
+    """For each user, and of each request; 0 is no limit. The rates are counted by each edge for itself."""
 
     runs_per_minute: int = Field(default=6000, ge=0)
     requests_per_minute: int = Field(default=6000, ge=0)
     runs_at_once: int = Field(default=1000, ge=0)
+    messages: int = Field(default=2048, ge=0)
+    message_chars: int = Field(default=2_000_000, ge=0)
 
     @property
     def per_minute(self) -> dict[Limited, int]:
         return {Limited.RUNS: self.runs_per_minute, Limited.REQUESTS: self.requests_per_minute}
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.messages, self.message_chars)
 
 
 class EdgeSettings(VaultSettings, ServiceSettings):

@@ -12,6 +12,7 @@ import uvloop
 
 _PR_SET_DUMPABLE = 4
 _GARBAGE_AFTER = 50_000
+_FILES_ENOUGH = 65_536
 
 
 def harden() -> None:
@@ -21,8 +22,17 @@ def harden() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def allow_many_files() -> None:
+    """Let the process have as many sockets open as its hard limit allows: each client is one."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = _FILES_ENOUGH if most == resource.RLIM_INFINITY else min(most, _FILES_ENOUGH)
+    if now != resource.RLIM_INFINITY and now < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
+
+
 def run(main: Callable[[], Awaitable[None]]) -> None:
     """Run `main` until it returns; SIGTERM or SIGINT cancels it once: its `finally` blocks clean up."""
+    allow_many_files()
     spare_garbage_collection()
     uvloop.run(_until_signal(main))
 

@@ -2,18 +2,21 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from services.api_edge.domain.allowance import Limited
-from services.api_edge.domain.chat import MESSAGES_MAX
-from shared.kernel.errors import UserApiKeyRequiredError
+from services.api_edge.domain.sizes import Sizes
+from shared.kernel.errors import BusUnavailableError, UserApiKeyRequiredError
 from tests.fakes.api_edge import Edge, Tell, answers, fails
 
 pytestmark = pytest.mark.component
 
 CHAT = "/v1/chat/completions"
-BODY = {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+MODEL = "openai/gpt-4o-mini"
+SAYS = {"role": "user", "content": "hello"}
+BODY = {"model": MODEL, "messages": [SAYS]}
 
 
 async def halts(tell: Tell) -> None:
@@ -83,6 +86,26 @@ async def test_kept_runs_are_counted_until_they_end() -> None:
     assert statuses == [202, 202, 429]
 
 
+async def test_a_client_may_come_back_for_its_run_when_it_has_as_many_as_it_may() -> None:
+    edge = Edge(runs_at_once_max=1)
+    edge.bus.worker = halts
+    async with edge.client() as client:
+        first, again, other = [
+            await client.post("/api/runs", json=BODY, headers={"Idempotency-Key": key}) for key in "aab"
+        ]
+    assert (first.status_code, again.status_code, other.status_code) == (202, 202, 429)
+    assert first.json() == again.json()
+
+
+async def test_runs_that_no_worker_was_asked_for_take_no_place() -> None:
+    edge = Edge(runs_at_once_max=1)
+    edge.bus.error = BusUnavailableError("away")
+    async with edge.client() as client:
+        assert (await client.post("/api/runs", json=BODY)).status_code == 503
+        edge.bus.error = None
+        assert (await client.post("/api/runs", json=BODY)).status_code == 202
+
+
 async def test_a_queue_that_is_too_long_is_told_at_once() -> None:
     edge = Edge(queue_runs_max=5)
     async with edge.client() as client:
@@ -127,12 +150,57 @@ async def test_a_timeout_that_is_none_is_refused(asked: str) -> None:
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Latchkey-Timeout")
 
 
-async def test_too_many_messages_are_refused() -> None:
-    edge = Edge(body_bytes_max=1024 * 1024)
-    body = {**BODY, "messages": [{"role": "user", "content": "x"}] * (MESSAGES_MAX + 1)}
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        (CHAT, {"messages": [SAYS] * 4}, "messages"),
+        (CHAT, {"messages": [SAYS, {**SAYS, "content": "x" * 11}]}, "messages[1].content"),
+        (
+            CHAT,
+            {"messages": [{**SAYS, "content": [{"text": "x" * 6}, {"text": "y" * 5}]}]},
+            "messages[0].content",
+        ),
+        ("/api/runs", {"messages": [SAYS] * 4}, "messages"),
+        ("/v1/responses", {"input": "x" * 11}, "input"),
+        ("/v1/responses", {"input": [SAYS] * 4}, "input"),
+        ("/v1/embeddings", {"input": ["x", "x" * 11]}, "input[1]"),
+    ],
+)
+async def test_too_much_at_once_is_refused(path: str, body: dict[str, Any], param: str) -> None:
+    edge = Edge(sizes=Sizes(messages=3, message_chars=10))
     async with edge.client() as client:
-        answer = await client.post(CHAT, json=body)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages")
+        answer = await client.post(path, json={"model": MODEL, **body})
+    error = answer.json().get("error", answer.json())
+    assert (answer.status_code, error["code"]) == (422 if path.startswith("/api") else 400, "invalid_request")
+    assert error["param"] == param
+    assert edge.bus.requested == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            CHAT,
+            {
+                "messages": [
+                    {"role": "user", "content": "x" * 10},
+                    {"role": "assistant", "content": None},
+                    SAYS,
+                ]
+            },
+        ),
+        (
+            CHAT,
+            {"messages": [{**SAYS, "content": [{"image_url": {"url": "data:" + "x" * 99}}, {"text": "x"}]}]},
+        ),
+        ("/v1/embeddings", {"input": [1, 2, 3, 4, 5]}),
+    ],
+)
+async def test_what_is_within_the_limits_passes(path: str, body: dict[str, Any]) -> None:
+    edge = Edge(sizes=Sizes(messages=3, message_chars=10))
+    async with edge.client() as client:
+        answer = await client.post(path, json={"model": MODEL, **body})
+    assert (answer.status_code, len(edge.bus.requested)) == (200, 1)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +213,7 @@ async def test_every_answer_tells_browsers_what_to_leave_alone(path: str, status
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers.get("cache-control") == (None if path == "/docs" else "no-store")
     assert ("content-security-policy" in answer.headers) == (path != "/docs")
 
 

@@ -96,7 +96,32 @@ async def test_a_key_that_is_let_go_is_free(runs: RunStore) -> None:
     await runs.keep(first)
     await runs.free(first.record.run_id)
     assert await runs.keep(second) is None
-    assert await runs.find(user_id, first.record.run_id) == replace(first, idempotency=None)
+    assert await runs.with_key(user_id, "k") == second
+    assert await runs.with_key("bob", "k") is None
+    freed = await runs.find(user_id, first.record.run_id)
+    assert freed is not None
+    assert (freed.idempotency, freed.outcome, freed.end) == (None, Outcome.CANCELLED, None)
+
+
+async def test_what_ended_keeps_its_end_when_its_key_is_let_go(runs: RunStore) -> None:
+    run = a_run(a_user(), idempotency=Idempotency("k", secrets.token_bytes(32)))
+    end = an_end(run)
+    await runs.keep(run)
+    await runs.end([end])
+    await runs.free(run.record.run_id)
+    found = await runs.find(run.record.user_id, run.record.run_id)
+    assert found == replace(run, idempotency=None, outcome=Outcome.COMPLETED, ended_at=_NOW, end=end)
+
+
+async def test_runs_go_on_until_they_end_are_let_go_or_pass_their_deadline(runs: RunStore) -> None:
+    user_id, past = a_user(), _NOW - timedelta(seconds=1)
+    ended, freed, going_on = (a_run(user_id) for _ in range(3))
+    for run in (ended, freed, going_on, a_run(user_id, start_by=past, deadline=past), a_run(a_user())):
+        await runs.keep(run)
+    assert await runs.going_on(user_id) == 3
+    await runs.end([an_end(ended)])
+    await runs.free(freed.record.run_id)
+    assert await runs.going_on(user_id) == 1
 
 
 async def test_the_first_end_stands(runs: RunStore) -> None:
@@ -151,6 +176,8 @@ async def test_without_a_database_it_says_so(pool_for: PoolFor) -> None:
     calls = [
         runs.keep(run),
         runs.free(run.record.run_id),
+        runs.going_on("alice"),
+        runs.with_key("alice", "k"),
         runs.find("alice", run.record.run_id),
         runs.end([an_end(run)]),
         runs.page("alice", limit=1, before=None, session_id=None),

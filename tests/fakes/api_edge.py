@@ -5,7 +5,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from services.api_edge.domain.allowance import Allowance, Limited
 from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.ports import KeptRun, Probe, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
@@ -86,10 +87,18 @@ class InMemoryRunStore:
         self.runs[run.record.run_id] = run.record
         return None
 
+    async def with_key(self, user_id: str, key: str) -> KeptRun | None:
+        if self.error:
+            raise self.error
+        return next((run for run in self.kept.values() if _key(run) == (user_id, key)), None)
+
     async def free(self, run_id: UUID) -> None:
         if self.error:
             raise self.error
-        self.kept[run_id] = replace(self.kept[run_id], idempotency=None)
+        run = replace(self.kept[run_id], idempotency=None)
+        if run.outcome is None:
+            run = replace(run, outcome=Outcome.CANCELLED, ended_at=datetime.now(UTC))
+        self.kept[run_id] = run
 
     async def find(self, user_id: str, run_id: UUID) -> KeptRun | None:
         if self.error:
@@ -108,7 +117,9 @@ class InMemoryRunStore:
     async def going_on(self, user_id: str) -> int:
         if self.error:
             raise self.error
-        return sum(run.record.user_id == user_id and run.outcome is None for run in self.kept.values())
+        now, runs = datetime.now(UTC), self.kept.values()
+        own = [run for run in runs if run.record.user_id == user_id and run.deadline > now]
+        return sum(run.outcome is None for run in own)
 
     async def page(
         self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None
@@ -421,6 +432,7 @@ class Edge:
     cors_origins: tuple[str, ...] = ()
     is_open: bool = False
     runs_at_once_max: int = 0
+    sizes: Sizes = ANY_SIZE
     queue_runs_max: int = 1000
 
     def __post_init__(self) -> None:
@@ -469,6 +481,7 @@ class Edge:
                 cors_origins=self.cors_origins,
                 is_open=self.is_open,
                 runs_at_once_max=self.runs_at_once_max,
+                sizes=self.sizes,
                 queue_runs_max=self.queue_runs_max,
                 receipt_pauses_s=(0.01, 0.01),
             ),

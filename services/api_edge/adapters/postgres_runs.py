@@ -37,7 +37,10 @@ _LIGHT = """run_id, user_id, flow, model, stream, kind, created_at, start_by, de
 _OF_KEY = f"SELECT {_LIGHT}, ending FROM runs WHERE user_id = $1 AND idempotency_key = $2"  # noqa: S608
 _FIND = f"SELECT {_LIGHT}, ending FROM runs WHERE run_id = $2 AND user_id = $1 AND kept"  # noqa: S608
 _GOING_ON = "SELECT count(*) FROM runs WHERE user_id = $1 AND kept AND outcome IS NULL AND deadline > now()"
-_FREE = "UPDATE runs SET idempotency_key = NULL WHERE run_id = $1"
+_FREE = """
+UPDATE runs SET idempotency_key = NULL, outcome = coalesce(outcome, $2), ended_at = coalesce(ended_at, now())
+WHERE run_id = $1
+"""
 # What has ended stays as it ended.
 _END = """
 UPDATE runs SET outcome = told.outcome, ended_at = told.ended_at, ending = told.ending
@@ -77,9 +80,14 @@ class PostgresRunStore:
                     return _run(row)
         return None
 
+    async def with_key(self, user_id: str, key: str) -> KeptRun | None:
+        with database_errors():
+            row = await self._database.pool().fetchrow(_OF_KEY, user_id, key)
+        return None if row is None else _run(row)
+
     async def free(self, run_id: UUID) -> None:
         with database_errors():
-            await self._database.pool().execute(_FREE, run_id)
+            await self._database.pool().execute(_FREE, run_id, Outcome.CANCELLED)
 
     async def find(self, user_id: str, run_id: UUID) -> KeptRun | None:
         with database_errors():

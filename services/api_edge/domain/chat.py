@@ -1,14 +1,13 @@
 """OpenAI's chat request, checked lightly: what we do not need to know passes through untouched."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from services.api_edge.domain.errors import BadInputError
 from shared.kernel.names import Operation
 
-MESSAGES_MAX: Final = 4096
 _DEPTH_MAX = 64
 _OURS = ("model", "stream", "stream_options")
 
@@ -37,8 +36,6 @@ def chat_call(body: dict[str, Any]) -> OpenAICall:
     """As `parse_chat`, of an object that was read; it is changed."""
     model = optional(body, "model", str)
     messages = _required(body, "messages", list)
-    if len(messages) > MESSAGES_MAX:
-        raise BadInputError("too_many", "messages")
     if not messages or not all(isinstance(message, dict) for message in messages):
         raise BadInputError("wrong_type" if messages else "wrong_value", "messages")
     options = optional(body, "stream_options", dict) or {}

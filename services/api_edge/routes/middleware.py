@@ -28,6 +28,7 @@ _BROWSERS: Final = (
 _BROWSERS_NO_PAGE: Final = (
     *_BROWSERS,
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
 )
 """Only the API's description is a page, with scripts of its own."""
 
@@ -61,7 +62,7 @@ class RequestLog:
 
 
 class AnswerHeaders:
-    """Puts on every answer what browsers heed, and on a limited one how much the caller may still ask for."""
+    """Puts on every answer what browsers and caches heed, on a limited one how much is left."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

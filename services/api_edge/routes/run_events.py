@@ -53,7 +53,6 @@ class RunEvents(Response):
         self.init_headers(
             {
                 "X-Accel-Buffering": "no",
-                "Cache-Control": "no-store",
                 "Latchkey-Run-Id": str(run.run_id),
             }
         )

@@ -1,9 +1,11 @@
-"""Who may start a run now: so many at once, and none while too many wait already."""
+"""What may be started now: so much at once, and nothing while too many wait already."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+from services.api_edge.domain.chat import OpenAICall
 from services.api_edge.domain.errors import OverLimitError
+from services.api_edge.domain.sizes import Sizes
 from services.api_edge.use_cases.back_pressure import BackPressure
 
 GiveBack = Callable[[], None]
@@ -14,14 +16,16 @@ class RunGuard:
     that are kept, at all edges together.
     """
 
-    def __init__(self, back_pressure: BackPressure, *, at_once_max: int) -> None:
+    def __init__(self, back_pressure: BackPressure, sizes: Sizes, *, at_once_max: int) -> None:
         self._back_pressure = back_pressure
+        self._sizes = sizes
         self._at_once_max = at_once_max
         self._at_once: Counter[str] = Counter()
 
-    def check_queue(self) -> None:
-        """Raise ServiceUnavailableError when too many runs wait."""
+    def check(self, call: OpenAICall) -> None:
+        """Raise ServiceUnavailableError when too many runs wait, BadInputError for too large a call."""
         self._back_pressure.check()
+        self._sizes.check(call)
 
     def take_place(self, user_id: str) -> GiveBack:
         """Return what gives the place back, however often it is called. Raises OverLimitError."""

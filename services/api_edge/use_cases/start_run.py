@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
 from services.api_edge.domain.chat import OpenAICall
+from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, run_terms
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import SentKey, sent_keys
@@ -84,7 +86,7 @@ class StartRunUseCase:
         OverLimitError (the caller's) or ServiceUnavailableError (everybody's); and ConflictError for an
         idempotency key of another request.
         """
-        self._guard.check_queue()
+        self._guard.check(command.call)
         flow = (await self._flows()).named(command.flow, command.caller.role)
         asked = command.call.model
         model = self._catalogue.find(flow.default_model if asked is None else asked)
@@ -94,16 +96,12 @@ class StartRunUseCase:
         return await self._start(command, flow, model, message)
 
     async def _keep(self, command: StartRun, message: RunRequested) -> Running:
-        user_id = message.user_id
-        await self._guard.check_kept(lambda: self._runs.going_on(user_id))
-        before = await self._runs.keep(_kept(command, message))
-        if before is not None and is_free(before, message.requested_at):
-            await self._runs.free(before.record.run_id)
-            before = await self._runs.keep(_kept(command, message))
+        kept = _kept(command, message)
+        before = await self._before(kept)
         if before is not None:
             check_same(before, command.idempotency)
             return await self._follow.kept(before)
-        run = self._follow.own(_kept(command, message))
+        run = self._follow.own(kept)
         try:
             await self._bus.request(message)
         except BaseException:
@@ -113,6 +111,22 @@ class StartRunUseCase:
             await self._runs.free(command.run_id)
             raise
         return run
+
+    async def _before(self, run: KeptRun) -> KeptRun | None:
+        """Keep a run; return the one that has its idempotency key instead. Only a new one is too many."""
+        user_id, key = run.record.user_id, run.idempotency
+        try:
+            await self._guard.check_kept(partial(self._runs.going_on, user_id))
+        except OverLimitError:
+            before = None if key is None else await self._runs.with_key(user_id, key.key)
+            if before is None or is_free(before, run.created_at):
+                raise
+            return before
+        before = await self._runs.keep(run)
+        if before is not None and is_free(before, run.created_at):
+            await self._runs.free(before.record.run_id)
+            before = await self._runs.keep(run)
+        return before
 
     async def _start(self, command: StartRun, flow: Flow, model: Model, message: RunRequested) -> ActiveRun:
         run = self._wait(command)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
+import httpx2
 import pytest
 
 from services.api_edge.settings import EdgeSettings
@@ -26,6 +27,31 @@ async def _is_missing(house: House, part: str) -> bool:
     async with house.client("none") as client:
         answer = await client.get("/readyz")
     return answer.status_code == 503 and part in answer.json()["missing"]
+
+
+async def test_too_long_a_queue_is_told_at_once(settings: EdgeSettings, mint: Mint) -> None:
+    changes = {"queue_runs_max": 2, "start_timeout_s": 0.5}
+    token, queued = await mint(), settings.model_copy(update=changes)
+    auth = {"authorization": f"Bearer {token}"}
+    url = f"http://127.0.0.1:{settings.http.port}"
+
+    async def is_refused_at_once() -> bool:
+        began = time.monotonic()
+        answer = await client.post(CHAT, json=ASK)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["service"]) == (
+            503,
+            "service_unavailable",
+            "inference",
+        )
+        return time.monotonic() - began < 0.3
+
+    async with (
+        serving_edge(queued),
+        httpx2.AsyncClient(base_url=url, headers=auth, trust_env=False) as client,
+    ):
+        await asyncio.gather(*(client.post(CHAT, json=ASK) for _ in range(4)))
+        await until(is_refused_at_once, timeout_s=5)
 
 
 async def test_rabbitmq_goes_away_in_the_middle_of_runs(house: House, mint: Mint, gates: Gates) -> None:

@@ -32,15 +32,23 @@ async def test_a_life(realm: TestRealm, mint: Mint) -> None:
         async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
             await until(lambda: _has_all_servers(client))
             models = await client.get("/v1/models", params={"key": "canary-query"})
+            nowhere = await client.get("/canary-path/x", params={"token": "canary-param"})
+            no_run = await client.get("/api/runs/canary-run/events")
             bad = await client.post("/api/keys", json={"service": "openai", "api_key": "canary two"})
         process.send_signal(signal.SIGTERM)
         said, _ = await asyncio.wait_for(process.communicate(), 10)
     assert (process.returncode, models.status_code, bad.status_code) == (0, 200, 422)
+    assert (nowhere.status_code, no_run.status_code) == (404, 404)
     lines = [json.loads(line) for line in said.decode().splitlines()]
     assert all(line["service"] == "api_edge" for line in lines)
     assert "ready" in [line["event"] for line in lines]
     requests = [(line["path"], line["status"]) for line in lines if line["event"] == "request"]
-    assert requests[-2:] == [("/v1/models", 200), ("/api/keys", 422)]
+    assert requests[-4:] == [
+        ("/v1/models", 200),
+        ("unmatched", 404),
+        ("/api/runs/{run_id}/events", 404),
+        ("/api/keys", 422),
+    ]
     assert not [secret for secret in ("canary", token) if secret in said.decode()]
 
 
