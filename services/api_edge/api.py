@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from services.api_edge.domain.catalogue import Catalogue
 from services.api_edge.domain.flows import Flows
 from services.api_edge.domain.messages import Messages
+from services.api_edge.domain.model_list import ModelInfo
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.ports import (
     Billing,
@@ -19,6 +20,7 @@ from services.api_edge.ports import (
     KeyAdministration,
     KeyValidator,
     KeyVault,
+    PreferenceStore,
     PriceAdministration,
     Probe,
     RateLimiter,
@@ -39,6 +41,8 @@ from services.api_edge.routes.health import health_router
 from services.api_edge.routes.key_admin import key_admin_router
 from services.api_edge.routes.keys import KeyUseCases, keys_router
 from services.api_edge.routes.middleware import AnswerHeaders, BodyLimit, RequestLog
+from services.api_edge.routes.model_list import model_list_router
+from services.api_edge.routes.model_settings import model_settings_router
 from services.api_edge.routes.models import models_router
 from services.api_edge.routes.openai_runs import openai_router
 from services.api_edge.routes.prices import prices_router
@@ -50,10 +54,12 @@ from services.api_edge.use_cases.authenticate import Authenticate
 from services.api_edge.use_cases.back_pressure import BackPressure
 from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.check_readiness import CheckReadiness
+from services.api_edge.use_cases.choose_model import ChooseModel
 from services.api_edge.use_cases.follow_run import FollowRun
 from services.api_edge.use_cases.issue_session import IssueSessionUseCase
 from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.list_runs import ListRuns
+from services.api_edge.use_cases.model_list import AskModels, ModelList
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase
 from services.api_edge.use_cases.run_guard import RunGuard
@@ -87,6 +93,9 @@ class EdgePorts:
     billing: Billing
     prices: PriceAdministration
     rates: RateLimiter
+    preferences: PreferenceStore
+    ask_models: AskModels
+    priced_models: Callable[[], tuple[ModelInfo, ...]]
     waiting_runs: Callable[[], Awaitable[int]]
     """How many runs wait for a worker. Raises `bus_unavailable`."""
     probes: Mapping[str, Probe]
@@ -144,6 +153,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     start_run = StartRunUseCase(
         flows=flows,
         catalogue=catalogue,
+        preferences=ports.preferences,
         runs=ports.runs,
         sealer=ports.sealer,
         bus=ports.bus,
@@ -158,6 +168,9 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     sessions = SessionUsage(ports.billing)
     app.include_router(openai_router(gate, start_run, problems, sessions))
     app.include_router(models_router(gate, catalogue))
+    models = ModelList(tuple(model.id for model in catalogue), ports.priced_models, ports.ask_models)
+    app.include_router(model_list_router(gate, models, ports.key_vault, ports.preferences, catalogue))
+    app.include_router(model_settings_router(gate, _choose_model(ports, catalogue, flows)))
     app.include_router(flows_router(gate, flows, catalogue))
     app.include_router(keys_router(gate, _key_use_cases(ports), ports.key_vault))
     app.include_router(user_settings_router(gate, ports.key_vault))
@@ -182,6 +195,17 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         )
     )
     app.include_router(health_router(CheckReadiness(ports.probes)))
+
+
+def _choose_model(ports: EdgePorts, catalogue: Catalogue, flows: KnownFlows) -> ChooseModel:
+    check = CheckKey(sealer=ports.sealer, validator=ports.validator)
+    return ChooseModel(
+        catalogue=catalogue,
+        flows=flows,
+        preferences=ports.preferences,
+        key_vault=ports.key_vault,
+        validate=ValidateStoredKey(key_vault=ports.key_vault, check_key=check),
+    )
 
 
 def _key_use_cases(ports: EdgePorts) -> KeyUseCases:

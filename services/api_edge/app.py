@@ -10,9 +10,11 @@ import httpx2
 from starlette.types import ASGIApp
 
 from services.api_edge.adapters.bus_runs import BusRuns
+from services.api_edge.adapters.genai_models import priced_models
 from services.api_edge.adapters.jwt_tokens import Expected, JwksJwts, NoJwts, SharedSecretJwts
 from services.api_edge.adapters.postgres import Database, PostgresTokenStore
 from services.api_edge.adapters.postgres_flows import PostgresFlowStore
+from services.api_edge.adapters.postgres_preferences import PostgresPreferenceStore
 from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from services.api_edge.adapters.rate_limits import SlidingWindows
 from services.api_edge.adapters.rpc import (
@@ -20,6 +22,7 @@ from services.api_edge.adapters.rpc import (
     RpcKeyAdministration,
     RpcKeyValidator,
     RpcKeyVault,
+    RpcModelLister,
     RpcPriceAdministration,
 )
 from services.api_edge.adapters.run_ends import BATCH_SIZE, RunEnds
@@ -83,6 +86,9 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
                 validator=RpcKeyValidator(bus.rpc, timeout_s=settings.validate_timeout_s),
                 billing=RpcBilling(bus.rpc, timeout_s=settings.rpc_timeout_s),
                 prices=RpcPriceAdministration(bus.rpc, timeout_s=settings.rpc_timeout_s),
+                preferences=PostgresPreferenceStore(database),
+                ask_models=RpcModelLister(bus.rpc),
+                priced_models=priced_models,
                 rates=SlidingWindows(settings.limits.per_minute),
                 waiting_runs=partial(bus.waiting, topology.INFERENCE_RUNS),
                 probes=_probes(bus, vault, database),

@@ -1,9 +1,9 @@
 """What the edge needs of the world."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from services.api_edge.domain.allowance import Allowance, Limited
@@ -216,6 +216,26 @@ class KeyValidator(Protocol):
     async def validate(self, command: ValidateKey) -> KeyVerdict:
         """Ask the provider about a key."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a user has chosen. `parameters`: of OpenAI's chat; `pinned`: model ids, in the user's order."""
+
+    model: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    model_set_at: datetime | None = None
+    pinned: tuple[str, ...] = ()
+
+
+class PreferenceStore(Protocol):
+    """Raises `database_unavailable`."""
+
+    async def find(self, user_id: str) -> Preferences: ...
+
+    async def set_model(self, user_id: str, model: str, parameters: Mapping[str, Any]) -> Preferences: ...
+
+    async def pin(self, user_id: str, models: tuple[str, ...]) -> Preferences: ...
 
 
 class RateLimiter(Protocol):

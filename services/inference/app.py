@@ -16,11 +16,12 @@ from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.key_check import HttpKeyChecker
 from services.inference.adapters.key_vault import RpcKeyVault
+from services.inference.adapters.model_lister import HttpModelLister
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.postgres import PostgresAttemptStore
 from services.inference.adapters.postgres_outbox import PostgresOutbox
 from services.inference.adapters.provider_catalogue import load_providers
-from services.inference.handlers import Handlers, KeyHandlers
+from services.inference.handlers import Handlers, RequestHandlers
 from services.inference.ports import (
     AttemptStore,
     Audience,
@@ -28,6 +29,7 @@ from services.inference.ports import (
     KeyChecker,
     KeyOpener,
     KeyResolver,
+    ModelLister,
     Outbox,
     Provider,
     QuoteFinder,
@@ -75,6 +77,7 @@ class Parts:
     resolver: KeyResolver
     opener: KeyOpener
     checker: KeyChecker
+    lister: ModelLister
     authorizer: RunAuthorizer
     quote_finder: QuoteFinder
     provider: Provider
@@ -128,7 +131,9 @@ class Inference:
             now=parts.now,
         )
         self.handlers = Handlers(self.run_inference, self.in_flight)
-        self.keys = KeyHandlers(ValidateKeyUseCase(opener=parts.opener, checker=parts.checker))
+        self.requests = RequestHandlers(
+            ValidateKeyUseCase(opener=parts.opener, checker=parts.checker), parts.lister
+        )
 
 
 Build: TypeAlias = Callable[[Parts], Inference]
@@ -155,7 +160,7 @@ async def serving(
     async with pool, http_clients(settings.concurrency, outside) as http:
         service = build(_parts(settings, bus, pool, http))
         bus.subscribe(INFERENCE_RUNS, service.handlers.on_run_requested, prefetch=settings.concurrency)
-        RpcServer(bus, INFERENCE_RPC, service.keys.routes())
+        RpcServer(bus, INFERENCE_RPC, service.requests.routes())
         bus.on_broadcast(CONTROL, service.handlers.on_control)
         bus.on_broadcast(KEYS, service.handlers.on_key_event)
         async with _beating(service.heart):
@@ -179,6 +184,7 @@ def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", htt
         resolver=keys,
         opener=keys,
         checker=HttpKeyChecker(specs, http),
+        lister=HttpModelLister(specs, http),
         authorizer=RpcRunAuthorizer(bus.rpc),
         quote_finder=RpcQuoteFinder(bus.rpc),
         provider=OpenAIProvider(specs, http, idle_timeout_s=settings.provider_idle_timeout_s),

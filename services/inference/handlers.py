@@ -3,10 +3,12 @@
 import asyncio
 import time
 
+from services.inference.ports import ModelLister
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.run_inference import Report, RunInference
 from services.inference.use_cases.validate_key import ValidateKeyUseCase
 from shared.contracts.key_events import KeyRevoked
+from shared.contracts.models import ListModels, ModelsListed
 from shared.contracts.runs import AttachRun, CancelRun, RunRequested
 from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.names import API_EDGE, KEY_VAULT
@@ -67,14 +69,21 @@ class Handlers:
         get_logger().info("key revoked", credential_id=str(revoked.credential_id), runs_stopped=stopped)
 
 
-class KeyHandlers:
+class RequestHandlers:
     """Requests that wait for an answer. The RPC server logs outcome and time; here, what was found."""
 
-    def __init__(self, validate_key: ValidateKeyUseCase) -> None:
+    def __init__(self, validate_key: ValidateKeyUseCase, lister: ModelLister) -> None:
         self._validate_key = validate_key
+        self._lister = lister
 
     def routes(self) -> list[Route]:
-        return [Route(ValidateKey, self.on_validate_key, callers=(API_EDGE,))]
+        return [
+            Route(ValidateKey, self.on_validate_key, callers=(API_EDGE,)),
+            Route(ListModels, self.on_list_models, callers=(API_EDGE,)),
+        ]
+
+    async def on_list_models(self, _: ListModels) -> ModelsListed:
+        return ModelsListed(models=await self._lister.models())
 
     async def on_validate_key(self, ask: ValidateKey) -> KeyValidated:
         with bound(user_id=ask.user_id):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.inference.domain.attempt import Attempt, KeyUsed
 from shared.contracts.billing import AuthorizeRun
+from shared.contracts.models import ListedModel
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunFailed, RunRequested, RunStarted
 from shared.contracts.usage import UsageRecorded
@@ -99,6 +100,12 @@ class KeyOpener(Protocol):
 class KeyChecker(Protocol):
     async def check(self, key: OpenedKey, *, timeout_s: float) -> KeyVerdict:
         """Ask the key's provider. Raises `invalid_request` for an address that may not be called."""
+        ...
+
+
+class ModelLister(Protocol):
+    async def models(self) -> tuple[ListedModel, ...]:
+        """Return OpenRouter's public list. Raises `provider_error` when it cannot be read."""
         ...
 
 

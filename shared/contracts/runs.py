@@ -158,7 +158,7 @@ class RunEnded(Message):
     before it, if its worker still had them.
     """
 
-    EXCHANGE = "inference"
+    EXCHANGE = "runs"
     ROUTING_KEY = "run.ended.v1"
 
     run_id: UUID

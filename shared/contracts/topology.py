@@ -21,6 +21,7 @@ KEYS: Final = "keys"
 
 EXCHANGES: Final = {
     "inference": "topic",
+    "runs": "topic",
     "rpc": "topic",
     "replies": "topic",
     CONTROL: "fanout",
@@ -87,7 +88,7 @@ def bindings() -> list[tuple[str, str, str]]:
         ("dlx", dead_letters(BILLING_USAGE), dead_letters(BILLING_USAGE)),
         ("dlx", dead_letters(KEY_VAULT_USAGE), dead_letters(KEY_VAULT_USAGE)),
         ("inference", "run.requested.v1", INFERENCE_RUNS),
-        ("inference", "run.ended.v1", API_EDGE_RUNS),
+        ("runs", "run.ended.v1", API_EDGE_RUNS),
         ("rpc", "inference.#", INFERENCE_RPC),
         ("rpc", "key_vault.#", KEY_VAULT_RPC),
         ("rpc", "billing.#", BILLING_RPC),

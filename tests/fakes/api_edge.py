@@ -7,22 +7,25 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 import httpx2
 import orjson
 from starlette.types import ASGIApp
 
+from services.api_edge.adapters.genai_models import priced_models
 from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
 from services.api_edge.domain.allowance import Allowance, Limited
 from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
-from services.api_edge.ports import KeptRun, Probe, RunRecord
+from services.api_edge.ports import KeptRun, Preferences, Probe, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
 from shared.contracts.message import Envelope
+from shared.contracts.models import ListedModel
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import (
     KeyUse,
@@ -150,6 +153,26 @@ class InMemoryRunStore:
 
 def _key(run: KeptRun) -> tuple[str, str | None]:
     return run.record.user_id, run.idempotency.key if run.idempotency else None
+
+
+class InMemoryPreferenceStore:
+    def __init__(self) -> None:
+        self.kept: dict[str, Preferences] = {}
+        self.found = 0
+
+    async def find(self, user_id: str) -> Preferences:
+        self.found += 1
+        return self.kept.get(user_id, Preferences())
+
+    async def set_model(self, user_id: str, model: str, parameters: Mapping[str, Any]) -> Preferences:
+        kept = self.kept.get(user_id, Preferences())
+        chosen = replace(kept, model=model, parameters=dict(parameters), model_set_at=NOON)
+        self.kept[user_id] = chosen
+        return chosen
+
+    async def pin(self, user_id: str, models: tuple[str, ...]) -> Preferences:
+        self.kept[user_id] = replace(self.kept.get(user_id, Preferences()), pinned=models)
+        return self.kept[user_id]
 
 
 class InMemoryRateLimiter:
@@ -448,6 +471,8 @@ class Edge:
         self.billing = InMemoryBilling()
         self.prices = InMemoryPriceAdministration()
         self.rates = InMemoryRateLimiter()
+        self.preferences = InMemoryPreferenceStore()
+        self.listed: tuple[ListedModel, ...] = ()
         self.queued = 0
         parts = ("rabbitmq", "vault", "postgres", "key_vault", "inference", "billing")
         self.probes: dict[str, Probe] = dict.fromkeys(parts, is_there)
@@ -471,6 +496,9 @@ class Edge:
                 billing=self.billing,
                 prices=self.prices,
                 rates=self.rates,
+                preferences=self.preferences,
+                ask_models=self._ask_models,
+                priced_models=priced_models,
                 waiting_runs=self._queued,
                 probes=self.probes,
             ),
@@ -486,6 +514,9 @@ class Edge:
                 receipt_pauses_s=(0.01, 0.01),
             ),
         )
+
+    async def _ask_models(self) -> tuple[ListedModel, ...]:
+        return self.listed
 
     async def _queued(self) -> int:
         return self.queued

@@ -23,6 +23,7 @@ from services.inference.ports import (
 )
 from services.inference.use_cases.limits import Limits
 from shared.contracts.billing import AuthorizeRun
+from shared.contracts.models import ListedModel
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
@@ -224,6 +225,14 @@ class InMemoryKeyChecker:
 
 
 @dataclass
+class InMemoryModelLister:
+    listed: tuple[ListedModel, ...] = ()
+
+    async def models(self) -> tuple[ListedModel, ...]:
+        return self.listed
+
+
+@dataclass
 class InMemoryRunAuthorizer:
     """Answers with `answers` in turn (None allows), then with `refusal`."""
 
@@ -336,6 +345,7 @@ class Worker:
         self.resolver = InMemoryKeyResolver(list(keys))
         self.opener = InMemoryKeyOpener()
         self.checker = InMemoryKeyChecker()
+        self.lister = InMemoryModelLister()
         self.authorizer = InMemoryRunAuthorizer()
         self.quote_finder = InMemoryQuoteFinder()
         self.provider = InMemoryProvider()
@@ -348,6 +358,7 @@ class Worker:
                 resolver=self.resolver,
                 opener=self.opener,
                 checker=self.checker,
+                lister=self.lister,
                 authorizer=self.authorizer,
                 quote_finder=self.quote_finder,
                 provider=self.provider,

@@ -32,12 +32,14 @@ from shared.contracts.keys import (
     StoreKey,
     UpdateKey,
 )
+from shared.contracts.models import ListedModel, ListModels, ModelsListed
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
 from shared.contracts.prices import ListPrices, PriceList, PriceSet, SetPrice
 from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.names import KeyVerdict
 from shared.runtime.rpc import RpcClient
 
+_LIST_S: Final = 15.0
 _REWRAP_S: Final = 30.0
 """A batch is many calls of Vault."""
 
@@ -106,6 +108,15 @@ class RpcKeyValidator:
 
     async def validate(self, command: ValidateKey) -> KeyVerdict:
         return (await self._rpc.call(command, KeyValidated, timeout_s=self._timeout_s)).verdict
+
+
+class RpcModelLister:
+    def __init__(self, rpc: RpcClient) -> None:
+        self._rpc = rpc
+
+    async def __call__(self) -> tuple[ListedModel, ...]:
+        """Return OpenRouter's list. Raises `provider_error`, `service_unavailable`, `bus_unavailable`."""
+        return (await self._rpc.call(ListModels(), ModelsListed, timeout_s=_LIST_S)).models
 
 
 class RpcBilling:

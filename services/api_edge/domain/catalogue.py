@@ -14,6 +14,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+~-]{0,199}")
 _PROVIDERS = {service.value: service for service in KeyService}
 
 
+def is_model_name(name: str) -> bool:
+    """Say whether a provider's model may be called so."""
+    return _NAME.fullmatch(name) is not None and not holds_secret(name)
+
+
 @dataclass(frozen=True)
 class Model:
     """`id` is `provider/model`."""
@@ -50,6 +55,6 @@ class Catalogue:
             return known
         prefix, _, rest = name.partition("/")
         provider = _PROVIDERS.get(prefix)
-        if provider is None or not _NAME.fullmatch(rest) or holds_secret(rest):
+        if provider is None or not is_model_name(rest):
             raise BadInputError("unknown_model", param)
         return Model(provider, name)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -14,7 +14,7 @@ from services.api_edge.domain.flows import Flow, run_terms
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import SentKey, sent_keys
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.ports import Idempotency, KeptRun, RunBus, RunRecord, RunStore, Sealer
+from services.api_edge.ports import Idempotency, KeptRun, PreferenceStore, RunBus, RunRecord, RunStore, Sealer
 from services.api_edge.use_cases.active_run import ActiveRun
 from services.api_edge.use_cases.follow_run import FollowRun, check_same, is_free
 from services.api_edge.use_cases.known_flows import KnownFlows
@@ -25,6 +25,7 @@ from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunRequested
 from shared.contracts.sealed import RequestKey
 from shared.kernel.errors import PlatformError
+from shared.kernel.names import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class StartRunUseCase:
         *,
         flows: KnownFlows,
         catalogue: Catalogue,
+        preferences: PreferenceStore,
         runs: RunStore,
         sealer: Sealer,
         bus: RunBus,
@@ -70,6 +72,7 @@ class StartRunUseCase:
     ) -> None:
         self._flows = flows
         self._catalogue = catalogue
+        self._preferences = preferences
         self._runs = runs
         self._sealer = sealer
         self._bus = bus
@@ -88,12 +91,25 @@ class StartRunUseCase:
         """
         self._guard.check(command.call)
         flow = (await self._flows()).named(command.flow, command.caller.role)
+        command = await self._with_preferences(command)
         asked = command.call.model
         model = self._catalogue.find(flow.default_model if asked is None else asked)
         message = self._message(command, flow, model)
         if message.kept:
             return await self._keep(command, message)
         return await self._start(command, flow, model, message)
+
+    async def _with_preferences(self, command: StartRun) -> StartRun:
+        """A run that names neither model nor flow takes its user's own; the body's parameters go first."""
+        call = command.call
+        is_chat = call.operation is Operation.CHAT
+        if call.model is not None or command.flow is not None or not is_chat or command.caller.is_anonymous:
+            return command
+        chosen = await self._preferences.find(command.caller.user_id)
+        if chosen.model is None:
+            return command
+        body = {**chosen.parameters, **call.body}
+        return replace(command, call=replace(call, model=chosen.model, body=body))
 
     async def _keep(self, command: StartRun, message: RunRequested) -> Running:
         kept = _kept(command, message)

@@ -43,6 +43,7 @@ MAY_PUBLISH = {
             *(f"key_vault.{what}.v1" for what in _ASKED_OF_KEY_VAULT),
             *(f"billing.{what}.v1" for what in _ASKED_OF_BILLING),
             "inference.validate_key.v1",
+            "inference.list_models.v1",
         },
     },
     KEY_VAULT: {
@@ -53,6 +54,7 @@ MAY_PUBLISH = {
         "rpc": {"key_vault.resolve.v1", "key_vault.open.v1", "billing.authorize.v1", "billing.price.v1"},
         "replies": {"reply.api_edge.1"},
         "usage": {"usage.recorded.v1"},
+        "runs": {"run.ended.v1"},
     },
     BILLING: {
         "replies": {"reply.api_edge.1", "reply.inference.1"},
@@ -61,7 +63,7 @@ MAY_PUBLISH = {
     ANALYST: {},
 }
 MAY_READ = {
-    API_EDGE: set[str](),
+    API_EDGE: {"api_edge.runs"},
     KEY_VAULT: {"key_vault.rpc", "key_vault.usage"},
     INFERENCE: {"inference.runs", "inference.rpc"},
     BILLING: {"billing.rpc", "billing.usage"},

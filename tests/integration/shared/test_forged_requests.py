@@ -13,7 +13,7 @@ import aio_pika
 import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
-from services.inference.handlers import KeyHandlers
+from services.inference.handlers import RequestHandlers
 from services.key_vault.handlers import Handlers as KeyVaultHandlers
 from shared.contracts import topology
 from shared.contracts.keys import StoreKey
@@ -34,6 +34,7 @@ from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import RpcServer
 from shared.runtime.sealing import KeyPair
+from tests.fakes.inference import InMemoryModelLister
 from tests.integration.shared.intruders import ADMIN, Ear, Intruder, intruding
 from tests.realm import BusFor, TestRealm
 
@@ -120,7 +121,11 @@ async def receivers(bus_for: BusFor) -> Receivers:
     use_cases: dict[str, Any] = {one.name: made.do for one in fields(KeyVaultHandlers)}
     RpcServer(key_vault, topology.KEY_VAULT_RPC, KeyVaultHandlers(**use_cases).routes())
     validate: Any = made.do
-    RpcServer(Overheard(inference, made.answers), topology.INFERENCE_RPC, KeyHandlers(validate).routes())
+    RpcServer(
+        Overheard(inference, made.answers),
+        topology.INFERENCE_RPC,
+        RequestHandlers(validate, InMemoryModelLister()).routes(),
+    )
     await key_vault.start()
     await inference.start()
     return made

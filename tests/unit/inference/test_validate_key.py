@@ -6,6 +6,7 @@ import pytest
 
 from services.inference.ports import OpenedKey
 from services.inference.use_cases.validate_key import ValidateKeyUseCase
+from shared.contracts.models import ListModels
 from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import InvalidRequestError, NotFoundError, ServiceUnavailableError
 from shared.kernel.ids import new_id
@@ -74,6 +75,9 @@ async def test_one_users_keys_keep_nobody_elses_waiting() -> None:
 
 
 def test_only_the_edge_may_ask() -> None:
-    [route] = Worker().service.keys.routes()
+    routes = Worker().service.requests.routes()
 
-    assert (route.request, route.callers) == (ValidateKey, ("api_edge",))
+    assert {route.request: route.callers for route in routes} == {
+        ValidateKey: ("api_edge",),
+        ListModels: ("api_edge",),
+    }

@@ -30,6 +30,7 @@ from shared.contracts.keys import (
     UpdateKey,
 )
 from shared.contracts.message import Message
+from shared.contracts.models import ListModels
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey
 from shared.contracts.prices import FindPrice, ListPrices, SetPrice
 from shared.contracts.resolving import OpenKey, ResolveKey
@@ -63,6 +64,7 @@ _PUBLISHERS: dict[type[Message], str] = {
                 MendPlatformKey,
                 RewrapKeys,
                 ValidateKey,
+                ListModels,
             ),
         ),
         API_EDGE,

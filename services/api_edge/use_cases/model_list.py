@@ -1,0 +1,67 @@
+"""The list of models, remembered: OpenRouter's part is asked for beside the requests, never waited for."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from services.api_edge.domain.model_list import ModelInfo, merged
+from shared.contracts.models import ListedModel
+from shared.kernel.errors import PlatformError
+
+_FRESH_S: Final = 6 * 3600.0
+_RETRY_S: Final = 300.0
+
+AskModels = Callable[[], Awaitable[Sequence[ListedModel]]]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelListing:
+    """`told_age_s`: how old OpenRouter's part is; None without one."""
+
+    models: tuple[ModelInfo, ...]
+    told_age_s: float | None
+
+
+class ModelList:
+    """A list that is old is better than none: it stays until there is a newer one. `clock` in seconds."""
+
+    def __init__(
+        self,
+        shipped: tuple[str, ...],
+        priced: Callable[[], tuple[ModelInfo, ...]],
+        ask: AskModels,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shipped = shipped
+        self._priced = priced
+        self._ask = ask
+        self._clock = clock
+        self._models: tuple[ModelInfo, ...] | None = None
+        self._told_at: float | None = None
+        self._due_at = float("-inf")
+        self._asking: asyncio.Task[None] | None = None
+
+    def __call__(self) -> ModelListing:
+        now = self._clock()
+        if now >= self._due_at:
+            self._due_at = now + _RETRY_S
+            self._asking = asyncio.create_task(self._refresh())
+        if self._models is None:
+            self._models = merged(self._shipped, self._priced(), ())
+        return ModelListing(self._models, None if self._told_at is None else now - self._told_at)
+
+    def find(self, model_id: str) -> ModelInfo | None:
+        """Return a listed model by its id."""
+        return next((model for model in self().models if model.id == model_id), None)
+
+    async def _refresh(self) -> None:
+        try:
+            told = await self._ask()
+        except PlatformError:
+            return
+        self._models = merged(self._shipped, self._priced(), told)
+        self._told_at = self._clock()
+        self._due_at = self._told_at + _FRESH_S

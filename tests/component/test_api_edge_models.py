@@ -1,0 +1,163 @@
+"""`/api/models`, the pinned ones, and the user's own model."""
+
+import asyncio
+
+import pytest
+
+from shared.contracts.models import ListedModel
+from shared.kernel.names import KeyVerdict
+from tests.fakes.api_edge import Edge
+
+pytestmark = pytest.mark.component
+
+CHAT = "/v1/chat/completions"
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+async def store(edge: Edge, service: str = "openai") -> None:
+    async with edge.client() as client:
+        answer = await client.post("/api/keys", json={"service": service, "api_key": "sk-0123456789abcdef"})
+        assert answer.status_code == 201, answer.text
+
+
+async def test_models_are_listed_with_what_is_known() -> None:
+    edge = Edge()
+    edge.listed = (ListedModel(id="openai/gpt-4o-mini", name="GPT-4o mini", features=("tools", "vision")),)
+    await store(edge)
+    async with edge.client() as client:
+        await client.get("/api/models")
+        await asyncio.sleep(0)
+        answer = (await client.get("/api/models", params={"provider": "openai", "q": "4o-mini"})).json()
+    (model,) = [model for model in answer["items"] if model["id"] == "openai/gpt-4o-mini"]
+    usable = model.pop("usable_with")
+    assert "verified" in model.pop("note")
+    assert usable[0] == {"key_source": "user", "service": "openai"}
+    assert model == {
+        "id": "openai/gpt-4o-mini",
+        "name": "GPT-4o mini",
+        "provider": "openai",
+        "context_window": 128_000,
+        "features": ["tools", "vision"],
+        "output_kinds": ["text"],
+        "zero_data_retention": None,
+        "input_usd": "0.15",
+        "output_usd": "0.6",
+    }
+    assert answer["cache"]["sources"] == ["genai-prices", "openrouter"]
+    assert answer["cache"]["size"] > 900
+    assert answer["cache"]["age_s"] >= 0
+
+
+async def test_models_are_paged_and_filtered() -> None:
+    edge = Edge()
+    edge.listed = (ListedModel(id="openai/gpt-4o-mini", features=("tools",)),)
+    async with edge.client() as client:
+        await client.get("/api/models")
+        await asyncio.sleep(0)
+        first = (await client.get("/api/models", params={"limit": 10})).json()
+        second = (await client.get("/api/models", params={"limit": 10, "cursor": "10"})).json()
+        tools = (await client.get("/api/models", params={"feature": "tools"})).json()
+    ids = [model["id"] for model in (*first["items"], *second["items"])]
+    assert (len(set(ids)), first["next_cursor"]) == (20, "10")
+    assert ids[0] == "openai/gpt-4o-mini"
+    assert [model["id"] for model in tools["items"]] == [
+        "openai/gpt-4o-mini",
+        "openrouter/openai/gpt-4o-mini",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": "-1"}, "cursor"),
+        ({"limit": "0"}, "limit"),
+        ({"provider": "nobody"}, "provider"),
+        ({"q": "x" * 101}, "q"),
+    ],
+)
+async def test_a_bad_query_is_named(query: dict[str, str], param: str) -> None:
+    async with Edge().client() as client:
+        answer = await client.get("/api/models", params=query)
+    assert (answer.status_code, answer.json()["param"]) == (422, param)
+
+
+async def test_pinned_models_are_each_users_own() -> None:
+    edge = Edge()
+    async with edge.client() as client, edge.client("lk_bob") as other:
+        assert (await client.get("/api/models/pinned")).json() == {"models": []}
+        pinned = await client.put("/api/models/pinned", json={"models": ["groq/x", "gpt-4o-mini", "groq/x"]})
+        assert pinned.json() == {"models": ["groq/x", "openai/gpt-4o-mini"]}
+        assert (await client.get("/api/models/pinned")).json() == pinned.json()
+        assert (await other.get("/api/models/pinned")).json() == {"models": []}
+        unknown = await client.put("/api/models/pinned", json={"models": ["nobody/x"]})
+        many = await client.put("/api/models/pinned", json={"models": ["groq/x"] * 101})
+    assert (unknown.status_code, unknown.json()["param"]) == (422, "models")
+    assert (many.status_code, many.json()["param"]) == (422, "models")
+
+
+async def test_a_user_has_the_default_until_they_choose() -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        before = (await client.get("/api/model-settings")).json()
+        chosen = await client.post(
+            "/settings/model",
+            json={"provider": "anthropic", "model": "claude-haiku-4-5", "parameters": {"temperature": 0.2}},
+        )
+        after = (await client.get("/api/model-settings")).json()
+    assert (before["model"], before["is_default"], before["updated_at"]) == (
+        "openai/gpt-4o-mini",
+        True,
+        None,
+    )
+    assert chosen.status_code == 200
+    assert (chosen.json()["key_status"], chosen.json()["byok"]) == ("missing", False)
+    assert (after["model"], after["parameters"], after["is_default"]) == (
+        "anthropic/claude-haiku-4-5",
+        {"temperature": 0.2},
+        False,
+    )
+
+
+@pytest.mark.parametrize("verdict", KeyVerdict)
+async def test_the_provider_is_asked_about_the_key_at_once(verdict: KeyVerdict) -> None:
+    edge = Edge()
+    await store(edge)
+    edge.validator.verdict = verdict
+    async with edge.client() as client:
+        chosen = (await client.post("/settings/model", json={"model": "gpt-4o"})).json()
+    assert (chosen["model"], chosen["key_status"]) == ("openai/gpt-4o", verdict.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"model": "nobody/x"}, "model"),
+        ({"model": ""}, "model"),
+        ({}, "model"),
+        ({"model": "gpt-4o", "parameters": {"temperature": 3}}, "parameters.temperature"),
+        ({"model": "gpt-4o", "parameters": {"tools": []}}, "parameters.tools"),
+        ({"model": "gpt-4o", "parameters": []}, "parameters"),
+        ({"model": "openai/gpt-4o", "provider": "anthropic"}, "provider"),
+    ],
+)
+async def test_a_choice_that_is_none_is_named(body: dict[str, object], param: str) -> None:
+    async with Edge().client() as client:
+        answer = await client.post("/settings/model", json=body)
+    assert (answer.status_code, answer.json()["param"]) == (422, param)
+
+
+async def test_a_run_that_names_nothing_takes_the_users_own() -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        await client.post(
+            "/settings/model", json={"model": "groq/x", "parameters": {"temperature": 0.2, "top_p": 0.5}}
+        )
+        await client.post(CHAT, json={"messages": MESSAGES, "top_p": 1})
+        await client.post(CHAT, json={"messages": MESSAGES}, headers={"Latchkey-Flow": "chat"})
+        found = edge.preferences.found
+        await client.post(CHAT, json={"messages": MESSAGES, "model": "openai/gpt-4o"})
+    own, flows, named = edge.bus.requested
+    assert (own.model, own.body["temperature"], own.body["top_p"]) == ("groq/x", 0.2, 1)
+    assert (flows.model, "temperature" in flows.body) == ("openai/gpt-4o-mini", False)
+    assert (named.model, edge.preferences.found) == ("openai/gpt-4o", found)
