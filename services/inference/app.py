@@ -44,6 +44,7 @@ from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.publish_usage import PublishUsage
 from services.inference.use_cases.quotes import Quotes
 from services.inference.use_cases.recover_run import RecoverRun
+from services.inference.use_cases.remembered_keys import RememberedKeys
 from services.inference.use_cases.run_inference import RunInference
 from services.inference.use_cases.sweep_attempts import SweepAttempts
 from services.inference.use_cases.try_attempt import TryAttempt
@@ -94,6 +95,7 @@ class Inference:
     def __init__(self, parts: Parts) -> None:
         self.heart = Heart(parts.store, parts.worker)
         self.in_flight = InFlight()
+        self.remembered_keys = RememberedKeys(parts.resolver)
         self.publish = PublishUsage(parts.usage_log, parts.outbox)
         self.sweep = SweepAttempts(
             store=parts.store,
@@ -108,7 +110,7 @@ class Inference:
             store=parts.store,
             audience=parts.audience,
             try_attempt=TryAttempt(
-                resolver=parts.resolver,
+                resolver=self.remembered_keys,
                 authorizer=parts.authorizer,
                 quotes=Quotes(parts.quote_finder, timeout_s=parts.limits.rpc_timeout_s),
                 provider=parts.provider,
@@ -130,7 +132,7 @@ class Inference:
             limits=parts.limits,
             now=parts.now,
         )
-        self.handlers = Handlers(self.run_inference, self.in_flight)
+        self.handlers = Handlers(self.run_inference, self.in_flight, self.remembered_keys)
         self.requests = RequestHandlers(
             ValidateKeyUseCase(opener=parts.opener, checker=parts.checker), parts.lister
         )

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from typing import Final
 
 from services.inference.ports import ModelLister
 from services.inference.use_cases.in_flight import InFlight
+from services.inference.use_cases.remembered_keys import RememberedKeys
 from services.inference.use_cases.run_inference import Report, RunInference
 from services.inference.use_cases.validate_key import ValidateKeyUseCase
-from shared.contracts.key_events import KeyRevoked
+from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.models import ListModels, ModelsListed
 from shared.contracts.runs import AttachRun, CancelRun, RunRequested
 from shared.contracts.validation import KeyValidated, ValidateKey
@@ -16,11 +18,18 @@ from shared.runtime.delivery import Delivery
 from shared.runtime.logs import bound, get_logger
 from shared.runtime.rpc import Route
 
+_KEY_EVENTS: Final[dict[str, type[KeyStored | KeyRevoked | ConsentChanged]]] = {
+    kind.event_type(): kind for kind in (KeyStored, KeyRevoked, ConsentChanged)
+}
+
 
 class Handlers:
-    def __init__(self, run_inference: RunInference, in_flight: InFlight) -> None:
+    def __init__(
+        self, run_inference: RunInference, in_flight: InFlight, remembered_keys: RememberedKeys
+    ) -> None:
         self._run_inference = run_inference
         self._in_flight = in_flight
+        self._remembered_keys = remembered_keys
         self._running: set[asyncio.Task[None]] = set()
 
     async def on_run_requested(self, delivery: Delivery) -> None:
@@ -29,7 +38,7 @@ class Handlers:
         A lost connection cancels the handlers of its deliveries. The run goes on; the second delivery waits.
         """
         request = delivery.read(RunRequested, senders=(API_EDGE,))
-        running = asyncio.create_task(self._run(request))
+        running = asyncio.create_task(self._run(request, redelivered=delivery.redelivered))
         self._running.add(running)
         running.add_done_callback(self._ran)
         await asyncio.shield(running)
@@ -39,10 +48,10 @@ class Handlers:
         if not running.cancelled():
             running.exception()  # the handler raises it; when it was cancelled, the message comes back anyway
 
-    async def _run(self, request: RunRequested) -> None:
+    async def _run(self, request: RunRequested, *, redelivered: bool) -> None:
         began = time.perf_counter()
         with bound(run_id=request.run_id, user_id=request.user_id):
-            report = await self._run_inference(request)
+            report = await self._run_inference(request, redelivered=redelivered)
             _log(request, report, time.perf_counter() - began)
 
     async def on_control(self, delivery: Delivery) -> None:
@@ -59,12 +68,18 @@ class Handlers:
             get_logger().info("run cancelled", run_id=str(cancel.run_id))
 
     async def on_key_event(self, delivery: Delivery) -> None:
-        """What was stored or consented to is asked for anew with every attempt; only a revoked key may be in
-        use, here or on its way.
+        """Whatever changes about a user's keys, what is remembered of them is not true any more; and a
+        revoked one may be in use, here or on its way.
         """
-        if delivery.envelope.type != KeyRevoked.event_type():
+        kind = _KEY_EVENTS.get(delivery.envelope.type)
+        if kind is None:
             return
-        revoked = delivery.read(KeyRevoked, senders=(KEY_VAULT,))
+        event = delivery.read(kind, senders=(KEY_VAULT,))
+        self._remembered_keys.forget(event.user_id)
+        if isinstance(event, KeyRevoked):
+            self._revoke(event)
+
+    def _revoke(self, revoked: KeyRevoked) -> None:
         stopped = self._in_flight.revoke(str(revoked.credential_id))
         get_logger().info("key revoked", credential_id=str(revoked.credential_id), runs_stopped=stopped)
 

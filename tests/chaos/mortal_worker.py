@@ -124,7 +124,7 @@ class MortalHandlers(Handlers):
     """What the bus hands over; it acknowledges what this returns from."""
 
     def __init__(self, service: Inference, known: Known) -> None:
-        super().__init__(service.run_inference, service.in_flight)
+        super().__init__(service.run_inference, service.in_flight, service.remembered_keys)
         self._known = known
 
     async def on_run_requested(self, delivery: Delivery) -> None:

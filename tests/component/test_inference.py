@@ -143,7 +143,8 @@ async def test_a_revoked_key_ends_the_runs_that_use_it_and_no_other(worker: Work
     while len(worker.provider.calls) < 1:
         await asyncio.sleep(0.001)
     worker.resolver.keys = [a_key()]
-    other = asyncio.create_task(handlers.on_run_requested(arrives(a_request(stream=True))))
+    request = a_request(stream=True, flow="playground")
+    other = asyncio.create_task(handlers.on_run_requested(arrives(request)))
     while len(worker.provider.calls) < 2:
         await asyncio.sleep(0.001)
 

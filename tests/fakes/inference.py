@@ -176,18 +176,25 @@ class InMemoryAttemptStore:
 
 @dataclass
 class InMemoryKeyResolver:
-    """Hands out `keys` in order, without those excluded; then raises `refusal`."""
+    """Hands out `keys` in order, without those excluded; then raises `refusal`. `most_at_once`: questions."""
 
     keys: list[ResolvedKey]
     refusal: PlatformError = field(default_factory=SystemKeyExhaustedError)
     asked: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
     delay_s: float = 0
+    at_once: int = 0
+    most_at_once: int = 0
 
     async def resolve(
         self, request: RunRequested, attempt: int, *, excluding: tuple[str, ...], timeout_s: float
     ) -> ResolvedKey:
         self.asked.append((attempt, excluding))
-        await asyncio.sleep(self.delay_s)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.delay_s)
+        finally:
+            self.at_once -= 1
         for key in self.keys:
             if key.used.credential_id not in excluding:
                 return key

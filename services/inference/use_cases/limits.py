@@ -6,15 +6,17 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds, unless a name says otherwise. `attempts_max`: enough to walk a pool with some dead keys;
-    `losses_max`: how many workers a run may lose. `hold_slack`: how long a hold outlives its run's deadline;
-    `orphaned_after`: how long an attempt may stay unfinished after it; `unpublished_after_s`: how long an
-    ended one is left to its own worker to publish. `hold_pauses_s`: before a refused hold is asked for again,
-    while the one of the attempt before is being released.
+    """Seconds, unless a name says otherwise. `starting_max`: how many runs are begun at once, so that who is
+    asked for keys answers in time, however many go on. `attempts_max`: enough to walk a pool with some dead
+    keys; `losses_max`: how many workers a run may lose. `hold_slack`: how long a hold outlives its run's
+    deadline; `orphaned_after`: how long an attempt may stay unfinished after it; `unpublished_after_s`: how
+    long an ended one is left to its own worker to publish. `hold_pauses_s`: before a refused hold is asked
+    for again, while the one of the attempt before is being released.
     """
 
     completion_tokens_ceiling: int = 4096
     attempts_max: int = 8
+    starting_max: int = 64
     losses_max: int = 3
     rpc_timeout_s: float = 5.0
     linger_s: float = 0.005

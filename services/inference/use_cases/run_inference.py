@@ -1,5 +1,6 @@
 """The life of a run in a worker: claim, try, fail over, end; or recover what was claimed before."""
 
+import asyncio
 from dataclasses import dataclass
 
 from services.inference.domain.attempt import Attempt, Ending
@@ -65,9 +66,13 @@ class RunInference:
         self._worker = worker
         self._limits = limits
         self._now = now
+        self._starting = asyncio.Semaphore(limits.starting_max)
 
-    async def __call__(self, request: RunRequested) -> Report | None:
+    async def __call__(self, request: RunRequested, *, redelivered: bool = False) -> Report | None:
         """Return once the run has ended and its usage is published; None when it had ended before.
+
+        One that comes for the first time is claimed with its key, in one statement. A redelivered one was
+        claimed by somebody, most likely: nothing is asked for it before that is known.
 
         Raises a PlatformError when the message must come back: the usage could not be published, this worker
         closes, or the run was interrupted and wants another try.
@@ -76,8 +81,12 @@ class RunInference:
         run = Run(request, self._audience, self._now)
         with self._in_flight.enter(run):
             attempt = self._new_attempt(run, 1)
-            if await self._claim(run, attempt):
-                return await self._carry_out(run, attempt)
+            async with self._starting:
+                is_first = not (redelivered or self._is_late(run))
+                key = await self._try.prepare(run, attempt) if is_first else None
+                is_ours = await self._claim(run, attempt)
+            if is_ours:
+                return await self._carry_out(run, attempt, key)
             return await self._take_up(run)
 
     async def _take_up(self, run: Run) -> Report | None:
@@ -89,9 +98,11 @@ class RunInference:
             return await self._carry_out(run, attempt)
         return await self._take_up(run)
 
-    async def _carry_out(self, run: Run, attempt: Attempt) -> Report | None:
+    async def _carry_out(
+        self, run: Run, attempt: Attempt, key: ResolvedKey | PlatformError | None = None
+    ) -> Report | None:
         try:
-            return await self._attempts(run, attempt)
+            return await self._attempts(run, attempt, key)
         except ClaimLostError:
             return await self._take_up(run)
         except PlatformError:
@@ -100,9 +111,9 @@ class RunInference:
             await self._recover.give_up(run)
             raise
 
-    async def _attempts(self, run: Run, attempt: Attempt) -> Report:
+    async def _attempts(self, run: Run, attempt: Attempt, key: ResolvedKey | PlatformError | None) -> Report:
         """Try until one attempt succeeds, or fails in a way no other credential can cure."""
-        began, ending = attempt, await self._first(run, attempt)
+        began, ending = attempt, await self._first(run, attempt, key)
         first_error, refusal, doubtful = ending.error, None, None
         while ending.curable and attempt.number < self._limits.attempts_max:
             following = await self._following(run, attempt)
@@ -122,11 +133,15 @@ class RunInference:
             await self._end.record(run, doubtful.attempt, Ending(Outcome.FAILED, doubtful.doubt))
         return Report(attempt, ending)
 
-    async def _first(self, run: Run, attempt: Attempt) -> Ending:
-        is_late = attempt.number == 1 and run.has_passed(run.request.start_by)
+    async def _first(self, run: Run, attempt: Attempt, key: ResolvedKey | PlatformError | None) -> Ending:
+        is_late = attempt.number == 1 and self._is_late(run)
         if run.told_late or is_late or run.has_passed(run.request.deadline):
             return Ending(Outcome.EXPIRED, too_late())
-        return await self._try(run, attempt)
+        return await self._try(run, attempt, key)
+
+    def _is_late(self, run: Run) -> bool:
+        """Say whether a run may not be started any more."""
+        return run.has_passed(run.request.start_by) or run.has_passed(run.request.deadline)
 
     async def _following(self, run: Run, attempt: Attempt) -> "_Following | PlatformError | None":
         """Claim the next attempt with another key before the failed one ends, so that a run in progress

@@ -59,12 +59,32 @@ class TryAttempt:
         self._revocations = revocations
         self._limits = limits
 
-    async def __call__(self, run: Run, attempt: Attempt, key: ResolvedKey | None = None) -> Ending:
-        """Return how it ended, whatever happened. Raises ClaimLostError before anything was called."""
+    async def prepare(self, run: Run, attempt: Attempt) -> ResolvedKey | PlatformError | None:
+        """Take a key before the attempt is claimed, so that it is written down with the claim.
+
+        Return why there is none; None when the run was stopped meanwhile.
+        """
+        try:
+            async with run.on_leash():
+                return await self.resolve(run, attempt)
+        except PlatformError as refusal:
+            return refusal
+        except StoppedError:
+            return None
+
+    async def __call__(
+        self, run: Run, attempt: Attempt, key: ResolvedKey | PlatformError | None = None
+    ) -> Ending:
+        """Return how it ended, whatever happened. `key`: what `prepare` returned, and was claimed with.
+
+        Raises ClaimLostError before anything was called.
+        """
         meter = Meter(run.request.body)
         relay = ChunkRelay(run.tell_chunks, linger_s=self._limits.linger_s)
         try:
             async with run.on_leash():
+                if isinstance(key, PlatformError):
+                    raise key
                 self._ask_price(run, attempt)
                 key = key or await self._take_key(run, attempt)
                 ceiling = await self._authorize(run, attempt, key)

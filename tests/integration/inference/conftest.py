@@ -121,10 +121,11 @@ async def start_worker(realm: TestRealm, simulator: str) -> AsyncIterator[StartW
 
 @pytest.fixture
 def a_run(edge: Edge) -> Callable[..., RunRequested]:
-    """Makes a request that this edge waits for."""
+    """Makes a request that this edge waits for, of a user of its own: workers remember users' keys."""
 
     def make(prompt: str = "hello", **changes: Any) -> RunRequested:
         body = {"messages": [{"role": "user", "content": prompt}]}
-        return a_request(**{"body": body, "reply_to": edge.bus.reply_to, **changes})
+        given = {"body": body, "reply_to": edge.bus.reply_to, "user_id": f"ann-{new_id()}"}
+        return a_request(**{**given, **changes})
 
     return make

@@ -17,7 +17,8 @@ GRANTED = {
     API_EDGE: {
         "edge.api_tokens": READ,
         "edge.flows": "insert select update",
-        "edge.runs": ADD,
+        "edge.preferences": "insert select update",
+        "edge.runs": "insert select update(ended_at,ending,idempotency_key,outcome)",
     },
     KEY_VAULT: {
         "key_vault.consents": ADD,
@@ -30,6 +31,7 @@ GRANTED = {
     INFERENCE: {
         "inference.attempts": "insert select update(consent_id,credential_id,credential_version,ended_at,"
         "error,key_source,outcome,published_at,service,usage,usage_id,would_refuse_policy)",
+        "inference.run_ends": "delete insert select update(body,ended_at)",
         "inference.workers": ALL,
     },
     BILLING: {

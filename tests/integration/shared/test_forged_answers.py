@@ -15,6 +15,7 @@ from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from services.inference.handlers import Handlers as InferenceHandlers
 from services.inference.use_cases.in_flight import InFlight
+from services.inference.use_cases.remembered_keys import RememberedKeys
 from services.key_vault.adapters.memory import KeyMemory
 from services.key_vault.adapters.memory_watch import MemoryWatch
 from shared.contracts import topology
@@ -165,7 +166,9 @@ async def listeners(bus_for: BusFor) -> Listeners:
     made = Listeners(Watched(), Forgetful())
     worker, keeper = bus_for(INFERENCE), bus_for(KEY_VAULT)
     no_run: Any = None
-    worker.on_broadcast(topology.KEYS, InferenceHandlers(no_run, made.in_flight).on_key_event)
+    worker.on_broadcast(
+        topology.KEYS, InferenceHandlers(no_run, made.in_flight, RememberedKeys(no_run)).on_key_event
+    )
     keeper.on_broadcast(topology.KEYS, MemoryWatch(made.memory, vault_is_open=yes, hears=yes).on_event)
     await worker.start()
     await keeper.start()

@@ -52,7 +52,7 @@ async def run_beside_its_heart(worker: Worker, request: RunRequested) -> None:
     heart = asyncio.create_task(beating(worker))
     try:
         async with asyncio.timeout(2):
-            await worker.run(request)
+            await worker.run(request, redelivered=True)
     finally:
         heart.cancel()
 
@@ -266,7 +266,7 @@ async def test_a_worker_thought_dead_calls_nobody() -> None:
     store, request = InMemoryAttemptStore(), a_request()
     frozen = Worker([a_key()], store=store, name="frozen")
     frozen.resolver.delay_s = 0.2
-    running = asyncio.create_task(frozen.run(request))
+    running = asyncio.create_task(frozen.run(request, redelivered=True))
     await until(lambda: bool(frozen.resolver.asked))
     other = Worker(store=store, name="other")
 

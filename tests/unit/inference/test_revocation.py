@@ -27,12 +27,12 @@ pytestmark = pytest.mark.unit
 
 
 class SlowStore(InMemoryAttemptStore):
-    """Takes its time to say that a key is noted, or an attempt ended."""
+    """Takes its time to say that an attempt is claimed, or ended."""
 
-    async def note_key(self, attempt: Attempt) -> bool:
-        noted = await super().note_key(attempt)
+    async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
+        claimed = await super().claim(attempt, request)
         await asyncio.sleep(0.05)
-        return noted
+        return claimed
 
     async def finish(
         self, usage: UsageRecorded, error: ErrorBody | None, end: RunEnded | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,7 +22,7 @@ from shared.kernel.errors import (
     VaultUnavailableError,
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
-from tests.fakes.inference import CANARY, PLATFORM, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference import CANARY, PLATFORM, QUICK, Worker, a_key, a_request, an_answer, chunks
 from tests.unit.inference.watching import failure, until
 
 pytestmark = pytest.mark.unit
@@ -355,7 +356,7 @@ async def test_a_database_away_at_the_end_holds_up_the_record_not_the_client() -
 async def test_a_database_away_before_the_call_fails_the_run() -> None:
     worker = Worker([a_key()])
     worker.resolver.delay_s = 0.05
-    running = asyncio.create_task(worker.run(a_request()))
+    running = asyncio.create_task(worker.run(a_request(), redelivered=True))
     await until(lambda: bool(worker.resolver.asked))
 
     worker.store.away = DatabaseUnavailableError()
@@ -390,3 +391,14 @@ def test_a_resolved_key_shows_nothing() -> None:
     key: ResolvedKey = a_key(service=KeyService.OPENAI)
 
     assert CANARY not in repr(key)
+
+
+async def test_so_many_runs_are_begun_at_once_and_any_number_goes_on() -> None:
+    worker = Worker([a_key("k", PLATFORM)], limits=replace(QUICK, starting_max=2))
+    worker.resolver.delay_s = 0.005
+    worker.provider.scripts["k"] = [0.1, an_answer()]
+    running = [asyncio.create_task(worker.run(a_request())) for _ in range(10)]
+    await until(lambda: len(worker.provider.calls) == 10)
+    assert worker.usage_log.events == []
+    await asyncio.gather(*running)
+    assert worker.resolver.most_at_once == 2

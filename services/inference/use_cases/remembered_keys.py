@@ -1,0 +1,108 @@
+"""A user's stored key, remembered for a moment: runs that come together ask key_vault once."""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from services.inference.ports import KeyResolver, ResolvedKey
+from shared.contracts.runs import RunRequested
+from shared.kernel.names import KeyPolicy, KeySource
+
+_FRESH_S: Final = 0.25
+"""From when it was asked for. So long a key may still be used after Vault was sealed."""
+_KEPT_MAX: Final = 10_000
+_REMEMBERED: Final = (KeySource.USER, KeySource.USER_GATEWAY)
+_OWN_POLICIES: Final = (KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED)
+
+_Place: TypeAlias = tuple[str, str, str, str, bool]
+
+
+class RememberedKeys:
+    """Only keys that lie stored, and are the user's: the platform's go round, and their marks are heeded.
+
+    `now` in seconds. What is told of a user's keys makes everything of theirs forgotten.
+    """
+
+    def __init__(self, resolver: KeyResolver, now: Callable[[], float] = time.monotonic) -> None:
+        self._resolver = resolver
+        self._now = now
+        self._kept: OrderedDict[_Place, tuple[float, ResolvedKey]] = OrderedDict()
+        self._asking: dict[_Place, asyncio.Task[ResolvedKey]] = {}
+        self._forgotten: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def resolve(
+        self, request: RunRequested, attempt: int, *, excluding: tuple[str, ...], timeout_s: float
+    ) -> ResolvedKey:
+        """As `KeyResolver` does."""
+        place = _place(request)
+        if excluding or place is None:
+            return await self._resolver.resolve(request, attempt, excluding=excluding, timeout_s=timeout_s)
+        if (known := self._known(place)) is not None:
+            return known
+        if (asking := self._asking.get(place)) is not None:
+            key = await asyncio.shield(asking)
+            if key.used.source in _REMEMBERED:
+                return key
+            return await self._resolver.resolve(request, attempt, excluding=(), timeout_s=timeout_s)
+        return await asyncio.shield(self._ask(place, request, attempt, timeout_s))
+
+    def forget(self, user_id: str) -> None:
+        """Something about this user's keys or consent has changed."""
+        self._forgotten[user_id] += 1
+        for place in [place for place in self._kept if place[0] == user_id]:
+            del self._kept[place]
+        for place in [place for place in self._asking if place[0] == user_id]:
+            del self._asking[place]
+        if len(self._forgotten) > _KEPT_MAX:
+            self._forgotten.clear()
+
+    def _known(self, place: _Place) -> ResolvedKey | None:
+        asked_at, key = self._kept.get(place, (float("-inf"), None))
+        return key if self._now() - asked_at < _FRESH_S else None
+
+    def _ask(
+        self, place: _Place, request: RunRequested, attempt: int, timeout_s: float
+    ) -> "asyncio.Task[ResolvedKey]":
+        task = asyncio.create_task(self._asked(place, request, attempt, timeout_s))
+        task.add_done_callback(_heard)
+        self._asking[place] = task
+        return task
+
+    async def _asked(
+        self, place: _Place, request: RunRequested, attempt: int, timeout_s: float
+    ) -> ResolvedKey:
+        asked_at, forgotten, this = self._now(), self._forgotten[request.user_id], asyncio.current_task()
+        try:
+            key = await self._resolver.resolve(request, attempt, excluding=(), timeout_s=timeout_s)
+        finally:
+            if self._asking.get(place) is this:
+                del self._asking[place]
+        if key.used.source in _REMEMBERED and forgotten == self._forgotten[request.user_id]:
+            self._keep(place, asked_at, key)
+        return key
+
+    def _keep(self, place: _Place, asked_at: float, key: ResolvedKey) -> None:
+        self._kept[place] = (asked_at, key)
+        self._kept.move_to_end(place)
+        while self._kept and (
+            len(self._kept) > _KEPT_MAX or self._now() - next(iter(self._kept.values()))[0] > _FRESH_S
+        ):
+            self._kept.popitem(last=False)
+
+
+def _heard(task: "asyncio.Task[ResolvedKey]") -> None:
+    """Whoever waits raises it; when all have gone, nobody needs to."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _place(request: RunRequested) -> _Place | None:
+    """Return what a key is remembered for; None when it comes with the request, or is never the user's."""
+    if request.request_key or request.session_key or request.policy not in _OWN_POLICIES:
+        return None
+    return request.user_id, request.provider, request.flow, request.policy, request.report_only
