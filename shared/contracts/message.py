@@ -82,6 +82,27 @@ class Envelope(BaseModel):
             raise InvalidRequestError(_where(error)) from None
 
 
+def write(
+    message: Message, *, source: str, event_id: str | None = None, subject: str | None = None
+) -> tuple[str, bytes]:
+    """Return a message's CloudEvent as it travels, under its id: as `Envelope.wrap` and `encode` do, at
+    less than half the price.
+    """
+    identity = event_id or str(new_id())
+    attributes = {
+        "specversion": "1.0",
+        "id": identity,
+        "source": f"latchkey/{source}",
+        "type": message.event_type(),
+        "time": datetime.now(UTC),
+        "datacontenttype": "application/json",
+        "data": message.model_dump(mode="json"),
+    }
+    if subject is not None:
+        attributes["subject"] = subject
+    return identity, orjson.dumps(attributes, option=orjson.OPT_UTC_Z)
+
+
 def read(envelope: Envelope, model: type[MessageT]) -> MessageT:
     """Read an envelope's data as `model`; raise InvalidRequestError naming fields, never their values."""
     if envelope.type != model.event_type():

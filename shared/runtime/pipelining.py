@@ -1,4 +1,5 @@
-"""Publishing many messages in one piece: aiormq's own way takes a task, a lock and timers for each of them.
+"""Publishing through aiormq's channel, one message or many in one piece: its own way takes a lock, timers and
+futures for each of them.
 
 Confirms and returns come in by aiormq's own bookkeeping, so others may publish on the same channel.
 """
@@ -8,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from aio_pika.exceptions import ChannelInvalidStateError
 from aiormq import Channel
 from aiormq.abc import ChannelFrame
 from pamqp import frame
@@ -15,14 +17,31 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+_LARGE = 64 * 1024
+"""Bytes that are not left to the socket's buffer alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A mandatory message. Its properties have a `message_id`, by which the broker's return tells it."""
+    """A message. Its properties have a `message_id`, by which the broker's return tells it."""
 
     routing_key: str
     properties: Basic.Properties
     body: bytes
+
+
+async def send_on(channel: Channel, exchange: str, parcel: Parcel) -> None:
+    """Send a message that nobody confirms, after all sent before. What is large waits for the socket.
+
+    Raises ChannelInvalidStateError when the channel is closed.
+    """
+    if channel.is_closed:
+        raise ChannelInvalidStateError("the channel is closed")
+    payload = b"".join(_frames(channel, exchange, parcel, mandatory=False))
+    drained = asyncio.get_running_loop().create_future() if len(payload) > _LARGE else None
+    await channel.write_queue.put(ChannelFrame(payload, should_close=False, drain_future=drained))
+    if drained is not None:
+        await drained
 
 
 async def publish_in_one_piece(
@@ -47,7 +66,9 @@ async def publish_in_one_piece(
 
 async def _send(channel: Channel, exchange: str, parcels: Sequence[Parcel]) -> list["asyncio.Future[object]"]:
     loop = asyncio.get_running_loop()
-    payload = b"".join(piece for parcel in parcels for piece in _frames(channel, exchange, parcel))
+    payload = b"".join(
+        piece for parcel in parcels for piece in _frames(channel, exchange, parcel, mandatory=True)
+    )
     async with channel.lock:
         await channel.write_queue.put(ChannelFrame(payload, should_close=False))
         # The broker counts from here on; nothing of its answers can come before this task waits again.
@@ -60,17 +81,18 @@ async def _send(channel: Channel, exchange: str, parcels: Sequence[Parcel]) -> l
         return confirms
 
 
-def _frames(channel: Channel, exchange: str, parcel: Parcel) -> Iterator[bytes]:
+def _frames(channel: Channel, exchange: str, parcel: Parcel, *, mandatory: bool) -> Iterator[bytes]:
     number, size, body = channel.number, channel.max_content_size, parcel.body
-    yield _publish(number, exchange, parcel.routing_key)
+    yield _publish(number, exchange, parcel.routing_key, mandatory)
     yield frame.marshal(ContentHeader(body_size=len(body), properties=parcel.properties), number)
     for start in range(0, len(body), size):
         yield frame.marshal(ContentBody(body[start : start + size]), number)
 
 
 @lru_cache
-def _publish(number: int, exchange: str, routing_key: str) -> bytes:
-    return frame.marshal(Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True), number)
+def _publish(number: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:  # noqa: FBT001
+    method = Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
+    return frame.marshal(method, number)
 
 
 def _failure(confirm: "asyncio.Future[object]") -> BaseException | None:

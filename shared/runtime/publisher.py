@@ -1,25 +1,27 @@
 """Publishing: messages into CloudEvents into AMQP, over a confirmed and a fast channel of one connection."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol, cast
 from uuid import UUID
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractRobustConnection
+from aio_pika import DeliveryMode
+from aio_pika.abc import AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from aiormq import Channel
 from pamqp.commands import Basic
 
-from shared.contracts.message import CONTENT_TYPE, Envelope, Message, event_type
+from shared.contracts.message import CONTENT_TYPE, Message, event_type, write
 from shared.kernel.errors import BusUnavailableError
 from shared.runtime.logs import get_logger
-from shared.runtime.pipelining import Parcel, publish_in_one_piece
+from shared.runtime.pipelining import Parcel, publish_in_one_piece, send_on
 from shared.runtime.streams import Streams
 
 AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
 """What aio-pika raises when the broker is away, slow, or refuses."""
 
 TIMEOUT_S = 5.0
+_PERSISTENT, _TRANSIENT = DeliveryMode.PERSISTENT.value, DeliveryMode.NOT_PERSISTENT.value
 
 
 class Written(Protocol):
@@ -54,10 +56,12 @@ class Publisher:
     async def publish(self, message: Message, *, event_id: str | None, subject: str | None) -> None:
         """Persistent, mandatory, confirmed. Raises BusUnavailableError."""
         await self._check_reaches_all(message.EXCHANGE)
-        envelope = Envelope.wrap(message, source=self._service, event_id=event_id, subject=subject)
-        amqp = self._amqp(envelope)
-        amqp.delivery_mode = aio_pika.DeliveryMode.PERSISTENT
-        await _send(self._confirmed, message.EXCHANGE, message.ROUTING_KEY, amqp, mandatory=True)
+        identity, body = write(message, source=self._service, event_id=event_id, subject=subject)
+        properties = self._properties(identity, message.ROUTING_KEY, persistent=True)
+        parcel = Parcel(message.ROUTING_KEY, properties, body)
+        (failure,) = await self._publish_parcels(message.EXCHANGE, [parcel])
+        if failure is not None:
+            raise bus_unavailable()
 
     async def publish_all(self, exchange: str, events: Sequence[Written]) -> list[UUID]:
         """As `publish`, many at once: all are sent before the first confirm is waited for.
@@ -66,12 +70,7 @@ class Publisher:
         """
         await self._check_reaches_all(exchange)
         parcels = [self._parcel(event) for event in events]
-        try:
-            channel = cast("Channel", await self._confirmed.get_underlay_channel())
-            failures = await publish_in_one_piece(channel, exchange, parcels, timeout_s=TIMEOUT_S)
-        except AWAY:
-            raise bus_unavailable() from None
-        _report(exchange, failures)
+        failures = await self._publish_parcels(exchange, parcels)
         return [event.event_id for event, failure in zip(events, failures, strict=True) if failure is None]
 
     async def send(
@@ -85,9 +84,31 @@ class Publisher:
     ) -> None:
         """Transient and unconfirmed, in order with all else sent so. Raises BusUnavailableError."""
         self._check_connected()
-        amqp = self._amqp(Envelope.wrap(message, source=self._service))
-        amqp.correlation_id, amqp.reply_to, amqp.expiration = correlation_id, reply_to, ttl_s
-        await _send(self._fast, message.EXCHANGE, key or message.ROUTING_KEY, amqp)
+        identity, body = write(message, source=self._service)
+        properties = self._properties(identity, message.ROUTING_KEY, persistent=False)
+        properties.correlation_id, properties.reply_to = correlation_id, reply_to
+        if ttl_s is not None:
+            properties.expiration = str(int(ttl_s * 1000))
+        parcel = Parcel(key or message.ROUTING_KEY, properties, body)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                channel = cast("Channel", await self._fast.get_underlay_channel())
+                await send_on(channel, message.EXCHANGE, parcel)
+        except AWAY as error:
+            _report(message.EXCHANGE, [error])
+            raise bus_unavailable() from None
+
+    async def _publish_parcels(self, exchange: str, parcels: Sequence[Parcel]) -> list[BaseException | None]:
+        """Return why each was not confirmed. Raises BusUnavailableError when not connected."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                channel = cast("Channel", await self._confirmed.get_underlay_channel())
+            failures = await publish_in_one_piece(channel, exchange, parcels, timeout_s=TIMEOUT_S)
+        except AWAY as error:
+            _report(exchange, [error])
+            raise bus_unavailable() from None
+        _report(exchange, failures)
+        return failures
 
     async def _check_reaches_all(self, exchange: str) -> None:
         """Raise BusUnavailableError while a queue could be passed over."""
@@ -103,21 +124,15 @@ class Publisher:
             raise bus_unavailable()
 
     def _parcel(self, event: Written) -> Parcel:
-        properties = Basic.Properties(
-            content_type=CONTENT_TYPE,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            message_id=str(event.event_id),
-            message_type=event_type(event.routing_key),
-            user_id=self._user,
-        )
+        properties = self._properties(str(event.event_id), event.routing_key, persistent=True)
         return Parcel(event.routing_key, properties, event.body.encode())
 
-    def _amqp(self, envelope: Envelope) -> aio_pika.Message:
-        return aio_pika.Message(
-            envelope.encode(),
+    def _properties(self, identity: str, routing_key: str, *, persistent: bool) -> Basic.Properties:
+        return Basic.Properties(
             content_type=CONTENT_TYPE,
-            message_id=envelope.id,
-            type=envelope.type,
+            delivery_mode=_PERSISTENT if persistent else _TRANSIENT,
+            message_id=identity,
+            message_type=event_type(routing_key),
             user_id=self._user,
         )
 
@@ -127,17 +142,6 @@ def _report(exchange: str, failures: Sequence[BaseException | None]) -> None:
     reasons = [type(failure).__name__ for failure in failures if failure is not None]
     if reasons:
         get_logger().warning("publish failed", exchange=exchange, events=len(reasons), reason=reasons[0])
-
-
-async def _send(
-    channel: AbstractChannel, exchange: str, key: str, message: aio_pika.Message, *, mandatory: bool = False
-) -> None:
-    try:
-        target = await channel.get_exchange(exchange, ensure=False)
-        await target.publish(message, key, mandatory=mandatory, timeout=TIMEOUT_S)
-    except AWAY as error:
-        get_logger().warning("publish failed", exchange=exchange, key=key, reason=type(error).__name__)
-        raise bus_unavailable() from None
 
 
 def bus_unavailable() -> BusUnavailableError:
