@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from aio_pika.exceptions import ChannelInvalidStateError
-from aiormq import Channel
+from aiormq import Channel, Connection
 from aiormq.abc import ChannelFrame
 from pamqp import frame
 from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
+
+# aiormq lets ten frames wait for its writer, and writes no more in a turn of the event loop. Of those who
+# wait for a place, some are passed by whoever comes later, again and again, for seconds.
+Connection.FRAME_BUFFER_SIZE = 8192
 
 _LARGE = 64 * 1024
 """Bytes that are not left to the socket's buffer alone."""

@@ -53,6 +53,29 @@ async def test_a_slow_rpc_never_delays_another(edge: Bus) -> None:
     assert (await slow).balance_micros == 4
 
 
+async def test_a_thousand_messages_at_once_do_not_wait_for_each_other(bus_for: BusFor) -> None:
+    worker, edge = bus_for("inference"), bus_for("api_edge")
+    heard: list[int] = []
+    edge.on_reply(lambda delivery: heard.append(delivery.read(RunStarted, senders=("inference",)).seq))
+    await edge.start()
+    await worker.start()
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    starts = [RunStarted(run_id=uuid4(), seq=n, attempt=1, key_source=KeySource.USER) for n in range(1000)]
+    await asyncio.gather(*(worker.relay(start, edge.reply_to) for start in starts))
+    counting.cancel()
+    assert turns < 20
+    await _until(lambda: len(heard) == 1000)
+    assert heard == list(range(1000))
+
+
 async def test_an_rpc_that_its_caller_may_not_send_is_not_delivered(edge: Bus) -> None:
     request = AuthorizeRun.model_validate(
         {
