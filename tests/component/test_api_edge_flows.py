@@ -115,8 +115,8 @@ async def test_what_is_not_named_stays(change: dict[str, object]) -> None:
         ({"report_only": "yes"}, "report_only"),
         ({"report_only": 1}, "report_only"),
         ({"report_only": None}, "report_only"),
-        ({}, None),
-        ({"policy": "system"}, None),
+        ({}, "key_policy, default_model, description, report_only"),
+        ({"policy": "system"}, "key_policy, default_model, description, report_only"),
         ([], None),
     ],
 )
@@ -129,6 +129,7 @@ async def test_a_bad_change_is_named_and_changes_nothing(change: object, param: 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert answer.json()["param"] == param
     assert "canary" not in answer.text
+    assert "None" not in answer.json()["message"]
 
 
 @pytest.mark.parametrize(

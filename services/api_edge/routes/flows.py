@@ -64,7 +64,7 @@ def _change(body: FlowBody, catalogue: Catalogue) -> FlowChange:
     """Read what is to change. Raises BadInputError for an unknown model, or when nothing is."""
     given = body.model_dump(include=body.model_fields_set)
     if not given:
-        raise BadInputError("nothing_given")
+        raise BadInputError("nothing_given", ", ".join(FlowBody.model_fields))
     if "default_model" in given:
         given["default_model"] = catalogue.find(body.default_model, "default_model").id
     return FlowChange(policy=given.pop("key_policy", None), **given)

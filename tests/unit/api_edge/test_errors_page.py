@@ -1,5 +1,6 @@
 """docs/errors.md names every code, with the status that it has; every text is there in every language."""
 
+import json
 import re
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from shared.kernel.names import KeyService
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
-TEXTS = orjson.loads((ROOT / "services/api_edge/data/messages.json").read_bytes())
+MESSAGES = ROOT / "services/api_edge/data/messages.json"
+TEXTS = orjson.loads(MESSAGES.read_bytes())
 
 
 def _listed() -> dict[str, str]:
@@ -31,6 +33,14 @@ def test_every_text_is_there_in_every_language() -> None:
     for group in groups:
         for name, texts in group.items():
             assert set(texts) == set(LANGUAGES), name
+
+
+def test_no_text_is_there_twice() -> None:
+    def unique(members: list[tuple[str, object]]) -> dict[str, object]:
+        assert len(dict(members)) == len(members), members
+        return dict(members)
+
+    json.loads(MESSAGES.read_bytes(), object_pairs_hook=unique)
 
 
 def test_where_one_gets_a_key_is_known_of_every_provider() -> None:
