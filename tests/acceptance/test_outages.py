@@ -18,8 +18,8 @@ pytestmark = pytest.mark.acceptance
 DEADLINE_S: Final = START_S + 6.0
 """What a run may wait for its beginning, and what it takes to say so."""
 RECOVERY_S: Final = 30.0
-REMEMBERED_S: Final = 0.1
-"""Longer than key_vault uses a key without a look at Vault."""
+REMEMBERED_S: Final = 0.5
+"""Longer than key_vault and a worker, one after the other, use a key without a look at Vault."""
 AWAY: Final = {
     RABBITMQ: "bus_unavailable",
     VAULT: "vault_unavailable",

@@ -123,7 +123,7 @@ async def test_a_difference_is_told_by_id_and_by_the_exit_code(house: House) -> 
         assert code == 1
         assert "posted differs from transfers" in told
     code, told = await _told(house, "ledger", "verify")
-    assert (code, len(told.splitlines())) == (0, 1)
+    assert (code, "it adds up" in told, len(told.splitlines())) == (0, True, 1)
 
 
 async def test_killed_it_leaves_what_the_next_one_removes(house: House, gate: Gate) -> None:
