@@ -64,7 +64,7 @@ check: $(READY) ## Lint, format, types, architecture
 	@.venv/bin/lint-imports --no-logo
 
 test: $(READY) ## All tests but the long ones [ARGS="tests/unit -k money"]
-	@$(RUN) pytest -m "not chaos and not bench" --numprocesses 2 --dist loadfile $(ARGS)
+	@$(RUN) pytest -m "not chaos and not bench" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(READY) ## Kill, freeze and restart everything under load [ONLY=rabbitmq] [SEED=7]
 	@$(if $(SEED),SEED=$(SEED)) $(RUN) pytest -m chaos -s $(if $(ONLY),-k $(ONLY)) $(ARGS)

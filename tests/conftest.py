@@ -34,13 +34,15 @@ def pytest_report_header() -> str:
     return f"servers for the tests that need them: {choose(os.environ, has_docker)}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Hold every test to its level, and run the cheap levels first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Hold every test to its level, and run the cheap levels first; in several processes last, so that all
+    of them are busy to the end.
+    """
     levels = {item: _level(item) for item in items}
     for item, level in levels.items():
         if level in _WITHOUT_SERVERS and "servers" in getattr(item, "fixturenames", ()):
             raise pytest.UsageError(f"{item.nodeid}: a {level} test asks for real servers")
-    items.sort(key=lambda item: _LEVELS.index(levels[item]))
+    items.sort(key=lambda item: _LEVELS.index(levels[item]), reverse=hasattr(config, "workerinput"))
 
 
 def _level(item: pytest.Item) -> str:

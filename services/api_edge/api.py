@@ -16,6 +16,7 @@ from services.api_edge.domain.model_list import ModelInfo
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.ports import (
     Billing,
+    CouncilStore,
     FlowStore,
     KeyAdministration,
     KeyValidator,
@@ -31,6 +32,7 @@ from services.api_edge.ports import (
     TokenVerifier,
 )
 from services.api_edge.problems import Problems
+from services.api_edge.routes.councils import CouncilUseCases, councils_router
 from services.api_edge.routes.credit_admin import credit_admin_router
 from services.api_edge.routes.credits import credits_router
 from services.api_edge.routes.deductions import deductions_router
@@ -52,10 +54,13 @@ from services.api_edge.routes.usage import usage_router
 from services.api_edge.routes.user_settings import user_settings_router
 from services.api_edge.use_cases.authenticate import Authenticate
 from services.api_edge.use_cases.back_pressure import BackPressure
+from services.api_edge.use_cases.call_council import CallCouncilUseCase
 from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.check_readiness import CheckReadiness
 from services.api_edge.use_cases.choose_model import ChooseModel
+from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.follow_run import FollowRun
+from services.api_edge.use_cases.hold_council import HoldCouncil
 from services.api_edge.use_cases.issue_session import IssueSessionUseCase
 from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.list_runs import ListRuns
@@ -81,6 +86,7 @@ class EdgePorts:
     """The world, as the edge meets it. `bus` delivers progress to `waiting`."""
 
     runs: RunStore
+    councils: CouncilStore
     flows: FlowStore
     tokens: TokenStore
     jwt: TokenVerifier
@@ -190,6 +196,27 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
                 list=ListRuns(ports.runs),
                 read_receipt=read_receipt,
                 sessions=sessions,
+            ),
+            problems,
+        )
+    )
+    follow_council = FollowCouncil(councils=ports.councils, runs=ports.runs, follow=follow)
+    hold = HoldCouncil(councils=ports.councils, follow=follow_council, start=start_run)
+    call = CallCouncilUseCase(
+        flows=flows,
+        catalogue=catalogue,
+        key_vault=ports.key_vault,
+        councils=ports.councils,
+        start=start_run,
+        follow=follow_council,
+        hold=hold,
+        times=rules.times,
+    )
+    app.include_router(
+        councils_router(
+            gate,
+            CouncilUseCases(
+                call=call, follow=follow_council, hold=hold, read_receipt=read_receipt, sessions=sessions
             ),
             problems,
         )

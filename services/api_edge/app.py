@@ -13,6 +13,7 @@ from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.adapters.genai_models import priced_models
 from services.api_edge.adapters.jwt_tokens import Expected, JwksJwts, NoJwts, SharedSecretJwts
 from services.api_edge.adapters.postgres import Database, PostgresTokenStore
+from services.api_edge.adapters.postgres_councils import PostgresCouncilStore
 from services.api_edge.adapters.postgres_flows import PostgresFlowStore
 from services.api_edge.adapters.postgres_preferences import PostgresPreferenceStore
 from services.api_edge.adapters.postgres_runs import PostgresRunStore
@@ -62,7 +63,8 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
     waiting = WaitingRuns(settings.runs_in_flight_max)
     runs, store = BusRuns(bus, waiting), PostgresRunStore(database)
     bus.subscribe_batches(topology.API_EDGE_RUNS, RunEnds(store).on_ended, size=BATCH_SIZE)
-    sweep = SweepRuns(store, kept_for=timedelta(seconds=settings.results_ttl_s))
+    councils = PostgresCouncilStore(database)
+    sweep = SweepRuns(store, councils, kept_for=timedelta(seconds=settings.results_ttl_s))
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient())
         stack.push_async_callback(bus.stop)
@@ -75,6 +77,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
         yield create_api(
             EdgePorts(
                 runs=store,
+                councils=councils,
                 flows=PostgresFlowStore(database),
                 tokens=PostgresTokenStore(database),
                 jwt=_verifier(settings.auth, http),

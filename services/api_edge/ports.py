@@ -37,7 +37,7 @@ from shared.contracts.prices import PriceList, PriceSet, SetPrice
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.sealed import SealBinding, SealedKey
 from shared.contracts.validation import ValidateKey
-from shared.kernel.names import KeyVerdict, Outcome
+from shared.kernel.names import KeyService, KeyVerdict, Outcome, Role
 from shared.kernel.secret import SecretText
 
 Probe = Callable[[], Awaitable[bool]]
@@ -89,7 +89,9 @@ class RunStore(Protocol):
         ...
 
     async def keep(self, run: KeptRun) -> KeptRun | None:
-        """Add a run that is kept; return the one that has its idempotency key already, and add none then."""
+        """Add a run that is kept; return the one that has its id or its idempotency key already, and add none
+        then.
+        """
         ...
 
     async def with_key(self, user_id: str, key: str) -> KeptRun | None:
@@ -123,6 +125,62 @@ class RunStore(Protocol):
 
         Returns how many ends were forgotten.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CouncilMember:
+    """`run_id`: None of one that was left out, since no key could serve it."""
+
+    model: str
+    service: KeyService
+    run_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a synthesis is to be asked. `body`: as in `OpenAICall`."""
+
+    model: str | None
+    flow: str | None
+    role: Role
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Council:
+    """`synthesis_id`: of the run that makes the members' answers into one, from the beginning on. `question`:
+    None once that run was asked for, and when it is not to be.
+    """
+
+    council_id: UUID
+    user_id: str
+    members: tuple[CouncilMember, ...]
+    synthesis_id: UUID
+    created_at: datetime
+    deadline: datetime
+    session_id: str | None = None
+    idempotency: Idempotency | None = None
+    question: Question | None = None
+
+
+class CouncilStore(Protocol):
+    """Raises `database_unavailable`."""
+
+    async def keep(self, council: Council) -> Council | None:
+        """Add a council; return the one that has its idempotency key already, and add none then."""
+        ...
+
+    async def find(self, user_id: str, council_id: UUID) -> Council | None:
+        """Return a council; None for another user's."""
+        ...
+
+    async def close(self, council_id: UUID, *, free: bool = False) -> None:
+        """Forget the question; with `free` let the idempotency key go, too."""
+        ...
+
+    async def sweep(self, late_before: datetime) -> int:
+        """Forget the questions of those whose deadline passed before a time; return how many."""
         ...
 
 

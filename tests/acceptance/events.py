@@ -14,10 +14,10 @@ async def start(caller: Caller, prompt: str, **body: object) -> str:
     return str(answer.raise_for_status().json()["run_id"])
 
 
-async def blocks(caller: Caller, run_id: str, after: str | None = None) -> AsyncIterator[bytes]:
+async def blocks(caller: Caller, path: str, after: str | None = None) -> AsyncIterator[bytes]:
     """Yield event after event, as it stands on the wire; comments are left out."""
     headers = {} if after is None else {"Last-Event-ID": after}
-    async with caller.http.stream("GET", f"/api/runs/{run_id}/events", headers=headers) as answer:
+    async with caller.http.stream("GET", path, headers=headers) as answer:
         answer.raise_for_status()
         rest = b""
         async for data in answer.aiter_raw():
@@ -28,9 +28,14 @@ async def blocks(caller: Caller, run_id: str, after: str | None = None) -> Async
 
 
 async def some(caller: Caller, run_id: str, after: str | None, count: int | None) -> list[bytes]:
-    """Read so many events and hang up; all of them for None."""
+    """Read so many events of a run and hang up; all of them for None."""
+    return await some_at(caller, f"/api/runs/{run_id}/events", after, count)
+
+
+async def some_at(caller: Caller, path: str, after: str | None, count: int | None) -> list[bytes]:
+    """As `some`, of whatever has its events there."""
     found: list[bytes] = []
-    reading = blocks(caller, run_id, after)
+    reading = blocks(caller, path, after)
     try:
         while count is None or len(found) < count:
             if (block := await anext(reading, None)) is None:

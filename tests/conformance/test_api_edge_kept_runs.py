@@ -67,6 +67,13 @@ def an_end(run: KeptRun, **changes: Any) -> RunEnded:
     return RunEnded(**{**given, **changes})
 
 
+async def test_an_id_is_one_run(runs: RunStore) -> None:
+    run = a_run(a_user())
+    kept = await asyncio.gather(*(runs.keep(run) for _ in range(5)))
+    assert kept.count(None) == 1
+    assert set(kept) == {None, run}
+
+
 async def test_a_kept_run_is_its_owners(runs: RunStore) -> None:
     run = a_run(a_user(), session_id="s")
     assert await runs.keep(run) is None

@@ -47,6 +47,7 @@ from shared.kernel.errors import (
 from shared.kernel.names import KeyService, KeySource, Outcome, Role
 from shared.kernel.secret import SecretText
 from tests.fakes.api_edge_billing import NOON, InMemoryBilling
+from tests.fakes.api_edge_councils import InMemoryCouncilStore
 from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
 from tests.fakes.api_edge_prices import InMemoryPriceAdministration
 
@@ -84,7 +85,7 @@ class InMemoryRunStore:
         if self.error:
             raise self.error
         for other in self.kept.values():
-            if run.idempotency and _key(other) == _key(run):
+            if other.record.run_id == run.record.run_id or (run.idempotency and _key(other) == _key(run)):
                 return other
         self.kept[run.record.run_id] = run
         self.runs[run.record.run_id] = run.record
@@ -461,6 +462,7 @@ class Edge:
     def __post_init__(self) -> None:
         self.waiting = WaitingRuns(self.runs_max)
         self.runs = InMemoryRunStore()
+        self.councils = InMemoryCouncilStore()
         self.flows = InMemoryFlowStore(*shipped_flows())
         self.tokens = InMemoryTokenStore()
         self.sealer = InMemorySealer()
@@ -484,6 +486,7 @@ class Edge:
         return create_api(
             EdgePorts(
                 runs=self.runs,
+                councils=self.councils,
                 flows=self.flows,
                 tokens=self.tokens,
                 jwt=InMemoryTokenVerifier(),

@@ -30,7 +30,7 @@ _KEEP = """
 INSERT INTO runs (run_id, user_id, flow, model, stream, kept, kind, created_at, start_by, deadline,
                   session_id, idempotency_key, request_sha256)
 VALUES ($1, $2, $3, $4, $5, true, $6, $7, $8, $9, $10, $11, $12)
-ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+ON CONFLICT DO NOTHING
 """
 _LIGHT = """run_id, user_id, flow, model, stream, kind, created_at, start_by, deadline, session_id,
             idempotency_key, request_sha256, outcome, ended_at"""
@@ -75,7 +75,9 @@ class PostgresRunStore:
         pool, key = self._database.pool(), run.idempotency
         with database_errors():
             while (await pool.execute(_KEEP, *_values(run))).endswith(" 0"):
-                row = await pool.fetchrow(_OF_KEY, run.record.user_id, key and key.key)
+                row = await pool.fetchrow(_FIND, run.record.user_id, run.record.run_id)
+                if row is None and key is not None:
+                    row = await pool.fetchrow(_OF_KEY, run.record.user_id, key.key)
                 if row is not None:  # else it was let go in between
                     return _run(row)
         return None

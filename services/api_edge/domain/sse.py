@@ -20,9 +20,9 @@ def frame(data: str) -> bytes:
     return f"data: {data}\n\n".encode()
 
 
-def event_frame(number: int, name: str, data: bytes) -> bytes:
+def event_frame(event_id: str, name: str, data: bytes) -> bytes:
     """Frame a named event with an id; `data` is JSON, which has no line ends."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, name.encode(), data)
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (event_id.encode(), name.encode(), data)
 
 
 def is_usage_only(chunk: str) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from services.api_edge.domain.flows import Flow
 from shared.contracts.keys import KeyStatus
-from shared.kernel.names import KeyService, KeySource
+from shared.kernel.names import KeyPolicy, KeyService, KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,17 @@ class UsableKey:
 def usable_keys(provider: KeyService, status: KeyStatus) -> tuple[UsableKey, ...]:
     """Return those that are there and allowed; the flow's policy may still leave some out."""
     return tuple(_usable(provider, status))
+
+
+def is_served(provider: KeyService, flow: Flow, status: KeyStatus) -> bool:
+    """Say whether a stored key or the platform's could serve a run of this flow."""
+    usable = usable_keys(provider, status)
+    if flow.policy is KeyPolicy.USER_KEY_REQUIRED and not flow.report_only:
+        return any(key.source.is_byok for key in usable)
+    if flow.policy in {KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED}:
+        return bool(usable)
+    routes = {provider, KeyService.OPENROUTER, KeyService.GATEWAY}
+    return any(keys.has_platform_key for keys in status.services if keys.service in routes)
 
 
 def _usable(provider: KeyService, status: KeyStatus) -> Iterator[UsableKey]:

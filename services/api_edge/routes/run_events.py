@@ -12,19 +12,21 @@ from services.api_edge.domain.sse import event_frame
 from services.api_edge.domain.transcript import Event, Transcript
 from services.api_edge.ports import KeptRun
 from services.api_edge.problems import Occasion, Problems
+from services.api_edge.routes.heartbeats import with_heartbeats
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
 from services.api_edge.routes.run_watch import watched
+from services.api_edge.use_cases.hearing import Hearing
 from services.api_edge.use_cases.running import EdgeClosingError, Running
 from services.api_edge.use_cases.session_usage import SessionUsage
-from shared.contracts.runs import RunChunk, RunCompleted, RunEnded
+from shared.contracts.runs import RunCompleted, RunEnded
 from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
 
-HEARTBEAT_S: Final = 15.0
+LAST_EVENT_ID: Final = "Last-Event-ID"
 _AFTER_CHUNKS: Final = 2
 """The final response, and what it used."""
-_HEARTBEAT: Final = b": the run goes on\n\n"
-_SLOW_CLIENT_S: Final = 10.0
+SLOW_CLIENT_S: Final = 10.0
+"""How long after a run's deadline a client may take to read the rest."""
 
 
 class RunEvents(Response):
@@ -61,7 +63,7 @@ class RunEvents(Response):
         with watched(self._run, receive):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             try:
-                async with asyncio.timeout_at(self._run.deadline + _SLOW_CLIENT_S):
+                async with asyncio.timeout_at(self._run.deadline + SLOW_CLIENT_S):
                     await self._send_all(scope, send)
             except TimeoutError:
                 get_logger().warning("a client does not read its events", run_id=str(self._run.run_id))
@@ -69,25 +71,23 @@ class RunEvents(Response):
                 scope["state"]["key_source"] = self._run.key_source
 
     async def _send_all(self, scope: Scope, send: Send) -> None:
-        async for data in _with_heartbeats(self._frames(scope)):
+        async for data in with_heartbeats(self._frames(scope)):
             await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     async def _frames(self, scope: Scope) -> AsyncGenerator[bytes, None]:
         async for event in self._events(scope):
             if event.number > self._after:
-                yield event_frame(event.number, event.name, orjson.dumps(event.data))
+                yield event_frame(str(event.number), event.name, orjson.dumps(event.data))
 
     async def _events(self, scope: Scope) -> AsyncIterator[Event]:
-        transcript = Transcript(self._kept.kind)
+        hearing = Hearing(self._run, self._kept.kind)
+        transcript = hearing.transcript
         try:
-            while isinstance(item := await self._run.next(), RunChunk):
-                for event in transcript.pieces(item):
-                    yield event
-            if item.response is not None:
-                transcript.take(item.response)
-            yield transcript.last(1, "final_response", self._final(transcript, item))
-            yield transcript.last(2, "usage", await self._usage(item))
+            async for event in hearing.pieces():
+                yield event
+            yield transcript.last(1, "final_response", self._final(transcript, hearing.end))
+            yield transcript.last(2, "usage", await self._usage(hearing.end))
         except EdgeClosingError:
             return  # the run goes on: its client comes back, to another edge
         except PlatformError as error:
@@ -118,22 +118,3 @@ class RunEvents(Response):
 def has_heard_all(end: RunEnded, after: int) -> bool:
     """Say whether there is nothing left to tell of a run that went well. An error is told whenever asked."""
     return end.error is None and after >= len(end.chunks) + _AFTER_CHUNKS
-
-
-async def _with_heartbeats(frames: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    """Say something now and then, so that nobody on the way takes the connection for dead."""
-    coming = asyncio.ensure_future(anext(frames, None))
-    try:
-        while True:
-            await asyncio.wait({coming}, timeout=HEARTBEAT_S)
-            if not coming.done():
-                yield _HEARTBEAT
-                continue
-            if (data := coming.result()) is None:
-                return
-            yield data
-            coming = asyncio.ensure_future(anext(frames, None))
-    finally:
-        coming.cancel()
-        await asyncio.gather(coming, return_exceptions=True)
-        await frames.aclose()

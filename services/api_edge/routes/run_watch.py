@@ -1,7 +1,7 @@
 """What plain and streamed runs share on their way out."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 
 from starlette.types import Receive
@@ -33,7 +33,24 @@ def run_headers(run: Running, completed: RunCompleted | None = None) -> dict[str
     return headers
 
 
+async def until_gone(receive: Receive, answering: Coroutine[None, None, None], *, timeout_s: float) -> None:
+    """Answer until that is done, the client goes away, or it has taken too long to read."""
+    answer, gone = asyncio.create_task(answering), asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait({answer, gone}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            await answer
+    finally:
+        answer.cancel()
+        gone.cancel()
+        await asyncio.gather(answer, gone, return_exceptions=True)
+
+
 async def _abandon_when_gone(run: Running, receive: Receive) -> None:
+    await _gone(receive)
+    run.abandon()
+
+
+async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    run.abandon()

@@ -22,7 +22,7 @@ from services.api_edge.routes.run_asking import (
     session_of,
     timeout_of,
 )
-from services.api_edge.routes.run_events import RunEvents, has_heard_all
+from services.api_edge.routes.run_events import LAST_EVENT_ID, RunEvents, has_heard_all
 from services.api_edge.routes.run_views import run_view, status_of
 from services.api_edge.routes.wire import Json, PageQuery, Shown, query_docs, read_id, read_query
 from services.api_edge.use_cases.follow_run import FollowRun
@@ -32,7 +32,6 @@ from services.api_edge.use_cases.session_usage import SessionTotals, SessionUsag
 from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
 from shared.kernel.ids import new_id
 
-_LAST_EVENT_ID: Final = "Last-Event-ID"
 _DOCS: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -161,9 +160,9 @@ def _noted(request: Request, run_id: str) -> UUID:
 
 def _after(request: Request) -> int:
     """Return the number of the last event that the client has had."""
-    value = request.headers.get(_LAST_EVENT_ID, "0").strip()
+    value = request.headers.get(LAST_EVENT_ID, "0").strip()
     if not value.isascii() or not value.isdigit() or len(value) > 9:  # noqa: PLR2004
-        raise BadInputError("wrong_value", _LAST_EVENT_ID)
+        raise BadInputError("wrong_value", LAST_EVENT_ID)
     return int(value)
 
 

@@ -82,9 +82,9 @@ class FollowRun:
         return found.end
 
 
-def check_same(before: KeptRun, asked: Idempotency | None) -> None:
+def check_same(before: Idempotency | None, asked: Idempotency | None) -> None:
     """Raise ConflictError unless a request is the one that its key was used for before."""
-    if before.idempotency != asked:
+    if before != asked:
         raise ConflictError("this Idempotency-Key was used for another request", detail=REUSED)
 
 

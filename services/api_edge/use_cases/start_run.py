@@ -35,6 +35,10 @@ class RunTimes:
     start_s: float
     run_s: float
 
+    def for_client(self, timeout_s: float | None) -> float:
+        """Return how long a run may take; a client may have it shorter."""
+        return self.run_s if timeout_s is None else min(timeout_s, self.run_s)
+
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
@@ -115,7 +119,7 @@ class StartRunUseCase:
         kept = _kept(command, message)
         before = await self._before(kept)
         if before is not None:
-            check_same(before, command.idempotency)
+            check_same(before.idempotency, command.idempotency)
             return await self._follow.kept(before)
         run = self._follow.own(kept)
         try:
@@ -171,16 +175,12 @@ class StartRunUseCase:
         except PlatformError:
             give_back()
             raise
-        now, run_s = asyncio.get_running_loop().time(), self._run_s(command)
+        now, run_s = asyncio.get_running_loop().time(), self._times.for_client(command.timeout_s)
         start_by = now + min(self._times.start_s, run_s)
         return ActiveRun(run_id, inbox, start_by=start_by, deadline=now + run_s, close=close)
 
-    def _run_s(self, command: StartRun) -> float:
-        longest = self._times.run_s
-        return longest if command.timeout_s is None else min(command.timeout_s, longest)
-
     def _message(self, command: StartRun, flow: Flow, model: Model) -> RunRequested:
-        now, run_s = datetime.now(UTC), self._run_s(command)
+        now, run_s = datetime.now(UTC), self._times.for_client(command.timeout_s)
         sent = sent_keys(command.headers, model.provider)
         terms = run_terms(flow, command.caller, model.provider, has_key=sent.any)
         return RunRequested(

@@ -20,8 +20,8 @@ FROM holds JOIN unnest($1::uuid[], $2::integer[]) AS wanted (run_id, attempt)
     ON holds.run_id = wanted.run_id AND holds.attempt = wanted.attempt
 """
 
-# Plan for what the tables hold by now, not for what they held when the connection was opened; and find by index
-# what was there before, also while the statistics still tell of small tables.
+# Plan for what the tables hold by now, not for what they held when the connection was opened; and by index,
+# also while the statistics still tell of small tables.
 PLAN_ANEW: Final = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off"
 
 # Keep the new usages; their holds, transfers and events follow from what was kept, and balances from these.

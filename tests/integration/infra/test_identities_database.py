@@ -17,6 +17,7 @@ GRANTED = {
     API_EDGE: {
         "edge.api_tokens": READ,
         "edge.flows": "insert select update",
+        "edge.councils": "insert select update(idempotency_key,question)",
         "edge.preferences": "insert select update",
         "edge.runs": "insert select update(ended_at,ending,idempotency_key,outcome)",
     },

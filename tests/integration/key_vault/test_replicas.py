@@ -137,7 +137,7 @@ async def test_a_warm_resolve_needs_no_postgres(
     await edge.keep(KEY, user_id=user)
     await worker.warm(edge, user)
     gates.postgres.freeze()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(3):
         answers = await asyncio.gather(*(worker.resolve(user_id=user) for _ in range(50)))
     assert {(answer.source, key) for answer, key in answers} == {(KeySource.USER, KEY)}
     await gates.postgres.open()

@@ -20,17 +20,17 @@ RESOLVES: Final = 500
 USERS: Final = 50
 COLD: Final = 10
 """So many of the users were not asked about before: they need Vault, too."""
-_HANGS_S: Final = 2.5
 _CHUNK: Final = 65_536
 
 
 class SlowOnce:
-    """Passes everything on to Vault; holds one decrypt back for `_HANGS_S` once it is armed."""
+    """Passes everything on to Vault; once it is armed, holds one decrypt back until it is released."""
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
         self.is_armed = False
         self.holds = asyncio.Event()
+        self.released = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream_writer = await asyncio.open_connection(*self._upstream)
@@ -41,7 +41,7 @@ class SlowOnce:
             if self.is_armed and b"/decrypt/" in data:
                 self.is_armed = False
                 self.holds.set()
-                await asyncio.sleep(_HANGS_S)
+                await self.released.wait()
             writer.write(data)
         writer.close()
 
@@ -79,5 +79,6 @@ async def test_500_resolves_do_not_wait_for_a_slow_one(
         answers = await asyncio.gather(*many)
 
         assert not waiting.done(), "the slow one was first: nothing is shown"
+        slow.released.set()
         assert {key for _, key in answers} == {f"sk-{user}" for user in users}
         assert (await waiting)[1] == "sk-slow"

@@ -1,0 +1,63 @@
+"""A council: several models are asked the same side by side, then one makes their answers into one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, optional
+from services.api_edge.domain.errors import BadInputError
+
+MEMBERS_MAX: Final = 8
+_OURS: Final = ("members", "flow", "session_id")
+_ASK: Final = (
+    "Several models were asked the same, independently of each other. Their answers follow, each after its "
+    "model's name. Weigh them against each other, settle where they differ, and give one answer to what was "
+    "asked above; speak as one, without a word about the others unless that was asked for."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CouncilCall:
+    """`members`: model names. `call`: a chat, streamed; its model writes the one answer. `flow`: None leaves
+    it to the header.
+    """
+
+    members: tuple[str, ...]
+    flow: str | None
+    session_id: str | None
+    call: OpenAICall
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a member said."""
+
+    model: str
+    text: str
+
+
+def parse_council(raw: bytes) -> CouncilCall:
+    """Raise BadInputError for what is no council."""
+    body = json_object(raw)
+    members = _members(optional(body, "members", list))
+    flow, session_id = optional(body, "flow", str), optional(body, "session_id", str)
+    for name in _OURS:
+        body.pop(name, None)
+    body["stream"] = True
+    return CouncilCall(members, flow, session_id, chat_call(body))
+
+
+def with_answers(body: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, Any]:
+    """Return the chat in which the answers are made into one."""
+    told = "\n\n".join(f"### {answer.model}\n{answer.text}" for answer in answers)
+    return {**body, "messages": [*body["messages"], {"role": "user", "content": f"{_ASK}\n\n{told}"}]}
+
+
+def _members(names: list[Any] | None) -> tuple[str, ...]:
+    if names is None:
+        raise BadInputError("required", "members")
+    if not all(isinstance(name, str) for name in names):
+        raise BadInputError("wrong_type", "members")
+    if not 0 < len(names) <= MEMBERS_MAX:
+        raise BadInputError("wrong_value", "members")
+    return tuple(names)

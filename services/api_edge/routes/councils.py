@@ -1,0 +1,166 @@
+"""`/api/councils`: several models asked side by side, and one answer made of theirs."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from services.api_edge.domain.council import MEMBERS_MAX, parse_council
+from services.api_edge.domain.flows import FLOW_HEADER
+from services.api_edge.ports import Council
+from services.api_edge.problems import Problems
+from services.api_edge.routes.attempts import attempt_view, totals_view
+from services.api_edge.routes.council_events import CouncilEvents, Telling, read_place
+from services.api_edge.routes.council_views import called_view, council_view
+from services.api_edge.routes.failures import occasion_of
+from services.api_edge.routes.gate import BEARER, Gate, caller_of
+from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
+from services.api_edge.routes.run_asking import (
+    RUN_PARAMETERS,
+    idempotency_of,
+    session_id,
+    session_of,
+    timeout_of,
+)
+from services.api_edge.routes.run_events import LAST_EVENT_ID, has_heard_all
+from services.api_edge.routes.wire import Json, read_id
+from services.api_edge.use_cases.call_council import CallCouncil, CallCouncilUseCase
+from services.api_edge.use_cases.follow_council import FollowCouncil
+from services.api_edge.use_cases.hold_council import HoldCouncil
+from services.api_edge.use_cases.read_receipt import ReadReceipt
+from services.api_edge.use_cases.session_usage import SessionUsage
+from shared.kernel.ids import new_id
+
+_DOCS: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["members", "messages"],
+                    "properties": {
+                        "members": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "minItems": 1,
+                            "maxItems": MEMBERS_MAX,
+                            "description": "The models that are asked, each for itself.",
+                            "examples": [["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"]],
+                        },
+                        "model": {
+                            "type": "string",
+                            "description": "The model that makes their answers into one.",
+                            "examples": ["openai/gpt-4o-mini"],
+                        },
+                        "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                        "flow": {"type": "string"},
+                        "session_id": {"type": "string", "minLength": 1, "maxLength": 200},
+                    },
+                    "additionalProperties": True,
+                }
+            }
+        },
+    },
+    "parameters": RUN_PARAMETERS,
+}
+
+
+@dataclass(frozen=True)
+class CouncilUseCases:
+    call: CallCouncilUseCase
+    follow: FollowCouncil
+    hold: HoldCouncil
+    read_receipt: ReadReceipt
+    sessions: SessionUsage
+
+
+def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -> APIRouter:
+    router = APIRouter(prefix="/api/councils", tags=["councils"], dependencies=[BEARER])
+    own = [Depends(gate.signed_in)]
+    telling = Telling(councils.follow, problems, councils.sessions)
+
+    @router.post(
+        "",
+        status_code=202,
+        response_class=Json,
+        dependencies=[Depends(gate.signed_in_runner)],
+        openapi_extra=_DOCS,
+    )
+    async def call_council(request: Request) -> Json:
+        """Ask several models the same side by side, and one to make their answers into one.
+
+        Members whose provider has no usable key are skipped, and named.
+        """
+        call = parse_council(await request.body())
+        council = await councils.call(
+            CallCouncil(
+                new_id(),
+                caller_of(request),
+                call,
+                call.flow or request.headers.get(FLOW_HEADER),
+                request.headers,
+                session_id=session_id(call.session_id, "session_id") or session_of(request),
+                idempotency=await idempotency_of(request),
+                timeout_s=timeout_of(request),
+            )
+        )
+        headers = {"Location": f"/api/councils/{council.council_id}"}
+        return Json({**called_view(council), "status": "queued"}, 202, headers)
+
+    @router.get("/{council_id}", response_class=Json, dependencies=own)
+    async def read_council(request: Request, council_id: str) -> Json:
+        """How a council stands: every member, the one answer once there is one, keys, tokens and cost."""
+        council = await found(request, council_id)
+        return Json(
+            council_view(council, await councils.follow.runs(council), problems, occasion_of(request))
+        )
+
+    @router.get("/{council_id}/events", response_class=Response, dependencies=own)
+    async def council_events(request: Request, council_id: str) -> Response:
+        """Server-sent events: `member_skipped`, `member_chunk`, `member_completed`, `member_failed`; then, as
+        of a run, `message_chunk`, `final_response`, `usage`, `error`. `Last-Event-ID` goes on from there.
+        """
+        council = await found(request, council_id)
+        after = read_place(request.headers.get(LAST_EVENT_ID), council)
+        synthesis = await councils.follow.run(council, council.synthesis_id)
+        if synthesis and synthesis.end and has_heard_all(synthesis.end, after[-1]):
+            return Response(status_code=204)
+        return CouncilEvents(council, telling, occasion_of(request), after=after)
+
+    @router.post("/{council_id}/cancel", status_code=202, response_class=Json, dependencies=own)
+    async def cancel_council(request: Request, council_id: str) -> Json:
+        """Stop all its runs, and what was to follow. What they used so far is recorded."""
+        council = await councils.follow.find(caller_of(request), read_id(council_id))
+        await councils.follow.cancel(council)
+        return Json({"council_id": str(council.council_id), "status": "cancelling"}, 202)
+
+    @router.get("/{council_id}/receipt", response_class=Json, dependencies=own)
+    async def council_receipt(request: Request, council_id: str) -> Json:
+        """What all its runs used and cost; `pending` until the last is over and billing has seen it."""
+        caller, council = caller_of(request), await found(request, council_id)
+        runs = await councils.follow.runs(council)
+        receipts = await asyncio.gather(*(councils.read_receipt(caller, run_id) for run_id in runs))
+        attempts = [attempt for found in receipts for attempt in found.receipt.attempts]
+        is_final = council.question is None and all(found.is_final for found in receipts)
+        session = await councils.sessions.so_far(caller.user_id, council.session_id)
+        return Json(
+            {
+                "council_id": str(council.council_id),
+                "status": "final" if is_final else "pending",
+                "attempts": [attempt_view(attempt) for attempt in attempts],
+                "totals": totals_view(attempts),
+                **({"session": session_view(session)} if session else {}),
+                **key_usage(uses_of(attempts)),
+            }
+        )
+
+    async def found(request: Request, council_id: str) -> Council:
+        """Whoever asks for a council has it go on, should the edge that it was called at be gone."""
+        council = await councils.follow.find(caller_of(request), read_id(council_id))
+        councils.hold.asked_for(council)
+        return council
+
+    return router

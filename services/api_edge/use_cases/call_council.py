@@ -1,0 +1,131 @@
+"""Call a council: decide who can answer, start their runs, see to it that one answer comes of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from services.api_edge.domain.catalogue import Catalogue, Model
+from services.api_edge.domain.council import CouncilCall
+from services.api_edge.domain.flows import Flow
+from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.request_keys import sent_keys
+from services.api_edge.domain.run_call import RunKind
+from services.api_edge.domain.usable_keys import is_served
+from services.api_edge.ports import (
+    Council,
+    CouncilMember,
+    CouncilStore,
+    Idempotency,
+    KeyVault,
+    Question,
+)
+from services.api_edge.use_cases.follow_council import FollowCouncil
+from services.api_edge.use_cases.follow_run import check_same
+from services.api_edge.use_cases.hold_council import HoldCouncil
+from services.api_edge.use_cases.known_flows import KnownFlows
+from services.api_edge.use_cases.start_run import RunTimes, StartRun, StartRunUseCase
+from shared.contracts.keys import KeyStatus
+from shared.kernel.errors import UserApiKeyRequiredError
+from shared.kernel.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class CallCouncil:
+    """`headers`: the request's, names in lower case; a key among them is for members and synthesis alike."""
+
+    council_id: UUID
+    caller: Caller
+    call: CouncilCall
+    flow: str | None
+    headers: Mapping[str, str]
+    session_id: str | None = None
+    idempotency: Idempotency | None = None
+    timeout_s: float | None = None
+
+
+class CallCouncilUseCase:
+    def __init__(
+        self,
+        *,
+        flows: KnownFlows,
+        catalogue: Catalogue,
+        key_vault: KeyVault,
+        councils: CouncilStore,
+        start: StartRunUseCase,
+        follow: FollowCouncil,
+        hold: HoldCouncil,
+        times: RunTimes,
+    ) -> None:
+        self._flows = flows
+        self._catalogue = catalogue
+        self._key_vault = key_vault
+        self._councils = councils
+        self._start = start
+        self._follow = follow
+        self._hold = hold
+        self._times = times
+
+    async def __call__(self, command: CallCouncil) -> Council:
+        """Return the council once its members are asked; with an idempotency key, the one that has it.
+
+        Raises UserApiKeyRequiredError when no member has a usable key, ConflictError for an idempotency key
+        of another request, and what starting a run raises.
+        """
+        council = await self._convened(command)
+        before = await self._councils.keep(council)
+        if before is not None:
+            check_same(before.idempotency, command.idempotency)
+            return before
+        try:
+            for member in council.members:
+                await self._ask(member, command)
+        except BaseException:
+            await self._follow.cancel(council, free=True)
+            raise
+        self._hold.called(council, command.headers, command.timeout_s)
+        return council
+
+    async def _convened(self, command: CallCouncil) -> Council:
+        call, caller, now = command.call, command.caller, datetime.now(UTC)
+        flow = (await self._flows()).named(command.flow, caller.role)
+        models = [self._catalogue.find(name, "members") for name in call.members]
+        status = await self._key_vault.status(caller.user_id)
+        members = tuple(_member(model, flow, status, command.headers) for model in models)
+        if all(member.run_id is None for member in members):
+            raise UserApiKeyRequiredError(service=members[0].service)
+        run_s = self._times.for_client(command.timeout_s)
+        return Council(
+            council_id=command.council_id,
+            user_id=caller.user_id,
+            members=members,
+            synthesis_id=new_id(),
+            created_at=now,
+            deadline=now + timedelta(seconds=2 * run_s),
+            session_id=command.session_id,
+            idempotency=command.idempotency,
+            question=Question(call.call.model, command.flow, caller.role, call.call.body),
+        )
+
+    async def _ask(self, member: CouncilMember, command: CallCouncil) -> None:
+        if member.run_id is None:
+            return
+        run = await self._start(
+            StartRun(
+                member.run_id,
+                command.caller,
+                replace(command.call.call, model=member.model),
+                command.flow,
+                command.headers,
+                kind=RunKind.STREAM,
+                session_id=command.session_id,
+                kept=True,
+                timeout_s=command.timeout_s,
+            )
+        )
+        run.close()
+
+
+def _member(model: Model, flow: Flow, status: KeyStatus, headers: Mapping[str, str]) -> CouncilMember:
+    can_answer = sent_keys(headers, model.provider).any or is_served(model.provider, flow, status)
+    return CouncilMember(model.id, model.provider, new_id() if can_answer else None)

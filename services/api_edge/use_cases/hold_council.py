@@ -1,0 +1,139 @@
+"""See to it that a council comes to its one answer, whether anybody listens or not."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from services.api_edge.domain.chat import OpenAICall
+from services.api_edge.domain.council import Answer, with_answers
+from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.run_call import RunKind
+from services.api_edge.ports import Council, CouncilMember, CouncilStore, Question
+from services.api_edge.use_cases.follow_council import FollowCouncil
+from services.api_edge.use_cases.running import EdgeClosingError
+from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
+from shared.kernel.errors import InvalidRequestError, PlatformError
+from shared.runtime.logs import get_logger
+
+_PATIENCE_S: Final = 5.0
+_RETRY_S: Final = 1.0
+_NOTHING: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """`headers`: of the request that called the council, keys included. They are on no other edge."""
+
+    council: Council
+    headers: Mapping[str, str]
+    timeout_s: float | None
+    patience_s: float
+
+
+class HoldCouncil:
+    """Where a council was called it is held; any other edge that is asked for it holds it, too, and waits a
+    while for the first. The synthesis has its id from the beginning on: whoever asks for it, it is one run.
+    """
+
+    def __init__(
+        self,
+        *,
+        councils: CouncilStore,
+        follow: FollowCouncil,
+        start: StartRunUseCase,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        self._councils = councils
+        self._follow = follow
+        self._start = start
+        self._patience_s = patience_s
+        self._held: dict[UUID, asyncio.Task[None]] = {}
+
+    def called(self, council: Council, headers: Mapping[str, str], timeout_s: float | None) -> None:
+        """Hold a council that was called here."""
+        self._begin(_Holding(council, headers, timeout_s, patience_s=0.0))
+
+    def asked_for(self, council: Council) -> None:
+        """Hold a council that somebody asks for, unless it is held here already."""
+        self._begin(_Holding(council, _NOTHING, None, self._patience_s))
+
+    def _begin(self, holding: _Holding) -> None:
+        council_id = holding.council.council_id
+        if holding.council.question is None or council_id in self._held:
+            return
+        task = self._held[council_id] = asyncio.create_task(self._hold(holding))
+        task.add_done_callback(lambda _: self._held.pop(council_id))
+
+    async def _hold(self, holding: _Holding) -> None:
+        council = holding.council
+        try:
+            answers = await self._answers(council)
+            await asyncio.sleep(holding.patience_s)
+            await self._ask(holding, answers)
+        except EdgeClosingError:
+            return  # another edge will be asked for it
+        except PlatformError as error:
+            get_logger().warning("a council is given up", council_id=str(council.council_id), code=error.code)
+        except Exception:  # noqa: BLE001 - nobody waits for this task
+            get_logger().exception("a council is given up", council_id=str(council.council_id))
+
+    async def _ask(self, holding: _Holding, answers: Sequence[Answer]) -> None:
+        while True:
+            if await self._is_asked(holding, answers):
+                return
+            await asyncio.sleep(_RETRY_S)
+
+    async def _answers(self, council: Council) -> list[Answer]:
+        told = await asyncio.gather(*(self._answer(council, member) for member in council.members))
+        return [answer for answer in told if answer is not None]
+
+    async def _answer(self, council: Council, member: CouncilMember) -> Answer | None:
+        if member.run_id is None:
+            return None
+        try:
+            async with self._follow.hearing(council, member.run_id) as hearing:
+                async for _ in hearing.pieces():
+                    pass
+                return Answer(member.model, str(hearing.transcript.response()))
+        except EdgeClosingError:
+            raise
+        except PlatformError:
+            return None
+
+    async def _is_asked(self, holding: _Holding, answers: Sequence[Answer]) -> bool:
+        """Ask for the synthesis; say whether there is nothing more to be done."""
+        council = holding.council
+        try:
+            found = await self._councils.find(council.user_id, council.council_id)
+            if found is None or found.question is None:
+                return True
+            if answers:
+                (await self._start(_synthesis(holding, found.question, answers))).close()
+            await self._councils.close(council.council_id)
+        except InvalidRequestError:
+            await self._councils.close(council.council_id)
+            raise
+        except PlatformError:
+            return datetime.now(UTC) > council.deadline
+        return True
+
+
+def _synthesis(holding: _Holding, question: Question, answers: Sequence[Answer]) -> StartRun:
+    council = holding.council
+    call = OpenAICall(
+        question.model, stream=True, include_usage=True, body=with_answers(question.body, answers)
+    )
+    return StartRun(
+        council.synthesis_id,
+        Caller(council.user_id, question.role),
+        call,
+        question.flow,
+        holding.headers,
+        kind=RunKind.STREAM,
+        session_id=council.session_id,
+        kept=True,
+        timeout_s=holding.timeout_s,
+    )
