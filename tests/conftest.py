@@ -19,7 +19,16 @@ from shared.runtime.vault import VaultClient
 from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
 from tests.servers import Way, choose, has_docker, running_servers
 
-_LEVELS: Final = ("unit", "component", "conformance", "integration", "acceptance", "chaos", "bench")
+_LEVELS: Final = (
+    "unit",
+    "component",
+    "conformance",
+    "integration",
+    "acceptance",
+    "clients",
+    "chaos",
+    "bench",
+)
 _WITHOUT_SERVERS: Final = {"unit", "component"}
 
 

@@ -40,6 +40,7 @@ tokens=P,C        reports P prompt and C completion tokens
 cache=R,W         reports R of the prompt tokens as read from the provider's cache, and W as written to it
 redirect          302 to `/redirected`, which counts who follows
 garbage           200 with something that is not JSON
+call_tool         calls the first of the request's tools, with the prompt for each of its required parameters
 
 An unknown directive is a 400, so that a mistyped test cannot pass.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Literal
 
+import orjson
+
 from infra.simulator.directives import without_directives
 from infra.simulator.requests import ChatRequest
 
@@ -18,14 +20,15 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer cut into the chunks it is streamed in."""
+    """An answer cut into the chunks it is streamed in. `call`: of a tool, in place of words."""
 
     id: str
     created: int
     model: str
     pieces: list[str]
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
     usage: Json | None
+    call: Json | None = None
 
 
 def _words(request: ChatRequest) -> tuple[list[str], bool]:
@@ -63,15 +66,26 @@ def usage_of(prompt_tokens: int, completion_tokens: int, cache: tuple[int, int] 
 def answer(request: ChatRequest) -> Answer:
     """What the simulated model says to a request."""
     words, short = _words(request)
+    call = _call(request)
     tokens = request.directives.tokens or (request.prompt_tokens, len(words))
     return Answer(
         id=f"chatcmpl-{uuid.uuid4().hex}",
         created=int(time.time()),
         model=request.model,
         pieces=_pieces(words, request.directives.chunks),
-        finish_reason="length" if short else "stop",
+        finish_reason="tool_calls" if call else "length" if short else "stop",
         usage=None if request.directives.no_usage else usage_of(*tokens, request.directives.cache),
+        call=call,
     )
+
+
+def _call(request: ChatRequest) -> Json | None:
+    if request.tool is None or not request.directives.call_tool:
+        return None
+    name, parameters = request.tool
+    arguments = dict.fromkeys(parameters, without_directives(request.prompt))
+    function = {"name": name, "arguments": orjson.dumps(arguments).decode()}
+    return {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
 
 
 def _envelope(answer: Answer, kind: str, choices: list[Json]) -> Json:
@@ -94,6 +108,8 @@ def completion(answer: Answer) -> Json:
         "refusal": None,
         "annotations": [],
     }
+    if answer.call is not None:
+        message |= {"content": None, "tool_calls": [answer.call]}
     choice: Json = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
     body = _envelope(answer, "chat.completion", [choice])
     return body if answer.usage is None else body | {"usage": answer.usage}
@@ -111,6 +127,8 @@ class Chunks:
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
     def content(self) -> Iterator[Json]:
+        if self._answer.call is not None:
+            return iter([self._chunk({"tool_calls": [{"index": 0, **self._answer.call}]})])
         return (self._chunk({"content": piece}) for piece in self._answer.pieces)
 
     def closing(self) -> Iterator[Json]:

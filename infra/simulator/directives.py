@@ -28,6 +28,7 @@ class Directives:
     no_usage: bool = False
     redirect: bool = False
     garbage: bool = False
+    call_tool: bool = False
 
     @property
     def chunks_min(self) -> int:
@@ -49,7 +50,7 @@ def _pair(value: str) -> tuple[int, int]:
 
 
 _NUMBERS = ("retry_after", "latency_ms", "first_token_ms", "chunks", "chunk_ms", "stall_after", "cut_after")
-_FLAGS = frozenset({"no_usage", "redirect", "garbage"})
+_FLAGS = frozenset({"no_usage", "redirect", "garbage", "call_tool"})
 _VALUES: dict[str, Callable[[str], object]] = {
     "status": _status,
     "tokens": _pair,

@@ -19,6 +19,8 @@ class ChatRequest:
     include_usage: bool
     tokens_max: int | None
     directives: Directives
+    tool: tuple[str, tuple[str, ...]] | None = None
+    """The first tool's name, and its required parameters."""
 
 
 def _text(content: object) -> str:
@@ -84,6 +86,16 @@ def _include_usage(body: dict[str, object]) -> bool:
     return isinstance(options, dict) and options.get("include_usage") is True
 
 
+def _tool(body: dict[str, object]) -> tuple[str, tuple[str, ...]] | None:
+    tools = body.get("tools")
+    first = tools[0] if isinstance(tools, list) and tools else None
+    function = first.get("function") if isinstance(first, dict) else None
+    if not isinstance(function, dict):
+        return None
+    required = (function.get("parameters") or {}).get("required") or ()
+    return str(function.get("name")), tuple(map(str, required))
+
+
 def _directives(prompt: str) -> Directives:
     try:
         return parse_directives(prompt)
@@ -131,4 +143,5 @@ def parse_chat(raw: bytes) -> ChatRequest:
         include_usage=_include_usage(body),
         tokens_max=_tokens_max(body),
         directives=_directives(prompt),
+        tool=_tool(body),
     )
