@@ -20,6 +20,7 @@ from tests.acceptance import worker
 from tests.acceptance.callers import Caller, calling, credits_of
 from tests.acceptance.parts import Part
 from tests.gate import Gate, free_port, open_gate
+from tests.nursery import Nursery, nursery
 from tests.realm import TestRealm
 
 PLATFORM_KEY: Final = "sk-sim-platform-4fd1c07a9be64a2c"
@@ -168,7 +169,7 @@ async def running_house(
     single parts, by name (`inference-1`, `billing`, `billing-2`), run instead, and get beside all else.
     """
     await put_platform_key(realm, KeyService.OPENAI, PLATFORM_KEY)
-    async with AsyncExitStack() as stack:
+    async with nursery() as parents, AsyncExitStack() as stack:
         edge = realm.env(API_EDGE)
         gates = {
             server: await stack.enter_async_context(open_gate(edge[name]))
@@ -177,7 +178,7 @@ async def running_house(
         }
         numbers = {KEY_VAULT: 1, BILLING: billings, INFERENCE: workers, API_EDGE: edges}
         ports = {name: free_port() for name in (_SIMULATOR, *replicas(API_EDGE, edges))}
-        wiring = _Wiring(realm, gates, folder, ports, log_level, modules or {}, env or {})
+        wiring = _Wiring(parents, realm, gates, folder, ports, log_level, modules or {}, env or {})
         parts = wiring.parts(numbers)
         stack.push_async_callback(_stop_all, parts.values())
         await asyncio.gather(*(part.start() for part in parts.values()))
@@ -204,6 +205,7 @@ def replicas(service: str, number: int) -> list[str]:
 class _Wiring:
     """What the house's parts are told, and by which ports and gates they reach each other."""
 
+    nursery: Nursery
     realm: TestRealm
     gates: Mapping[str, Gate]
     folder: Path
@@ -214,7 +216,7 @@ class _Wiring:
 
     def parts(self, numbers: Mapping[str, int]) -> dict[str, Part]:
         words = ("infra.simulator", "--port", str(self.ports[_SIMULATOR]))
-        simulator = Part(_SIMULATOR, *words, env={}, log=self.folder / "simulator.log")
+        simulator = Part(self.nursery, _SIMULATOR, *words, env={}, log=self.folder / "simulator.log")
         names = [name for service, number in numbers.items() for name in replicas(service, number)]
         return {_SIMULATOR: simulator, **{name: self._service(name) for name in names}}
 
@@ -228,7 +230,8 @@ class _Wiring:
             **self._of_kind(name, kind),
             **self.env.get(name, {}),
         }
-        return Part(name, self.modules.get(name, usual), env=env, log=self.folder / f"{name}.log")
+        module = self.modules.get(name, usual)
+        return Part(self.nursery, name, module, env=env, log=self.folder / f"{name}.log")
 
     def _gated(self, told: Mapping[str, str]) -> dict[str, str]:
         return {

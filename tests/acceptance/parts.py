@@ -1,28 +1,29 @@
 """Services and the simulator as processes of their own."""
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.nursery import Child, Nursery
+
 _STOP_S: Final = 30
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Part:
     """One process. Its output goes to a file of its own, over all its lives."""
 
-    def __init__(self, name: str, module: str, *words: str, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, nursery: Nursery, name: str, module: str, *words: str, env: Mapping[str, str], log: Path
+    ) -> None:
         self.name = name
         self.log = log
-        self._command = (sys.executable, "-m", module, *words)
+        self._nursery = nursery
+        self._command = (module, *words)
         self._env = {**_clean_environment(), **env}
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
         self._born_at = 0
 
     @property
@@ -40,17 +41,9 @@ class Part:
 
     async def start(self, **overrides: str) -> None:
         """Start it; `overrides` go on top of its environment, for this life."""
-        with self.log.open("ab") as log:
-            self._born_at = log.tell()
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env={**self._env, **overrides},
-                cwd=ROOT,
-                preexec_fn=_end_with_the_tests if sys.platform == "linux" else None,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self._born_at = self.log.stat().st_size if self.log.exists() else 0
+        env = {**self._env, **overrides}
+        self._process = await self._nursery.bear(*self._command, env=env, log=self.log)
 
     async def stop(self) -> int:
         """Ask it to end (SIGTERM) and return its exit code. It is killed when it does not."""
@@ -64,19 +57,13 @@ class Part:
         process = self._process
         if process is None:
             return 0
-        if process.returncode is None:
-            process.send_signal(number)
+        process.send_signal(number)
         try:
             return await asyncio.wait_for(process.wait(), _STOP_S)
         except TimeoutError:
-            process.kill()
+            process.send_signal(signal.SIGKILL)
             await process.wait()
             raise TimeoutError(f"{self.name} did not end within {_STOP_S} s") from None
-
-
-def _end_with_the_tests() -> None:
-    """Nothing is left behind by tests that are killed themselves (prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _clean_environment() -> dict[str, str]:

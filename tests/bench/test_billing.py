@@ -38,6 +38,7 @@ from tests.acceptance.house import eventually
 from tests.acceptance.parts import Part
 from tests.bench import bare_sql
 from tests.fakes.billing import MODEL, usage_event
+from tests.nursery import nursery
 from tests.realm import TestRealm, temporary_realm
 from tests.stream_filler import fill, told
 
@@ -142,17 +143,19 @@ class Ledger:
     @asynccontextmanager
     async def billing(self) -> AsyncIterator[Part]:
         env = {"LATCHKEY_ENV_FILE": str(self.realm.env_dir / f"{BILLING}.env"), "LATCHKEY_LOG_LEVEL": "INFO"}
-        part = Part(BILLING, "services.billing.app", env=env, log=self._folder / "billing.log")
+        async with nursery() as parents:
+            log = self._folder / "billing.log"
+            part = Part(parents, BILLING, "services.billing.app", env=env, log=log)
 
-        async def is_ready() -> bool:
-            return '"ready"' in part.log_of_this_life()
+            async def is_ready() -> bool:
+                return '"ready"' in part.log_of_this_life()
 
-        await part.start()
-        try:
-            await eventually(is_ready, "billing is ready")
-            yield part
-        finally:
-            await part.stop()
+            await part.start()
+            try:
+                await eventually(is_ready, "billing is ready")
+                yield part
+            finally:
+                await part.stop()
 
 
 @pytest_asyncio.fixture

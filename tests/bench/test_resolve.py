@@ -23,6 +23,7 @@ from shared.runtime.sealing import KeyPair
 from tests.acceptance.house import eventually
 from tests.acceptance.parts import Part
 from tests.integration.key_vault.clients import Edge
+from tests.nursery import nursery
 from tests.realm import TestRealm, temporary_realm
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
@@ -85,17 +86,18 @@ def _asking(client: Bus, user: str) -> Callable[[], Awaitable[object]]:
 async def _running(realm: TestRealm, module: str, folder: Path) -> AsyncIterator[None]:
     """One service process in key_vault's place, ready."""
     env = {"LATCHKEY_ENV_FILE": str(realm.env_dir / f"{KEY_VAULT}.env")}
-    part = Part(module, module, env=env, log=folder / f"{module}.log")
+    async with nursery() as parents:
+        part = Part(parents, module, module, env=env, log=folder / f"{module}.log")
 
-    async def is_ready() -> bool:
-        return '"ready"' in part.log_of_this_life()
+        async def is_ready() -> bool:
+            return '"ready"' in part.log_of_this_life()
 
-    await part.start()
-    try:
-        await eventually(is_ready, f"{module} is ready")
-        yield
-    finally:
-        await part.stop()
+        await part.start()
+        try:
+            await eventually(is_ready, f"{module} is ready")
+            yield
+        finally:
+            await part.stop()
 
 
 async def _store(realm: TestRealm, user: str) -> None:
