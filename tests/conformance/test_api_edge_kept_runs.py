@@ -50,7 +50,7 @@ def a_run(user_id: str, **changes: Any) -> KeptRun:
         kind=RunKind.STREAM,
         created_at=_NOW,
         start_by=_NOW + timedelta(seconds=10),
-        deadline=_NOW + timedelta(seconds=300),
+        deadline=_NOW + timedelta(hours=1),
     )
     return replace(run, **changes)
 

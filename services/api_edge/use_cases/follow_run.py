@@ -20,7 +20,7 @@ _NEVER_CALLED: Final = (Outcome.REFUSED, Outcome.EXPIRED)
 _LOST_AFTER: Final = timedelta(minutes=5)
 _OWN_SILENCE_S: Final = 2.0
 _LATE_SILENCE_S: Final = 0.5
-_LATE_START_S: Final = 20.0
+_LATE_START_S: Final = 60.0
 """How long whoever comes late waits for a first word: a lost worker's run is ended by another within that."""
 
 

@@ -75,10 +75,13 @@ async def test_500_resolves_do_not_wait_for_a_slow_one(
         waiting = asyncio.create_task(worker.resolve(user_id="slow"))
         await slow.holds.wait()
 
-        many = [worker.resolve(user_id=users[number % USERS]) for number in range(RESOLVES)]
-        answers = await asyncio.gather(*many)
-
-        assert not waiting.done(), "the slow one was first: nothing is shown"
+        asked = (worker.resolve(user_id=users[number % USERS]) for number in range(RESOLVES))
+        many = [asyncio.create_task(each) for each in asked]
+        everybody = asyncio.gather(*many)
+        await asyncio.wait({waiting, everybody}, return_when=asyncio.FIRST_COMPLETED)
+        answered = sum(task.done() for task in many)
         slow.released.set()
-        assert {key for _, key in answers} == {f"sk-{user}" for user in users}
+
+        assert answered > RESOLVES // 2, "they waited, or were too slow to show anything"
+        assert {key for _, key in await everybody} == {f"sk-{user}" for user in users}
         assert (await waiting)[1] == "sk-slow"
