@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -78,7 +78,8 @@ async def test_500_resolves_do_not_wait_for_a_slow_one(
         asked = (worker.resolve(user_id=users[number % USERS]) for number in range(RESOLVES))
         many = [asyncio.create_task(each) for each in asked]
         everybody = asyncio.gather(*many)
-        await asyncio.wait({waiting, everybody}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {waiting, everybody}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         answered = sum(task.done() for task in many)
         slow.released.set()
 
