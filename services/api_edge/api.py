@@ -42,7 +42,7 @@ from services.api_edge.routes.gate import Gate
 from services.api_edge.routes.health import health_router
 from services.api_edge.routes.key_admin import key_admin_router
 from services.api_edge.routes.keys import KeyUseCases, keys_router
-from services.api_edge.routes.middleware import AnswerHeaders, BodyLimit, RequestLog
+from services.api_edge.routes.middleware import AnswerHeaders, BodyLimit, Note, RequestLog
 from services.api_edge.routes.model_list import model_list_router
 from services.api_edge.routes.model_settings import model_settings_router
 from services.api_edge.routes.models import models_router
@@ -105,6 +105,7 @@ class EdgePorts:
     waiting_runs: Callable[[], Awaitable[int]]
     """How many runs wait for a worker. Raises `bus_unavailable`."""
     probes: Mapping[str, Probe]
+    note_request: Note = lambda *_: None
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
             allow_headers=["*"],
             expose_headers=_EXPOSED,
         )
-    return RequestLog(AnswerHeaders(BodyLimit(app, rules.body_bytes_max)))
+    return RequestLog(AnswerHeaders(BodyLimit(app, rules.body_bytes_max)), ports.note_request)
 
 
 def shipped_flows() -> Flows:

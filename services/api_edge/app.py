@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.adapters.genai_models import priced_models
 from services.api_edge.adapters.jwt_tokens import Expected, JwksJwts, NoJwts, SharedSecretJwts
+from services.api_edge.adapters.meters import EdgeMeters
 from services.api_edge.adapters.postgres import Database, PostgresTokenStore
 from services.api_edge.adapters.postgres_councils import PostgresCouncilStore
 from services.api_edge.adapters.postgres_flows import PostgresFlowStore
@@ -41,6 +42,7 @@ from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
+from shared.runtime.metrics import BusMeters, metrics_served, service_registry
 from shared.runtime.process import run
 from shared.runtime.vault import VaultClient
 
@@ -57,15 +59,24 @@ _SERVED_BY = {
 async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
     """The application on its real parts. It answers at once; parts that are away are waited for meanwhile."""
     vault = VaultClient(settings.vault_addr, settings.vault_role_id, settings.vault_secret_id)
-    bus = Bus(settings.amqp_url, service=API_EDGE, instance=settings.instance, realm=settings.realm)
+    registry = service_registry()
+    bus = Bus(
+        settings.amqp_url,
+        service=API_EDGE,
+        instance=settings.instance,
+        realm=settings.realm,
+        meters=BusMeters(registry),
+    )
     database = Database()
     sealer = VaultSealer(vault, settings.realm)
     waiting = WaitingRuns(settings.runs_in_flight_max)
+    meters = EdgeMeters(registry, waiting.__len__)
     runs, store = BusRuns(bus, waiting), PostgresRunStore(database)
     bus.subscribe_batches(topology.API_EDGE_RUNS, RunEnds(store).on_ended, size=BATCH_SIZE)
     councils = PostgresCouncilStore(database)
     sweep = SweepRuns(store, councils, kept_for=timedelta(seconds=settings.results_ttl_s))
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(metrics_served(registry, settings.metrics))
         http = await stack.enter_async_context(httpx2.AsyncClient())
         stack.push_async_callback(bus.stop)
         stack.push_async_callback(database.close)
@@ -95,6 +106,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
                 rates=SlidingWindows(settings.limits.per_minute),
                 waiting_runs=partial(bus.waiting, topology.INFERENCE_RUNS),
                 probes=_probes(bus, vault, database),
+                note_request=meters.request,
             ),
             _rules(settings),
         )

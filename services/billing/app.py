@@ -11,6 +11,7 @@ from typing import TypeAlias
 from pydantic import Field
 
 from services.billing.adapters.genai_prices_book import GenaiPriceBook
+from services.billing.adapters.metered_ledger import MeteredLedger
 from services.billing.adapters.postgres_credits import PostgresCreditStore
 from services.billing.adapters.postgres_ledger import PostgresLedgerStore
 from services.billing.adapters.postgres_outbox import PostgresOutbox
@@ -31,6 +32,7 @@ from shared.runtime.background import Repeating, in_background
 from shared.runtime.batches import BatchBus
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
+from shared.runtime.metrics import BusMeters, metrics_served, service_registry
 from shared.runtime.postgres import Pool, create_pool
 from shared.runtime.process import run
 from shared.runtime.rpc import RpcServer
@@ -55,9 +57,16 @@ async def serving(
     settings: BillingSettings, make_ledger: MakeLedger = PostgresLedgerStore
 ) -> AsyncIterator[Bus]:
     """Serve while in the context; it begins once Postgres and RabbitMQ are there."""
-    bus = Bus(settings.amqp_url, service=BILLING, instance=settings.instance, realm=settings.realm)
-    async with await create_pool(settings.postgres_url) as pool:
-        ledger = make_ledger(pool)
+    registry = service_registry()
+    bus = Bus(
+        settings.amqp_url,
+        service=BILLING,
+        instance=settings.instance,
+        realm=settings.realm,
+        meters=BusMeters(registry),
+    )
+    async with metrics_served(registry, settings.metrics), await create_pool(settings.postgres_url) as pool:
+        ledger = MeteredLedger(make_ledger(pool), registry)
         prices = PostgresPriceBook(pool, under=GenaiPriceBook())
         relay = _relay(PostgresOutbox(pool), partial(bus.publish_all, CreditsCharged.EXCHANGE))
         parts = Parts(

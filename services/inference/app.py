@@ -6,16 +6,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import asyncpg
 import httpcore2
+from prometheus_client import CollectorRegistry, Gauge
 
 from services.inference.adapters.bus import BusAudience, BusUsageLog, RpcQuoteFinder, RpcRunAuthorizer
 from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.key_check import HttpKeyChecker
 from services.inference.adapters.key_vault import RpcKeyVault
+from services.inference.adapters.metered_usage import MeteredUsageLog
 from services.inference.adapters.model_lister import HttpModelLister
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.postgres import PostgresAttemptStore
@@ -56,6 +59,7 @@ from shared.kernel.names import INFERENCE
 from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
+from shared.runtime.metrics import BusMeters, metrics_served, service_registry
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
@@ -150,6 +154,7 @@ async def serving(
     `outside`: the way to callers' addresses, the internet unless told otherwise. `build`: makes the service
     of its parts.
     """
+    registry = service_registry()
     pool = await create_pool(settings.postgres_url, command_timeout_s=5)
     bus = Bus(
         settings.amqp_url,
@@ -157,10 +162,17 @@ async def serving(
         instance=settings.instance,
         realm=settings.realm,
         graceful_s=settings.shutdown_grace_s + _INTERRUPTED_S,
+        meters=BusMeters(registry),
     )
     outside = outside or PinningBackend(httpcore2.AnyIOBackend())
-    async with pool, http_clients(settings.concurrency, outside) as http:
-        service = build(_parts(settings, bus, pool, http))
+    async with (
+        metrics_served(registry, settings.metrics),
+        pool,
+        http_clients(settings.concurrency, outside) as http,
+    ):
+        service = build(_parts(settings, bus, pool, http, registry))
+        in_flight = Gauge("latchkey_runs_in_flight", "Runs that this worker has.", registry=registry)
+        in_flight.set_function(partial(len, service.in_flight))
         bus.subscribe(INFERENCE_RUNS, service.handlers.on_run_requested, prefetch=settings.concurrency)
         RpcServer(bus, INFERENCE_RPC, service.requests.routes())
         bus.on_broadcast(CONTROL, service.handlers.on_control)
@@ -177,7 +189,13 @@ async def serving(
                 await bus.stop()
 
 
-def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", http: HttpClients) -> Parts:
+def _parts(
+    settings: InferenceSettings,
+    bus: Bus,
+    pool: "asyncpg.Pool[Any]",
+    http: HttpClients,
+    registry: CollectorRegistry,
+) -> Parts:
     specs = load_providers(settings.base_urls)
     keys = RpcKeyVault(bus.rpc)
     return Parts(
@@ -190,7 +208,7 @@ def _parts(settings: InferenceSettings, bus: Bus, pool: "asyncpg.Pool[Any]", htt
         authorizer=RpcRunAuthorizer(bus.rpc),
         quote_finder=RpcQuoteFinder(bus.rpc),
         provider=OpenAIProvider(specs, http, idle_timeout_s=settings.provider_idle_timeout_s),
-        usage_log=BusUsageLog(bus),
+        usage_log=MeteredUsageLog(BusUsageLog(bus), registry),
         audience=BusAudience(bus),
         worker=f"{settings.instance}-{new_id().hex[-8:]}",
         limits=Limits(completion_tokens_ceiling=settings.max_tokens_ceiling),

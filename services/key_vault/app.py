@@ -61,6 +61,7 @@ from shared.runtime.background import in_background
 from shared.runtime.batches import BatchBus
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
+from shared.runtime.metrics import BusMeters, metrics_served, service_registry
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
@@ -142,14 +143,25 @@ def listen(bus: BatchBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
 async def serving(settings: Settings) -> AsyncIterator[Bus]:
     """Serve requests while in the context; it begins once Vault, Postgres and RabbitMQ are all there."""
     vault = _vault(settings, timeout_s=_VAULT_S)
-    bus = Bus(settings.amqp_url, service=KEY_VAULT, instance=settings.instance, realm=settings.realm)
+    registry = service_registry()
+    bus = Bus(
+        settings.amqp_url,
+        service=KEY_VAULT,
+        instance=settings.instance,
+        realm=settings.realm,
+        meters=BusMeters(registry),
+    )
     await vault.start()
     try:
         sealer, pool = await asyncio.gather(
             load_sealer(vault, settings.realm),
             create_pool(settings.postgres_url, command_timeout_s=_STATEMENT_S),
         )
-        async with pool, _memory(settings, bus) as (memory, watch):
+        async with (
+            metrics_served(registry, settings.metrics),
+            pool,
+            _memory(settings, bus) as (memory, watch),
+        ):
             news = BusKeyNews(bus)
             handlers = build(
                 sealer=sealer,

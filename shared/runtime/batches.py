@@ -11,6 +11,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from shared.runtime.acknowledging import acknowledge, quietly
 from shared.runtime.delivery import Delivery
+from shared.runtime.metrics import BusMeters
 from shared.runtime.publisher import AWAY, TIMEOUT_S
 from shared.runtime.rpc import RequestBus
 
@@ -37,12 +38,22 @@ class BatchConsumer:
     is at least one message; then it waits until it has `size` of them, for `linger_ms` at most.
     """
 
-    def __init__(self, queue: str, handler: BatchHandler, *, realm: str, size: int, linger_ms: float) -> None:
+    def __init__(
+        self,
+        queue: str,
+        handler: BatchHandler,
+        *,
+        realm: str,
+        size: int,
+        linger_ms: float,
+        meters: BusMeters,
+    ) -> None:
         self._name = queue
         self._handler = handler
         self._realm = realm
         self._size = size
         self._linger_s = linger_ms / 1000
+        self._meters = meters
         self._waiting: list[DeliveredMessage] = []
         self._some, self._enough = asyncio.Event(), asyncio.Event()
         self._stopping = False
@@ -135,8 +146,12 @@ class BatchConsumer:
     async def _acknowledge(self, batch: Sequence[DeliveredMessage], verdicts: Verdicts) -> None:
         """One word for all that are done with, the last one's, after those of the others among them."""
         judged = list(zip(batch, verdicts, strict=True))
+        refused = [(message, error) for message, error in judged if error is not None]
         await asyncio.gather(
-            *(acknowledge(IncomingMessage(message), error) for message, error in judged if error is not None)
+            *(
+                acknowledge(IncomingMessage(message), error, queue=self._name, meters=self._meters)
+                for message, error in refused
+            )
         )
         done = [message for message, error in judged if error is None]
         if done:

@@ -17,6 +17,7 @@ from aio_pika.exceptions import AMQPError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 from pamqp.commands import Queue
+from prometheus_client import CollectorRegistry
 
 from shared.contracts import topology
 from shared.contracts.message import Message
@@ -27,6 +28,7 @@ from shared.runtime.acknowledging import acknowledge
 from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
+from shared.runtime.metrics import BusMeters
 from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
 from shared.runtime.rpc import RpcClient
 from shared.runtime.watchdog import watch_consumers
@@ -40,13 +42,21 @@ _HEARTBEAT_S = 10
 class Bus:
     """A service's place on the bus. Register handlers, then `start()`.
 
-    `graceful_s`: how long `drain()` waits for handlers that are at work.
+    `graceful_s`: how long `drain()` waits for handlers that are at work. `meters`: what counts its messages.
     """
 
     def __init__(
-        self, url: SecretText, *, service: str, instance: str, realm: str = "latchkey", graceful_s: float = 15
+        self,
+        url: SecretText,
+        *,
+        service: str,
+        instance: str,
+        realm: str = "latchkey",
+        graceful_s: float = 15,
+        meters: BusMeters | None = None,
     ) -> None:
         self.service = service
+        self.meters = meters or BusMeters(CollectorRegistry())
         self.realm = realm
         self.reply_to = topology.reply_key(service, instance)
         self.on_lost: list[Callable[[], None]] = []
@@ -146,7 +156,7 @@ class Bus:
         """
 
         async def on_message(message: AbstractIncomingMessage) -> None:
-            await self._consume(message, handler)
+            await self._consume(message, handler, queue)
 
         self._queues.append(queue)
         self.broker.subscriber(
@@ -165,7 +175,11 @@ class Bus:
         on when the connection is lost meanwhile: its messages come again, and must be known then.
         """
         self._queues.append(queue)
-        self._batches.append(BatchConsumer(queue, handler, realm=self.realm, size=size, linger_ms=linger_ms))
+        self._batches.append(
+            BatchConsumer(
+                queue, handler, realm=self.realm, size=size, linger_ms=linger_ms, meters=self.meters
+            )
+        )
 
     def on_broadcast(self, exchange: str, handler: Handler) -> None:
         """Receive all that is told to every instance on an exchange (`control`, `keys`) from now on.
@@ -213,13 +227,13 @@ class Bus:
         for callback in self.on_lost:
             callback()
 
-    async def _consume(self, message: AbstractIncomingMessage, handler: Handler) -> None:
+    async def _consume(self, message: AbstractIncomingMessage, handler: Handler, queue: str) -> None:
         verdict: Exception | None = None
         try:
             await handler(Delivery.of(message, self.realm))
         except Exception as error:  # noqa: BLE001 - whatever it was, the message is not lost
             verdict = error
-        await acknowledge(message, verdict)
+        await acknowledge(message, verdict, queue=queue, meters=self.meters)
 
     async def _consume_replies(self, channel: AbstractChannel) -> None:
         queue = await channel.declare_queue(self.reply_to, exclusive=True, auto_delete=True)

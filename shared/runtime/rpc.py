@@ -14,6 +14,7 @@ from shared.contracts.rpc import ErrorBody, Request, RpcReply
 from shared.kernel.errors import InternalError, InvalidRequestError, PlatformError, ServiceUnavailableError
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
+from shared.runtime.metrics import BusMeters
 from shared.runtime.replays import Replays
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
@@ -31,6 +32,9 @@ class RequestBus(Protocol):
     """What the server needs of the bus."""
 
     service: str
+
+    @property
+    def meters(self) -> BusMeters: ...
 
     def subscribe(
         self, queue: str, handler: Callable[[Delivery], Awaitable[None]], /, *, prefetch: int
@@ -150,14 +154,16 @@ class RpcServer:
 
     def _log(self, delivery: Delivery, answer: RpcReply, began: float) -> None:
         kind, run_id, user_id = self._known(delivery)
+        code, seconds = answer.error.code if answer.error else "ok", time.perf_counter() - began
+        self._bus.meters.answered(kind, code, seconds)
         get_logger().info(
             "rpc",
             request=kind,
             sender=delivery.sender,
             run_id=run_id,
             user_id=user_id,
-            code=answer.error.code if answer.error else "ok",
-            ms=round((time.perf_counter() - began) * 1000, 1),
+            code=code,
+            ms=round(seconds * 1000, 1),
         )
 
     def _known(self, delivery: Delivery) -> tuple[str, str | None, str | None]:

@@ -4,7 +4,7 @@ import os
 from typing import Self
 from uuid import uuid4
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.kernel.secret import SecretText
@@ -30,6 +30,13 @@ class LatchkeySettings(BaseSettings):
             raise SettingsError(_names(error)) from None
 
 
+class MetricsSettings(BaseModel):
+    """Where Prometheus reads; without a `port` nowhere."""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=None, ge=1, le=65_535)
+
+
 class ServiceSettings(LatchkeySettings):
     """What every service needs. URLs hold passwords, so they are secrets."""
 
@@ -38,6 +45,7 @@ class ServiceSettings(LatchkeySettings):
     log_level: str = "INFO"
     amqp_url: SecretText
     postgres_url: SecretText
+    metrics: MetricsSettings = MetricsSettings()
 
 
 class VaultSettings(LatchkeySettings):

@@ -3,9 +3,12 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from prometheus_client import CollectorRegistry
+
 from shared.contracts.rpc import RpcReply
 from shared.runtime.batches import BatchHandler
 from shared.runtime.delivery import Delivery
+from shared.runtime.metrics import BusMeters
 
 Handler = Callable[[Delivery], Awaitable[None]]
 
@@ -18,6 +21,7 @@ class InMemoryBus:
     handlers: dict[str, Handler] = field(default_factory=dict)
     batch_handlers: dict[str, BatchHandler] = field(default_factory=dict)
     answers: list[RpcReply] = field(default_factory=list)
+    meters: BusMeters = field(default_factory=lambda: BusMeters(CollectorRegistry()))
 
     def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> None:
         assert prefetch > 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -33,14 +33,19 @@ _BROWSERS_NO_PAGE: Final = (
 """Only the API's description is a page, with scripts of its own."""
 
 
+Note = Callable[[str, str, int, str | None, float], None]
+"""Takes method, path template, status, error code and seconds of a request."""
+
+
 class RequestLog:
     """Logs method, path template, status, time, run, user and key source: no query, header or body.
 
     Probes are logged at `debug`.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, note: Note) -> None:
         self._app = app
+        self._note = note
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +63,9 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_noting)
         finally:
-            _log(scope, began)
+            seconds, path = time.perf_counter() - began, _template(scope)
+            self._note(scope["method"], path, state["status"], state.get("error_code"), seconds)
+            _log(scope, path, seconds)
 
 
 class AnswerHeaders:
@@ -127,17 +134,20 @@ def _content_length(headers: Mapping[bytes, bytes]) -> int:
     return int(value) if value.isdigit() else 0
 
 
-def _log(scope: Scope, began: float) -> None:
+def _template(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", _UNMATCHED))
+
+
+def _log(scope: Scope, path: str, seconds: float) -> None:
     state = scope["state"]
     run_id, caller = state.get("run_id"), state.get("caller")
-    path = getattr(scope.get("route"), "path", _UNMATCHED)
     log = get_logger().debug if path in _PROBED else get_logger().info
     log(
         "request",
         method=scope["method"],
         path=path,
         status=state["status"],
-        ms=round((time.perf_counter() - began) * 1000, 1),
+        ms=round(seconds * 1000, 1),
         run_id=str(run_id) if isinstance(run_id, UUID) else None,
         user_id=caller.user_id if isinstance(caller, Caller) else None,
         key_source=state.get("key_source"),

@@ -32,6 +32,7 @@ from shared.kernel.names import (
 )
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
+from shared.runtime.metrics import BusMeters
 from shared.runtime.rpc import RpcServer
 from shared.runtime.sealing import KeyPair
 from tests.fakes.inference import InMemoryModelLister
@@ -103,6 +104,10 @@ class Overheard:
     bus: Bus
     answers: asyncio.Queue[str | None]
     service: str = INFERENCE
+
+    @property
+    def meters(self) -> BusMeters:
+        return self.bus.meters
 
     def subscribe(
         self, queue: str, handler: Callable[[Delivery], Awaitable[None]], /, *, prefetch: int
