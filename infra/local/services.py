@@ -8,6 +8,7 @@ from infra.local.wishes import Wishes
 from shared.kernel.names import API_EDGE, INFERENCE, SERVICES
 
 SIMULATOR = "simulator"
+_METRICS_PORT = "LATCHKEY_METRICS__PORT"
 _STOP_S = 30  # longer than a worker's grace for the runs it has in hand
 
 
@@ -19,11 +20,12 @@ def service_parts(home: Home, ports: dict[str, int], wishes: Wishes) -> list[Par
     """Return the services' parts; the second worker is `inference-2`, and so on."""
     workers = [INFERENCE, *(f"{INFERENCE}-{number}" for number in range(2, wishes.inference + 1))]
     names = [name for service in SERVICES for name in (workers if service == INFERENCE else [service])]
-    parts = [_service(home, ports, wishes, name) for name in names]
+    parts = [_service(home, ports, wishes, name, place) for place, name in enumerate(names)]
     return [*parts, _simulator(ports)] if wishes.simulator else parts
 
 
-def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str) -> Part:
+def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str, place: int) -> Part:
+    """`place`: among the services; each serves its metrics at a port of its own, one after the other."""
     service = name.partition("-")[0]
     env_file = home.env_files / f"{service}.env"
     env = {
@@ -32,6 +34,8 @@ def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str) -> Pa
     }
     if service == API_EDGE:
         env |= {"LATCHKEY_HTTP__HOST": "127.0.0.1", "LATCHKEY_HTTP__PORT": str(ports["edge"])}
+    if (port := env.get(_METRICS_PORT, "")).isdecimal():
+        env[_METRICS_PORT] = str(int(port) + place)
     command = (sys.executable, "-m", f"services.{service}.app")
     return Part(name, command, env, reads=(env_file,), stop_s=_STOP_S)
 

@@ -17,7 +17,7 @@ def test_only_the_edge_is_open_to_the_world() -> None:
     lines = [line for line in COMPOSE.splitlines() if "ports:" in line or '- "127' in line]
     published = re.findall(r'"([^"]*):(\d+)"', "\n".join(lines))
     open_ports = [port for host, port in published if not host.startswith("127.0.0.1:")]
-    assert len(published) == 5
+    assert len(published) == 6
     assert open_ports == ["8080"]
 
 

@@ -79,6 +79,18 @@ def test_workers_are_numbered_from_the_second(home: Home) -> None:
     assert names == ["api_edge", "key_vault", "inference", "inference-2", "inference-3", "billing"]
 
 
+def test_each_part_serves_its_metrics_at_a_port_of_its_own(home: Home) -> None:
+    wishes = Wishes(inference=2, overrides={"LATCHKEY_METRICS__PORT": "9464"})
+    parts = service_parts(home, ports(home, running=False), wishes)
+    assert {part.name: part.env["LATCHKEY_METRICS__PORT"] for part in parts} == {
+        "api_edge": "9464",
+        "key_vault": "9465",
+        "inference": "9466",
+        "inference-2": "9467",
+        "billing": "9468",
+    }
+
+
 def test_ports_stay_but_a_taken_one_is_replaced(home: Home) -> None:
     first = ports(home, running=False, edge=None)
     assert ports(home, running=False) == first
