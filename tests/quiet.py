@@ -15,6 +15,7 @@ from infra.ledger.rebuild import Rebuilt, rebuild
 from infra.ledger.verify import verify
 from infra.usage_stream import UsageStream
 from shared.contracts.topology import queues
+from tests.loopback import http_client
 from tests.realm import TestRealm
 
 _POLL_S: Final = 0.2
@@ -113,7 +114,7 @@ def _management(realm: TestRealm) -> httpx2.AsyncClient:
     parts = urlsplit(realm.admin["RABBITMQ_MANAGEMENT_URL"])
     login = (parts.username or "", parts.password or "")
     address = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], f"/api/queues/{realm.name}", "", ""))
-    return httpx2.AsyncClient(auth=login, trust_env=False, base_url=address)
+    return http_client(auth=login, base_url=address)
 
 
 def _queues() -> list[str]:

@@ -16,6 +16,7 @@ import docker.errors
 import httpx2
 
 from infra.bootstrap import Servers
+from tests.loopback import http_client
 
 _READY_S: Final = 90.0
 _POLL_S: Final = 0.2
@@ -138,7 +139,7 @@ async def _amqp_answers(url: str) -> None:
 
 
 async def _http_answers(url: str) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with http_client() as client:
         (await client.get(url)).raise_for_status()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 
 from infra.bootstrap import Realm, mint_token
+from infra.bootstrap.http import has_tls
 from infra.bootstrap.tokens import revoke_token
 from infra.commands.settings import UsageError, optional, setting
 
@@ -42,7 +43,9 @@ def edge(realm: str, token: str | None = None) -> Iterator[Edge]:
     url = setting("LATCHKEY_URL")
     with _token(realm, token) as bearer:
         headers = {"Authorization": f"Bearer {bearer}"}
-        with httpx2.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False) as http:
+        with httpx2.Client(
+            base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False, verify=has_tls(url)
+        ) as http:
             yield Edge(http)
 
 

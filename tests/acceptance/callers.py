@@ -9,6 +9,8 @@ from typing import Any
 import httpx2
 import openai
 
+from tests.loopback import http_client
+
 MODEL = "openai/gpt-4o-mini"
 _TIMEOUT_S = 90.0
 
@@ -52,10 +54,8 @@ async def calling(url: str, user_id: str, token: str) -> AsyncIterator[Caller]:
     limits = httpx2.Limits(max_connections=None)
     auth = {"authorization": f"Bearer {token}"}
     async with (
-        httpx2.AsyncClient(
-            base_url=url, headers=auth, timeout=_TIMEOUT_S, limits=limits, trust_env=False
-        ) as http,
-        httpx2.AsyncClient(timeout=_TIMEOUT_S, limits=limits, trust_env=False) as sdk_http,
+        http_client(base_url=url, headers=auth, timeout=_TIMEOUT_S, limits=limits) as http,
+        http_client(timeout=_TIMEOUT_S, limits=limits) as sdk_http,
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=token, max_retries=0, http_client=sdk_http) as sdk,
     ):
         yield Caller(user_id, token, http, sdk)

@@ -20,6 +20,7 @@ from tests.acceptance import worker
 from tests.acceptance.callers import Caller, calling, credits_of
 from tests.acceptance.parts import Part
 from tests.gate import Gate, free_port, open_gate
+from tests.loopback import http_client
 from tests.nursery import Nursery, nursery
 from tests.realm import TestRealm
 
@@ -133,7 +134,7 @@ class House:
         silent = [part for name, part in self.parts.items() if name.startswith((INFERENCE, BILLING))]
         if not all('"ready"' in part.log_of_this_life() for part in silent):
             return False
-        async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+        async with http_client(timeout=5) as client:
             try:
                 answers = [await client.get(f"{url}/readyz") for url in self.urls]
             except httpx2.TransportError:
@@ -265,7 +266,7 @@ async def put_platform_key(realm: TestRealm, service: str, *keys: str) -> None:
     """What ops do with Vault's CLI: put keys for a service in place of those there; none takes them away."""
     path = f"{realm.servers.vault_addr}/v1/{realm.name}"
     headers = {"X-Vault-Token": realm.servers.vault_token}
-    async with httpx2.AsyncClient(headers=headers, trust_env=False) as vault:
+    async with http_client(headers=headers) as vault:
         if keys:
             secret = {"data": {"api_keys": list(keys)}}
             answer = await vault.post(f"{path}/data/platform/{service}", json=secret)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.callers import MODEL, Caller, error_of
 from tests.acceptance.house import House
+from tests.loopback import http_client
 
 pytestmark = pytest.mark.acceptance
 
@@ -85,7 +86,7 @@ BAD_TOKENS: Final = (
 @pytest.mark.parametrize("token", BAD_TOKENS, ids=range(len(BAD_TOKENS)))
 @pytest.mark.parametrize("path", ["/api/keys", "/api/credits", "/v1/models"])
 async def test_a_bad_token(house: House, path: str, token: str) -> None:
-    async with httpx2.AsyncClient(base_url=house.url, trust_env=False) as client:
+    async with http_client(base_url=house.url) as client:
         answer = await client.get(path, headers={b"authorization": token.encode("latin-1")})
     assert error_of(answer) == (401, "unauthenticated"), answer.text
 

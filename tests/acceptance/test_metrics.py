@@ -4,13 +4,13 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Mapping
 
-import httpx2
 import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
 from tests.acceptance.house import House, eventually, running_house
 from tests.gate import free_port
+from tests.loopback import http_client
 from tests.realm import temporary_realm
 
 pytestmark = pytest.mark.acceptance
@@ -38,7 +38,7 @@ async def metered(
 
 
 async def read(port: int) -> str:
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with http_client() as client:
         answer = await client.get(f"http://127.0.0.1:{port}/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     return answer.raise_for_status().text

@@ -11,6 +11,7 @@ import pytest_asyncio
 from shared.kernel.names import API_EDGE
 from tests.acceptance.callers import MODEL
 from tests.acceptance.house import PLATFORM_KEY, House, eventually
+from tests.loopback import http_client
 
 pytestmark = pytest.mark.acceptance
 
@@ -31,7 +32,7 @@ async def anybody(house: House) -> AsyncIterator[httpx2.AsyncClient]:
     await edge.stop()
     await edge.start(LATCHKEY_AUTH_MODE="open")
     await house.wait_ready()
-    async with httpx2.AsyncClient(base_url=house.url, trust_env=False, timeout=30) as client:
+    async with http_client(base_url=house.url, timeout=30) as client:
         yield client
     await edge.stop()
 

@@ -137,6 +137,7 @@ async def test_a_service_is_stopped(house: House, service: str) -> None:
     stopped = [part for name, part in house.parts.items() if name.startswith(service)]
 
     await asyncio.gather(*(part.stop() for part in stopped))
+    await asyncio.sleep(REMEMBERED_S)
     own, paid = await asyncio.gather(users.own_run(), users.paid_run())
 
     if service == BILLING:

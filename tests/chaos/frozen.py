@@ -24,11 +24,11 @@ _ATTEMPTS: Final = """
 """
 THAWED: Final = {
     **EXPECTED,
-    # Before the broker misses its heartbeats, its client gives up: it has not heard of a beginning.
+    # Before the broker misses its heartbeats, its client gives up: it has not heard of a beginning. It calls
+    # when it thaws, once and for nobody: its attempt is over.
     Step.AFTER_CLAIM: EXPECTED[Step.AFTER_CLAIM]._replace(
-        codes=frozenset({"worker_lost", "service_unavailable"})
+        calls=frozenset({0, 1}), codes=frozenset({"worker_lost", "service_unavailable"})
     ),
-    # It calls when it thaws, once and for nobody: its attempt is over.
     Step.BEFORE_CALL: EXPECTED[Step.BEFORE_CALL]._replace(calls=frozenset({0, 1})),
 }
 

@@ -19,6 +19,7 @@ from shared.runtime.bus import Bus
 from tests.acceptance.callers import Caller
 from tests.acceptance.house import House, running_house
 from tests.integration.key_vault.clients import Edge
+from tests.loopback import http_client
 from tests.realm import TestRealm, temporary_realm
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(580)]
@@ -109,8 +110,7 @@ async def store_many(realm: TestRealm) -> None:
 
 def ops(realm: TestRealm) -> httpx2.AsyncClient:
     """An operator at Vault's API, inside the Transit mount."""
-    return httpx2.AsyncClient(
+    return http_client(
         base_url=f"{realm.servers.vault_addr}/v1/{realm.name}_transit/",
         headers={"X-Vault-Token": realm.servers.vault_token},
-        trust_env=False,
     )

@@ -1,6 +1,7 @@
 """Bodies in and out: strict about shapes, silent about values."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -117,11 +118,16 @@ def moment_or_none(at: datetime | None) -> str | None:
 
 
 def _schema(model: type[Input]) -> dict[str, Any]:
-    schema = model.model_json_schema()
+    schema: dict[str, Any] = orjson.loads(_schema_text(model))
     definitions = schema.pop("$defs", {})
     for name, value in schema.get("properties", {}).items():
         schema["properties"][name] = _inline(value, definitions)
     return schema
+
+
+@lru_cache
+def _schema_text(model: type[Input]) -> bytes:
+    return orjson.dumps(model.model_json_schema())
 
 
 def _inline(value: Any, definitions: dict[str, Any]) -> Any:

@@ -65,7 +65,7 @@ def settings(realm: TestRealm, gates: Gates) -> EdgeSettings:
         for name, v in env.items()
         if name.startswith("LATCHKEY_AUTH__")
     }
-    times = {"start_timeout_s": 2, "rpc_timeout_s": 2, "validate_timeout_s": 2}
+    times = {"start_timeout_s": 5, "rpc_timeout_s": 2, "validate_timeout_s": 2}
     return EdgeSettings(**{**values, "instance": token_hex(4), **times})
 
 

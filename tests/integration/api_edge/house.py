@@ -44,6 +44,7 @@ from shared.runtime.sealing import KeyPair
 from tests.fakes.api_edge import RESPONSE, chunk
 from tests.fakes.api_edge_billing import InMemoryBilling
 from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
+from tests.loopback import http_client
 
 
 class Worker:
@@ -237,10 +238,10 @@ class House:
 
     def client(self, token: str) -> httpx2.AsyncClient:
         headers = {"authorization": f"Bearer {token}"}
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+        return http_client(base_url=self.url, headers=headers, timeout=20)
 
     def sdk(self, token: str) -> openai.AsyncOpenAI:
-        http = httpx2.AsyncClient(trust_env=False, timeout=20)
+        http = http_client(timeout=20)
         return openai.AsyncOpenAI(api_key=token, base_url=f"{self.url}/v1", http_client=http, max_retries=0)
 
 
@@ -264,7 +265,7 @@ async def until(truth: Callable[[], Awaitable[bool]], timeout_s: float = 20) -> 
 
 
 async def _answers(url: str) -> bool:
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with http_client() as client:
         try:
             return (await client.get(url)).is_success
         except httpx2.TransportError:

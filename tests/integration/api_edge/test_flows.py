@@ -16,6 +16,7 @@ from shared.kernel.names import KeyPolicy
 from tests.gate import free_port
 from tests.integration.api_edge.conftest import Gates
 from tests.integration.api_edge.house import House, serving_edge
+from tests.loopback import http_client
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +36,7 @@ def _another(settings: EdgeSettings, **changes: object) -> EdgeSettings:
 def _client(settings: EdgeSettings, token: str | None) -> httpx2.AsyncClient:
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     url = f"http://127.0.0.1:{settings.http.port}"
-    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=20, trust_env=False)
+    return http_client(base_url=url, headers=headers, timeout=20)
 
 
 async def test_what_ships_is_there_from_the_start(house: House, mint: Mint) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-import httpx2
 import pytest
 
 from services.api_edge.settings import EdgeSettings
@@ -14,6 +13,7 @@ from shared.contracts.runs import RunRequested
 from tests.fakes.api_edge import chunk
 from tests.integration.api_edge.conftest import Gates, is_ready
 from tests.integration.api_edge.house import House, serving_edge, until
+from tests.loopback import http_client
 from tests.realm import BusFor
 
 pytestmark = pytest.mark.integration
@@ -48,7 +48,7 @@ async def test_too_long_a_queue_is_told_at_once(settings: EdgeSettings, mint: Mi
 
     async with (
         serving_edge(queued),
-        httpx2.AsyncClient(base_url=url, headers=auth, trust_env=False) as client,
+        http_client(base_url=url, headers=auth) as client,
     ):
         await asyncio.gather(*(client.post(CHAT, json=ASK) for _ in range(4)))
         await until(is_refused_at_once, timeout_s=5)

@@ -11,6 +11,7 @@ import pytest
 from shared.kernel.names import API_EDGE
 from tests.gate import free_port
 from tests.integration.api_edge.house import until
+from tests.loopback import http_client
 from tests.processes import service_process
 from tests.realm import TestRealm
 
@@ -29,7 +30,7 @@ async def test_a_life(realm: TestRealm, mint: Mint) -> None:
     async with service_process(API_EDGE, env) as process:
         headers = {"authorization": f"Bearer {token}", "x-openai-key": "canary-header"}
         url = f"http://127.0.0.1:{port}"
-        async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+        async with http_client(base_url=url, headers=headers) as client:
             await until(lambda: _has_all_servers(client))
             models = await client.get("/v1/models", params={"key": "canary-query"})
             nowhere = await client.get("/canary-path/x", params={"token": "canary-param"})
@@ -71,7 +72,7 @@ async def test_an_orderly_end_while_everything_is_away(realm: TestRealm) -> None
     }
     async with service_process(API_EDGE, env) as process:
         url = f"http://127.0.0.1:{port}"
-        async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        async with http_client(base_url=url) as client:
             await until(lambda: _is_up(client))
             ready = await client.get("/readyz")
         process.send_signal(signal.SIGTERM)

@@ -30,6 +30,7 @@ from shared.kernel.errors import (
 )
 from shared.kernel.names import KeyService, KeySource
 from tests.fakes.inference import CANARY, PLATFORM, a_key
+from tests.loopback import http_client
 
 pytestmark = pytest.mark.integration
 
@@ -388,7 +389,7 @@ async def test_nobodys_key_goes_with_anothers_request(provider: OpenAIProvider, 
 
 
 async def test_a_provider_that_is_not_there_is_an_error() -> None:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with http_client() as http:
         specs = load_providers({KeyService.OPENAI: "http://127.0.0.1:1/v1"})
         nowhere = OpenAIProvider(specs, HttpClients(http, http), idle_timeout_s=1)
 

@@ -14,6 +14,7 @@ from infra.bootstrap.migrations import migrate
 from infra.bootstrap.postgres import connect
 from infra.bootstrap.tokens import is_token_of
 from shared.kernel.names import SERVICES
+from tests.loopback import http_client
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -112,7 +113,7 @@ async def test_an_approle_login_is_short_and_renewable(realm: TestRealm) -> None
 
 def _vault(admin: dict[str, str]) -> httpx2.AsyncClient:
     headers = {"X-Vault-Token": admin["VAULT_TOKEN"]}
-    return httpx2.AsyncClient(base_url=f"{admin['VAULT_ADDR']}/v1/", headers=headers, trust_env=False)
+    return http_client(base_url=f"{admin['VAULT_ADDR']}/v1/", headers=headers)
 
 
 async def _secret(admin: dict[str, str], path: str) -> dict[str, object]:

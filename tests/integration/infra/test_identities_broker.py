@@ -19,6 +19,7 @@ from shared.contracts import topology
 from shared.contracts.rpc import Request
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, SERVICES
 from tests.contracts import all_contracts
+from tests.loopback import http_client
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -243,7 +244,7 @@ async def test_it_enters_no_other_realm_and_no_management(own: TestRealm, realm:
     with pytest.raises(aio_pika.exceptions.AMQPError):
         await aio_pika.connect(url.removesuffix(own.name) + realm.name)
     login = httpx2.URL(url)
-    async with httpx2.AsyncClient(trust_env=False, auth=(login.username, login.password)) as client:
+    async with http_client(auth=(login.username, login.password)) as client:
         answer = await client.get(f"{management_address(own.servers)}/api/queues/{own.name}")
     assert answer.status_code == httpx2.codes.UNAUTHORIZED
 

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, SERVICES
+from tests.loopback import http_client
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -68,7 +69,7 @@ async def _vault(realm: TestRealm, token: str = "") -> AsyncIterator[httpx2.Asyn
     """Vault with a token; the administrator's when none is given."""
     headers = {"X-Vault-Token": token or realm.admin["VAULT_TOKEN"]}
     base_url = f"{realm.admin['VAULT_ADDR']}/v1/"
-    async with httpx2.AsyncClient(base_url=base_url, headers=headers, trust_env=False) as client:
+    async with http_client(base_url=base_url, headers=headers) as client:
         yield client
 
 

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any
 
-import httpx2
 import pytest
 
 from infra.bootstrap import Realm, bootstrap
+from tests.loopback import http_client
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -63,6 +63,6 @@ async def _version(realm: TestRealm, service: str) -> int:
 async def _read(realm: TestRealm, path: str) -> dict[str, Any]:
     headers = {"X-Vault-Token": realm.admin["VAULT_TOKEN"]}
     base = f"{realm.admin['VAULT_ADDR']}/v1/{realm.name}/"
-    async with httpx2.AsyncClient(base_url=base, headers=headers, trust_env=False) as root:
+    async with http_client(base_url=base, headers=headers) as root:
         found: dict[str, Any] = (await root.get(path)).raise_for_status().json()["data"]
     return found
