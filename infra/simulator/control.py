@@ -6,15 +6,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 import httpx2
 from pydantic import BaseModel
 
 from infra.simulator.calls import key_digest
-
-_NEAR: Final = {"trust_env": False, "verify": False}
-"""No proxy, and no authorities to be read: a simulator has no TLS."""
 
 _READY_SECONDS = 15.0
 
@@ -49,12 +45,12 @@ class Calls(BaseModel):
 
 def read_calls(url: str) -> Calls:
     """The counts of the simulator at `url` (without a path)."""
-    response = httpx2.get(f"{url}/_simulator/calls", **_NEAR)
+    response = httpx2.get(f"{url}/_simulator/calls", trust_env=False, verify=False)
     return Calls.model_validate_json(response.raise_for_status().content)
 
 
 def reset_calls(url: str) -> None:
-    httpx2.post(f"{url}/_simulator/reset", **_NEAR).raise_for_status()
+    httpx2.post(f"{url}/_simulator/reset", trust_env=False, verify=False).raise_for_status()
 
 
 def _free_port() -> int:
@@ -65,7 +61,7 @@ def _free_port() -> int:
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx2.get(f"{url}/healthz", **_NEAR).is_success
+        return httpx2.get(f"{url}/healthz", trust_env=False, verify=False).is_success
     except httpx2.TransportError:
         return False
 

@@ -32,7 +32,7 @@ from services.api_edge.ports import (
     TokenVerifier,
 )
 from services.api_edge.problems import Problems
-from services.api_edge.routes.councils import CouncilUseCases, councils_router
+from services.api_edge.routes.councils import CouncilUseCases, council_given_up, councils_router
 from services.api_edge.routes.credit_admin import credit_admin_router
 from services.api_edge.routes.credits import credits_router
 from services.api_edge.routes.deductions import deductions_router
@@ -202,7 +202,9 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         )
     )
     follow_council = FollowCouncil(councils=ports.councils, runs=ports.runs, follow=follow)
-    hold = HoldCouncil(councils=ports.councils, follow=follow_council, start=start_run)
+    hold = HoldCouncil(
+        councils=ports.councils, follow=follow_council, start=start_run, given_up=council_given_up
+    )
     call = CallCouncilUseCase(
         flows=flows,
         catalogue=catalogue,

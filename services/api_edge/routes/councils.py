@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -31,7 +32,9 @@ from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.hold_council import HoldCouncil
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.session_usage import SessionUsage
+from shared.kernel.errors import PlatformError
 from shared.kernel.ids import new_id
+from shared.runtime.logs import get_logger
 
 _DOCS: Final[dict[str, Any]] = {
     "requestBody": {
@@ -75,6 +78,13 @@ class CouncilUseCases:
     hold: HoldCouncil
     read_receipt: ReadReceipt
     sessions: SessionUsage
+
+
+def council_given_up(council_id: UUID, error: Exception) -> None:
+    """Note that nobody will ask for a council's synthesis any more."""
+    code = error.code if isinstance(error, PlatformError) else "internal_error"
+    unexpected = None if isinstance(error, PlatformError) else error
+    get_logger().warning("a council is given up", council_id=str(council_id), code=code, exc_info=unexpected)
 
 
 def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -> APIRouter:

@@ -1,7 +1,7 @@
 """See to it that a council comes to its one answer, whether anybody listens or not."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,10 +16,11 @@ from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.running import EdgeClosingError
 from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
 from shared.kernel.errors import InvalidRequestError, PlatformError
-from shared.runtime.logs import get_logger
 
 _PATIENCE_S: Final = 5.0
 _RETRY_S: Final = 1.0
+GivenUp = Callable[[UUID, Exception], None]
+
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
@@ -44,11 +45,13 @@ class HoldCouncil:
         councils: CouncilStore,
         follow: FollowCouncil,
         start: StartRunUseCase,
+        given_up: GivenUp,
         patience_s: float = _PATIENCE_S,
     ) -> None:
         self._councils = councils
         self._follow = follow
         self._start = start
+        self._given_up = given_up
         self._patience_s = patience_s
         self._held: dict[UUID, asyncio.Task[None]] = {}
 
@@ -75,10 +78,8 @@ class HoldCouncil:
             await self._ask(holding, answers)
         except EdgeClosingError:
             return  # another edge will be asked for it
-        except PlatformError as error:
-            get_logger().warning("a council is given up", council_id=str(council.council_id), code=error.code)
-        except Exception:  # noqa: BLE001 - nobody waits for this task
-            get_logger().exception("a council is given up", council_id=str(council.council_id))
+        except Exception as error:  # noqa: BLE001 - nobody waits for this task
+            self._given_up(council.council_id, error)
 
     async def _ask(self, holding: _Holding, answers: Sequence[Answer]) -> None:
         while True:
