@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -14,6 +14,7 @@ from services.api_edge.domain.flows import Flows
 from services.api_edge.domain.messages import Messages
 from services.api_edge.domain.model_list import ModelInfo
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
+from services.api_edge.openapi import DescribedAPI
 from services.api_edge.ports import (
     Billing,
     CouncilStore,
@@ -124,7 +125,10 @@ class EdgeRules:
 
 
 def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
-    app = FastAPIOffline(
+    problems = Problems(Messages.read((_DATA / "messages.json").read_bytes()), rules.settings_url)
+    app = DescribedAPI(
+        problems,
+        orjson.loads((_DATA / "examples.json").read_bytes()),
         docs_url="/docs",
         redoc_url=None,
         title="Latchkey",
@@ -133,7 +137,6 @@ def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    problems = Problems(Messages.read((_DATA / "messages.json").read_bytes()), rules.settings_url)
     install_failures(app, problems)
     _add_routes(app, ports, rules, problems)
     if rules.cors_origins:
