@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -14,7 +15,7 @@ from services.api_edge.domain.flows import Flows
 from services.api_edge.domain.messages import Messages
 from services.api_edge.domain.model_list import ModelInfo
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
-from services.api_edge.openapi import DescribedAPI
+from services.api_edge.openapi import Description
 from services.api_edge.ports import (
     Billing,
     CouncilStore,
@@ -126,9 +127,7 @@ class EdgeRules:
 
 def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
     problems = Problems(Messages.read((_DATA / "messages.json").read_bytes()), rules.settings_url)
-    app = DescribedAPI(
-        problems,
-        orjson.loads((_DATA / "examples.json").read_bytes()),
+    app = FastAPIOffline(
         docs_url="/docs",
         redoc_url=None,
         title="Latchkey",
@@ -139,6 +138,7 @@ def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
     )
     install_failures(app, problems)
     _add_routes(app, ports, rules, problems)
+    Description(problems, orjson.loads((_DATA / "examples.json").read_bytes())).install(app)
     if rules.cors_origins:
         app.add_middleware(
             CORSMiddleware,

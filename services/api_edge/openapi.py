@@ -1,0 +1,168 @@
+"""The API's description: what the framework knows, and what only we do: the answers, the refusals by code."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from services.api_edge.problems import RULES, Occasion, Problems
+from shared.contracts.rpc import ErrorBody
+
+_Document = dict[str, Any]
+
+_ALWAYS: Final = ("internal_error", "database_unavailable", "service_unavailable", "bus_unavailable")
+_SIGNED_IN: Final = ("unauthenticated", "rate_limited")
+_OF_RUNS: Final = (
+    *("user_api_key_required", "user_api_key_invalid", "user_api_key_exhausted", "consent_required"),
+    *("insufficient_credits", "price_unknown", "forbidden", "vault_unavailable", "system_key_exhausted"),
+)
+_OF_ANSWERS: Final = (
+    "provider_rate_limited",
+    "provider_error",
+    "provider_timeout",
+    "worker_lost",
+    "run_cancelled",
+)
+_OF_KEYS: Final = ("user_api_key_required", "user_api_key_invalid", "vault_unavailable", "conflict")
+_STARTS_RUNS: Final = (
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/api/runs",
+    "/api/councils",
+)
+_STREAMED: Final = ("/v1/chat/completions", "/v1/responses")
+_ERRORS: Final[Mapping[str, _Document]] = {
+    "Problem": {
+        "description": "An RFC 9457 problem. docs/errors.md has every code with its cause and cure.",
+        "type": "object",
+        "required": ["type", "title", "status", "message", "code"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "message": {"type": "string", "description": "In the language of Accept-Language (en, it)."},
+            "code": {"type": "string", "enum": sorted(RULES)},
+            "param": {"type": ["string", "null"], "description": "The field or header, never its value."},
+            "service": {"type": ["string", "null"]},
+            "run_id": {"type": ["string", "null"]},
+            "detail": {"type": "string"},
+            "settings_url": {"type": "string", "description": "Where the user can mend it."},
+            "help_url": {"type": "string", "description": "Where to get a key."},
+            "retry_after_s": {"type": "integer"},
+        },
+    },
+    "OpenAIError": {
+        "description": "OpenAI's error object, with our members beside its own.",
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["type", "message", "code"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "message": {"type": "string"},
+                    "code": {"type": "string", "enum": sorted(RULES)},
+                    "param": {"type": ["string", "null"]},
+                },
+            }
+        },
+    },
+}
+
+
+class Description:
+    """`examples`: answers by method and path (`GET /api/keys`)."""
+
+    def __init__(self, problems: Problems, examples: Mapping[str, Any]) -> None:
+        self._problems = problems
+        self._examples = examples
+
+    def install(self, app: FastAPI) -> None:
+        """Describe the application so from now on; once it has all its routes."""
+        known, described = app.openapi, _Document()
+
+        def openapi() -> _Document:
+            if not described:
+                described.update(self._completed(known()))
+            return described
+
+        app.openapi = openapi  # type: ignore[method-assign]
+
+    def _completed(self, document: _Document) -> _Document:
+        document.setdefault("components", {})["schemas"] = dict(_ERRORS)
+        for path, item in document["paths"].items():
+            for method, operation in item.items():
+                example = self._examples.get(f"{method.upper()} {path}")
+                answers = _answers(path, operation, example)
+                operation["responses"] = {**answers, **self._refusals(path, method, operation)}
+        return document
+
+    def _refusals(self, path: str, method: str, operation: _Document) -> _Document:
+        is_v1 = path.startswith("/v1/")
+        by_status: dict[int, list[str]] = defaultdict(list)
+        for code in dict.fromkeys(_codes(path, method, operation)):
+            rule = RULES[code]
+            by_status[(rule.status_v1 if is_v1 else None) or rule.status].append(code)
+        if "requestBody" in operation:
+            by_status[HTTPStatus.REQUEST_ENTITY_TOO_LARGE].append("invalid_request")
+        return {str(status): self._refusal(codes, is_v1=is_v1) for status, codes in sorted(by_status.items())}
+
+    def _refusal(self, codes: Sequence[str], *, is_v1: bool) -> _Document:
+        schema, kind = ("OpenAIError", "json") if is_v1 else ("Problem", "problem+json")
+        told = {
+            "schema": {"$ref": f"#/components/schemas/{schema}"},
+            "examples": {code: {"value": self._told(code, is_v1=is_v1)} for code in codes},
+        }
+        return {
+            "description": ", ".join(f"`{code}`" for code in codes),
+            "content": {f"application/{kind}": told},
+        }
+
+    def _told(self, code: str, *, is_v1: bool) -> _Document:
+        error = ErrorBody(code=code, message=code).to_error()
+        occasion = Occasion(is_v1=is_v1, language="en")
+        return self._problems.openai(error, occasion) if is_v1 else self._problems.problem(error, occasion)
+
+
+def _answers(path: str, operation: _Document, example: Any) -> _Document:
+    [(status, answer)] = [item for item in operation["responses"].items() if item[0].startswith("2")]
+    if status == str(HTTPStatus.NO_CONTENT):
+        return {status: {"description": "Done."}}
+    described = {"description": answer["description"], "content": _content(path, example)}
+    if not path.endswith("/events"):
+        return {status: described}
+    return {status: described, str(HTTPStatus.NO_CONTENT): {"description": "There is no more to be told."}}
+
+
+def _content(path: str, example: Any) -> _Document:
+    events = {"text/event-stream": {"schema": {"type": "string"}}}
+    if path.endswith("/events"):
+        return events
+    whole: _Document = {"schema": {"type": "object"}, **({"example": example} if example is not None else {})}
+    return {"application/json": whole, **(events if path in _STREAMED else {})}
+
+
+def _codes(path: str, method: str, operation: _Document) -> Iterator[str]:
+    """What an operation may refuse, from what it takes and what it is about."""
+    yield from _ALWAYS
+    if operation.get("security"):
+        yield from _SIGNED_IN
+    if "requestBody" in operation or operation.get("parameters"):
+        yield "invalid_request"
+    if "{" in path:
+        yield "not_found"
+    if path.startswith(("/api/", "/system/", "/settings/", "/openrouter/")):
+        yield "forbidden"
+    if method == "post" and path in _STARTS_RUNS:
+        yield from _OF_RUNS
+        yield "conflict"
+    if path.startswith("/v1/") and method == "post":
+        yield from _OF_ANSWERS
+    if "/keys" in path or path == "/settings/model":
+        yield from _OF_KEYS
+    if path == "/api/user/deduct-credits" or "/admin/credits" in path:
+        yield from ("insufficient_credits", "conflict", "not_found")
