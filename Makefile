@@ -56,7 +56,7 @@ demo: $(READY) ## Tell the whole story, on the stack that runs or on one of its 
 
 # --- tests ------------------------------------------------------------------------------------------------
 
-.PHONY: check test clients chaos bench
+.PHONY: check test clients fuzz chaos bench
 check: $(READY) ## Lint, format, types, architecture
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -64,10 +64,13 @@ check: $(READY) ## Lint, format, types, architecture
 	@.venv/bin/lint-imports --no-logo
 
 test: $(READY) ## All tests but the long ones [ARGS="tests/unit -k money"]
-	@$(RUN) pytest -m "not clients and not chaos and not bench" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(RUN) pytest -m "not clients and not fuzz and not chaos and not bench" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 clients: $(READY) ## Try other people's clients: openai and ai for Node, langchain-openai, litellm
 	@$(RUN) pytest -m clients $(ARGS)
+
+fuzz: $(READY) ## Send what schemathesis makes of the API's description [CASES=40]
+	@$(if $(CASES),CASES=$(CASES)) $(RUN) pytest -m fuzz -s $(ARGS)
 
 chaos: $(READY) ## Kill, freeze and restart everything under load [ONLY=rabbitmq] [SEED=7]
 	@$(if $(SEED),SEED=$(SEED)) $(RUN) pytest -m chaos -s $(if $(ONLY),-k $(ONLY)) $(ARGS)

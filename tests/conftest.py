@@ -26,6 +26,7 @@ _LEVELS: Final = (
     "integration",
     "acceptance",
     "clients",
+    "fuzz",
     "chaos",
     "bench",
 )

@@ -34,6 +34,12 @@ _STARTS_RUNS: Final = (
     "/api/councils",
 )
 _STREAMED: Final = ("/v1/chat/completions", "/v1/responses")
+_EVENT: Final[Mapping[str, Any]] = {
+    "description": "One of the events; `data` is JSON.",
+    "type": "object",
+    "required": ["data"],
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+}
 _ERRORS: Final[Mapping[str, _Document]] = {
     "Problem": {
         "description": "An RFC 9457 problem. docs/errors.md has every code with its cause and cure.",
@@ -139,7 +145,7 @@ def _answers(path: str, operation: _Document, example: Any) -> _Document:
 
 
 def _content(path: str, example: Any) -> _Document:
-    events = {"text/event-stream": {"schema": {"type": "string"}}}
+    events = {"text/event-stream": {"schema": _EVENT}}
     if path.endswith("/events"):
         return events
     whole: _Document = {"schema": {"type": "object"}, **({"example": example} if example is not None else {})}

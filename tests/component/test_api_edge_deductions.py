@@ -265,6 +265,7 @@ async def test_too_few_credits_are_told_with_what_is_missing(language: str, mess
         ({"run_id": 5}, "run_id"),
         ({"runId": "x"}, "runId"),
         ({"run_id": str(RUN_ID), "runId": str(UUID(int=1))}, "run_id"),
+        ({"run_id": str(RUN_ID), "idempotency_key": 7}, "idempotency_key"),
         ({}, "feature"),
         ({**FEATURE, "feature": ""}, "feature"),
         ({**FEATURE, "feature": "f" * 101}, "feature"),

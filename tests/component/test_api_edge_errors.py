@@ -123,6 +123,14 @@ async def test_wrong_ways_in(method: str, path: str, status: int, code: str) -> 
     assert ("allow" in answer.headers) == (status == 405)
 
 
+async def test_a_wrong_method_is_told_all_that_the_path_has() -> None:
+    async with Edge().client() as client:
+        told = {path: (await client.put(path)).headers["allow"] for path in ("/api/keys", "/api/runs", CHAT)}
+        of_a_key = await client.post("/api/keys/01939a2f-0000-7000-8000-0000000000c1")
+    assert told == {"/api/keys": "GET, POST", "/api/runs": "GET, POST", CHAT: "POST"}
+    assert of_a_key.headers["allow"] == "DELETE, PATCH, PUT"
+
+
 @pytest.mark.parametrize("path", [CHAT, "/api/keys", "/api/admin/credits/grants"])
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_huge_body_is_refused_while_it_is_read(path: str, *, announced: bool) -> None:

@@ -274,3 +274,9 @@ async def test_a_sessions_runs_are_summed_up() -> None:
         "mine",
         run_id,
     )
+
+
+async def test_a_session_in_the_header_is_looked_at_whatever_the_body_says() -> None:
+    async with Edge().client(headers={"Latchkey-Session": "s" * 201}) as client:
+        answer = await client.post("/api/runs", json={"messages": MESSAGES, "session_id": "mine"})
+    assert (answer.status_code, answer.json()["param"]) == (422, "Latchkey-Session")

@@ -127,6 +127,8 @@ async def test_a_user_sees_only_their_own_whatever_they_ask() -> None:
     [
         ("since", "yesterday"),
         ("since", "2026-01-01T00:00:00"),
+        ("since", "1767225600"),
+        ("until", "0.5"),
         ("until", ""),
         ("flow", ""),
         ("flow", "a\x00b"),

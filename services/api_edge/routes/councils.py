@@ -21,7 +21,6 @@ from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
 from services.api_edge.routes.run_asking import (
     RUN_PARAMETERS,
     idempotency_of,
-    session_id,
     session_of,
     timeout_of,
 )
@@ -54,13 +53,13 @@ _DOCS: Final[dict[str, Any]] = {
                             "examples": [["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"]],
                         },
                         "model": {
-                            "type": "string",
+                            "type": ["string", "null"],
                             "description": "The model that makes their answers into one.",
                             "examples": ["openai/gpt-4o-mini"],
                         },
                         "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
-                        "flow": {"type": "string"},
-                        "session_id": {"type": "string", "minLength": 1, "maxLength": 200},
+                        "flow": {"type": ["string", "null"]},
+                        "session_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
                     },
                     "additionalProperties": True,
                 }
@@ -112,7 +111,7 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
                 call,
                 call.flow or request.headers.get(FLOW_HEADER),
                 request.headers,
-                session_id=session_id(call.session_id, "session_id") or session_of(request),
+                session_id=session_of(request, call.session_id),
                 idempotency=await idempotency_of(request),
                 timeout_s=timeout_of(request),
             )

@@ -30,13 +30,6 @@ from shared.kernel.money import credits_to_micros
 _RETRY_S: Final = "1"
 
 
-class RunBody(Input):
-    """The run that was deducted for, in either spelling."""
-
-    run_id: UUID | None = None
-    camel: UUID | None = Field(default=None, validation_alias="runId")
-
-
 class FeatureBody(Input):
     """`credits`: as in a grant."""
 
@@ -46,12 +39,13 @@ class FeatureBody(Input):
 
 
 class DeductionBody(Input):
-    """For /docs: `run_id` alone; or all the others."""
+    """The run that was deducted for, in either spelling; without one, all the others as of `FeatureBody`."""
 
     run_id: UUID | None = None
-    feature: str | None = None
+    camel: UUID | None = Field(default=None, validation_alias="runId")
+    feature: Shown | None = Field(default=None, min_length=1, max_length=100)
     credits: Credits | None = None
-    idempotency_key: str | None = None
+    idempotency_key: IdempotencyKey | None = None
 
 
 def deductions_router(gate: Gate, billing: Billing, read_receipt: ReadReceipt) -> APIRouter:
@@ -63,7 +57,7 @@ def deductions_router(gate: Gate, billing: Billing, read_receipt: ReadReceipt) -
         seen it. Without: charge a feature, once an idempotency key.
         """
         caller = caller_of(request)
-        run_id = _run_id(await read_body(request, RunBody))
+        run_id = _run_id(await read_body(request, DeductionBody))
         if run_id is None:
             body = await read_body(request, FeatureBody)
             moved = await charge_feature(_command(caller.user_id, body), billing=billing)
@@ -75,7 +69,7 @@ def deductions_router(gate: Gate, billing: Billing, read_receipt: ReadReceipt) -
     return router
 
 
-def _run_id(body: RunBody) -> UUID | None:
+def _run_id(body: DeductionBody) -> UUID | None:
     if body.run_id and body.camel and body.run_id != body.camel:
         raise BadInputError("spelled_twice", "run_id")
     return body.run_id or body.camel

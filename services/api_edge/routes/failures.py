@@ -1,6 +1,7 @@
 """Every error, ours or the framework's, leaves through `Problems`. Input is never echoed."""
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -45,7 +46,8 @@ def install_failures(app: FastAPI, problems: Problems) -> None:
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-        return answer(request, _platform_error(error.status_code), error.headers)
+        allowed = _allowed(request) if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED else {}
+        return answer(request, _platform_error(error.status_code), {**(error.headers or {}), **allowed})
 
     async def on_invalid(request: Request, _error: Exception) -> Response:
         return answer(request, BadInputError("unreadable"))
@@ -64,6 +66,13 @@ def _platform_error(status: int) -> PlatformError:
     if known := _FRAMEWORK.get(status):
         return known()
     return BadInputError("unreadable") if status in _CLIENT_ERRORS else InternalError()
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """Every method that the path has, and not only its first route's (RFC 9110 §10.2.1)."""
+    path = getattr(request.scope.get("route"), "path", None)
+    methods = request.app.openapi()["paths"].get(path, ())
+    return {"Allow": ", ".join(sorted(map(str.upper, methods)))} if methods else {}
 
 
 def _key_source(request: Request) -> dict[str, str]:

@@ -56,7 +56,7 @@ def key_admin_router(gate: Gate, administration: KeyAdministration) -> APIRouter
         revoked = await administration.revoke_all(command)
         return Json({"revoked": [str(credential_id) for credential_id in revoked]})
 
-    @router.post("/keys/rewrap", response_class=Json, openapi_extra=body_docs(RewrapBody))
+    @router.post("/keys/rewrap", response_class=Json, openapi_extra=body_docs(RewrapBody, required=False))
     async def rewrap_keys(request: Request) -> Json:
         """Encrypt some keys anew after the master key was rotated. Repeat until none remain."""
         body = await read_body(request, RewrapBody) if await request.body() else RewrapBody()

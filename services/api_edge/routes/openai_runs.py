@@ -27,8 +27,8 @@ from shared.kernel.ids import new_id
 
 Session = Callable[[RunCompleted], Awaitable[SessionTotals | None]]
 
-_MODEL: Final = {"type": "string", "examples": ["openai/gpt-4o-mini"]}
-_STREAM: Final = {"type": "boolean", "default": False}
+_MODEL: Final = {"type": ["string", "null"], "examples": ["openai/gpt-4o-mini"]}
+_STREAM: Final = {"type": ["boolean", "null"], "default": False}
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,21 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, ConfigDict
 
 from services.api_edge.domain.catalogue import Catalogue
 from services.api_edge.ports import PriceAdministration
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Input, Json, body_docs, moment, query_docs, read_body, read_query
+from services.api_edge.routes.wire import (
+    Input,
+    Json,
+    Moment,
+    body_docs,
+    moment,
+    query_docs,
+    read_body,
+    read_query,
+)
 from shared.contracts.prices import PriceSet, PriceSpec, RateSpec, SetPrice
 from shared.kernel.prices import Price, Quote, Rate
 
@@ -22,21 +31,13 @@ def _is_near(at: datetime) -> datetime:
     return at
 
 
-def _is_text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("no RFC 3339 time")  # noqa: TRY004 - pydantic tells of ValueErrors
-    return value
-
-
-_Moment = Annotated[
-    AwareDatetime, BeforeValidator(_is_text, json_schema_input_type=datetime), AfterValidator(_is_near)
-]
+_NearMoment = Annotated[Moment, AfterValidator(_is_near)]
 
 
 class ValidFrom(Input):
     """Without it: from now on."""
 
-    valid_from: _Moment | None = None
+    valid_from: _NearMoment | None = None
 
 
 class PriceBody(ValidFrom):

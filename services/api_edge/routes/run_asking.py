@@ -60,12 +60,13 @@ async def idempotency_of(request: Request) -> Idempotency | None:
     return Idempotency(key, request_sha256(request.url.path, flow, await request.body()))
 
 
-def session_of(request: Request) -> str | None:
-    """Raise BadInputError for a name that cannot be a session's."""
-    return session_id(request.headers.get(SESSION_HEADER), SESSION_HEADER)
+def session_of(request: Request, named: str | None = None) -> str | None:
+    """Return the session that a body names, else the header. Raises BadInputError when either can be none."""
+    in_header = _session(request.headers.get(SESSION_HEADER), SESSION_HEADER)
+    return _session(named, "session_id") or in_header
 
 
-def session_id(name: str | None, param: str) -> str | None:
+def _session(name: str | None, param: str) -> str | None:
     """Return a session's name as it is kept. Raises BadInputError for one that cannot be."""
     if name is None:
         return None

@@ -18,7 +18,6 @@ from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
 from services.api_edge.routes.run_asking import (
     RUN_PARAMETERS,
     idempotency_of,
-    session_id,
     session_of,
     timeout_of,
 )
@@ -41,11 +40,11 @@ _DOCS: Final[dict[str, Any]] = {
                     "type": "object",
                     "required": ["messages"],
                     "properties": {
-                        "kind": {"type": "string", "enum": ["text", "json", "stream"], "default": "text"},
-                        "model": {"type": "string", "examples": ["openai/gpt-4o-mini"]},
+                        "kind": {"enum": ["text", "json", "stream", None], "default": "text"},
+                        "model": {"type": ["string", "null"], "examples": ["openai/gpt-4o-mini"]},
                         "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
-                        "flow": {"type": "string"},
-                        "session_id": {"type": "string", "minLength": 1, "maxLength": 200},
+                        "flow": {"type": ["string", "null"]},
+                        "session_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
                     },
                     "additionalProperties": True,
                 }
@@ -91,7 +90,7 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
             asked.flow or request.headers.get(FLOW_HEADER),
             request.headers,
             kind=asked.kind,
-            session_id=session_id(asked.session_id, "session_id") or session_of(request),
+            session_id=session_of(request, asked.session_id),
             kept=True,
             idempotency=await idempotency_of(request),
             timeout_s=timeout_of(request),

@@ -4,12 +4,21 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from services.api_edge.ports import Billing
 from services.api_edge.routes.attempts import attempt_view, tokens_view
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Json, PageQuery, Shown, UserId, money, query_docs, read_query
+from services.api_edge.routes.wire import (
+    Json,
+    Moment,
+    PageQuery,
+    Shown,
+    UserId,
+    money,
+    query_docs,
+    read_query,
+)
 from shared.contracts.billing import ListUsage, UsagePage, UsageTotals
 from shared.kernel.names import KeySource
 
@@ -19,8 +28,8 @@ _Name = Annotated[Shown, Field(min_length=1, max_length=200)]
 class UsageQuery(PageQuery):
     """`since` ≤ recorded < `until`, in RFC 3339."""
 
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     flow: _Name | None = None
     model: _Name | None = None
     key_source: KeySource | None = None

@@ -1,13 +1,22 @@
 """Bodies in and out: strict about shapes, silent about values."""
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 import orjson
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from starlette.responses import Response
 
 from services.api_edge.domain.errors import BadInputError
@@ -15,6 +24,8 @@ from shared.kernel.errors import NotFoundError
 from shared.kernel.ids import is_user_id
 from shared.kernel.money import format_credits
 from shared.kernel.secret import holds_secret
+
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 
 InputT = TypeVar("InputT", bound="Input")
 
@@ -42,6 +53,16 @@ UserId = Annotated[str, AfterValidator(_is_user_id)]
 
 Shown = Annotated[str, AfterValidator(_is_shown)]
 """A text that is shown again: nothing unprintable, and no key that somebody put there."""
+
+
+def _is_rfc3339(value: object) -> object:
+    if not isinstance(value, str) or not _RFC3339.match(value):
+        raise ValueError("no RFC 3339 time")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339, json_schema_input_type=datetime)]
+"""A time as RFC 3339 has it: no number of seconds."""
 
 IdempotencyKey = Annotated[Shown, Field(min_length=1, max_length=200)]
 
@@ -92,9 +113,10 @@ def read_user_id(text: str) -> str:
         raise BadInputError("wrong_value", "user_id") from None
 
 
-def body_docs(model: type[Input]) -> dict[str, Any]:
+def body_docs(model: type[Input], *, required: bool = True) -> dict[str, Any]:
     """Describe a body for /docs."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(model)}}}}
+    content = {"application/json": {"schema": _schema(model)}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def query_docs(model: type[Input]) -> dict[str, Any]:
