@@ -127,8 +127,12 @@ async def test_a_wrong_method_is_told_all_that_the_path_has() -> None:
     async with Edge().client() as client:
         told = {path: (await client.put(path)).headers["allow"] for path in ("/api/keys", "/api/runs", CHAT)}
         of_a_key = await client.post("/api/keys/01939a2f-0000-7000-8000-0000000000c1")
+        of_a_price = await client.post("/api/admin/prices/openai/gpt-4o")
+        of_grants = await client.put("/api/admin/credits/grants")
     assert told == {"/api/keys": "GET, POST", "/api/runs": "GET, POST", CHAT: "POST"}
     assert of_a_key.headers["allow"] == "DELETE, PATCH, PUT"
+    assert of_a_price.headers["allow"] == "DELETE, GET, PUT"
+    assert of_grants.headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("path", [CHAT, "/api/keys", "/api/admin/credits/grants"])

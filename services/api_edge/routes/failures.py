@@ -1,5 +1,6 @@
 """Every error, ours or the framework's, leaves through `Problems`. Input is never echoed."""
 
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
@@ -21,6 +22,7 @@ _FRAMEWORK: Final[Mapping[int, Callable[[], PlatformError]]] = {
     405: WrongMethodError,
     413: TooLargeError,
 }
+_CONVERTOR: Final = re.compile(r":\w+\}")
 _CLIENT_ERRORS = range(400, 500)
 
 
@@ -70,8 +72,9 @@ def _platform_error(status: int) -> PlatformError:
 
 def _allowed(request: Request) -> dict[str, str]:
     """Every method that the path has, and not only its first route's (RFC 9110 §10.2.1)."""
-    path = getattr(request.scope.get("route"), "path", None)
-    methods = request.app.openapi()["paths"].get(path, ())
+    described = request.app.openapi()["paths"]
+    template = _CONVERTOR.sub("}", getattr(request.scope.get("route"), "path", ""))
+    methods = described.get(request.url.path) or described.get(template) or ()
     return {"Allow": ", ".join(sorted(map(str.upper, methods)))} if methods else {}
 
 
