@@ -7,6 +7,7 @@ import httpx2
 import orjson
 import pytest
 
+from services.api_edge.domain.allowance import Limited
 from shared.contracts.runs import RunUsage
 from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import BusUnavailableError, PlatformError, ProviderError
@@ -273,3 +274,13 @@ async def _end_of_all(edge: Edge) -> None:
     for run in edge.bus.requested:
         Tell(edge.waiting, run).failed(ProviderError("over"))
     await asyncio.sleep(0.05)
+
+
+async def test_every_run_of_a_council_counts() -> None:
+    edge = await an_edge()
+    edge.rates.left = {Limited.RUNS: len(MEMBERS) + 1}
+    async with edge.client() as client:
+        await events(client, (await call(client))["council_id"])
+        refused = await client.post("/api/councils", json=BODY)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert edge.rates.left == {Limited.RUNS: 0}

@@ -104,6 +104,7 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
         Members whose provider has no usable key are skipped, and named.
         """
         call = parse_council(await request.body())
+        await gate.count_runs(request, len(call.members))
         council = await councils.call(
             CallCouncil(
                 new_id(),

@@ -47,6 +47,11 @@ class Gate:
         await self.runner(request)
         _check_signed_in(request)
 
+    async def count_runs(self, request: Request, more: int) -> None:
+        """Count what a request asks for beside its first run. Raises OverLimitError."""
+        for _ in range(more):
+            request.state.allowance = await self._rates.hit(Limited.RUNS, caller_of(request).user_id)
+
     async def admin(self, request: Request) -> None:
         """Let administrators pass. Raises UnauthenticatedError, ForbiddenError."""
         await self.signed_in(request)
