@@ -22,14 +22,17 @@ _LATE_S: Final = 1.0
 _ATTEMPTS: Final = """
     SELECT run_id::text, attempt, worker, outcome, usage::text, ended_at FROM inference.attempts ORDER BY 1, 2
 """
+_GIVEN_UP: Final = frozenset({"worker_lost", "service_unavailable"})
+"""Before the broker misses the worker's heartbeats its client gives up, when it has not heard of a beginning:
+the word of it may be frozen, too.
+"""
 THAWED: Final = {
     **EXPECTED,
-    # Before the broker misses its heartbeats, its client gives up: it has not heard of a beginning. It calls
-    # when it thaws, once and for nobody: its attempt is over.
-    Step.AFTER_CLAIM: EXPECTED[Step.AFTER_CLAIM]._replace(
-        calls=frozenset({0, 1}), codes=frozenset({"worker_lost", "service_unavailable"})
-    ),
-    Step.BEFORE_CALL: EXPECTED[Step.BEFORE_CALL]._replace(calls=frozenset({0, 1})),
+    # It calls when it thaws, once and for nobody: its attempt is over.
+    **{
+        step: EXPECTED[step]._replace(calls=frozenset({0, 1}), codes=_GIVEN_UP)
+        for step in (Step.AFTER_CLAIM, Step.BEFORE_CALL)
+    },
 }
 
 
