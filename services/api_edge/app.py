@@ -42,7 +42,7 @@ from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
-from shared.runtime.metrics import BusMeters, metrics_served, service_registry
+from shared.runtime.metrics import metrics_served, service_registry
 from shared.runtime.process import run
 from shared.runtime.vault import VaultClient
 
@@ -65,7 +65,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
         service=API_EDGE,
         instance=settings.instance,
         realm=settings.realm,
-        meters=BusMeters(registry),
+        registry=registry,
     )
     database = Database()
     sealer = VaultSealer(vault, settings.realm)

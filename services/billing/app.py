@@ -32,7 +32,7 @@ from shared.runtime.background import Repeating, in_background
 from shared.runtime.batches import BatchBus
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
-from shared.runtime.metrics import BusMeters, metrics_served, service_registry
+from shared.runtime.metrics import metrics_served, service_registry
 from shared.runtime.postgres import Pool, create_pool
 from shared.runtime.process import run
 from shared.runtime.rpc import RpcServer
@@ -63,7 +63,7 @@ async def serving(
         service=BILLING,
         instance=settings.instance,
         realm=settings.realm,
-        meters=BusMeters(registry),
+        registry=registry,
     )
     async with metrics_served(registry, settings.metrics), await create_pool(settings.postgres_url) as pool:
         ledger = MeteredLedger(make_ledger(pool), registry)

@@ -59,7 +59,7 @@ from shared.kernel.names import INFERENCE
 from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
-from shared.runtime.metrics import BusMeters, metrics_served, service_registry
+from shared.runtime.metrics import metrics_served, service_registry
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
@@ -162,7 +162,7 @@ async def serving(
         instance=settings.instance,
         realm=settings.realm,
         graceful_s=settings.shutdown_grace_s + _INTERRUPTED_S,
-        meters=BusMeters(registry),
+        registry=registry,
     )
     outside = outside or PinningBackend(httpcore2.AnyIOBackend())
     async with (

@@ -61,7 +61,7 @@ from shared.runtime.background import in_background
 from shared.runtime.batches import BatchBus
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
-from shared.runtime.metrics import BusMeters, metrics_served, service_registry
+from shared.runtime.metrics import metrics_served, service_registry
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
@@ -149,7 +149,7 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
         service=KEY_VAULT,
         instance=settings.instance,
         realm=settings.realm,
-        meters=BusMeters(registry),
+        registry=registry,
     )
     await vault.start()
     try:

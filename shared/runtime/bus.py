@@ -42,7 +42,7 @@ _HEARTBEAT_S = 10
 class Bus:
     """A service's place on the bus. Register handlers, then `start()`.
 
-    `graceful_s`: how long `drain()` waits for handlers that are at work. `meters`: what counts its messages.
+    `graceful_s`: how long `drain()` waits for handlers that are at work. `registry`: counts its messages.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Bus:
         instance: str,
         realm: str = "latchkey",
         graceful_s: float = 15,
-        meters: BusMeters | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self.service = service
-        self.meters = meters or BusMeters(CollectorRegistry())
+        self.meters = BusMeters(registry or CollectorRegistry())
         self.realm = realm
         self.reply_to = topology.reply_key(service, instance)
         self.on_lost: list[Callable[[], None]] = []

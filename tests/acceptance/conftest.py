@@ -22,3 +22,14 @@ async def house(_house: House) -> House:
     """The house, whole before the test, whatever the one before broke."""
     await _house.restore()
     return _house
+
+
+@pytest_asyncio.fixture(scope="module")
+async def pair(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """Two edges, one worker."""
+    folder = tmp_path_factory.mktemp("pair")
+    async with (
+        temporary_realm(servers, folder) as realm,
+        running_house(realm, folder, workers=1, edges=2, gated=False) as house,
+    ):
+        yield house

@@ -1,33 +1,18 @@
 """A council over HTTP, all services: on two edges, one of which is killed in the middle of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
 import pytest
-import pytest_asyncio
 
-from infra.bootstrap import Servers
 from tests.acceptance.callers import Caller
 from tests.acceptance.events import some_at
-from tests.acceptance.house import House, eventually, running_house
-from tests.realm import temporary_realm
+from tests.acceptance.house import House, eventually
 
 pytestmark = pytest.mark.acceptance
 
 KEY = "sk-sim-council-0011223344"
-
-
-@pytest_asyncio.fixture(scope="module")
-async def pair(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    """Two edges, one worker."""
-    folder = tmp_path_factory.mktemp("pair")
-    async with (
-        temporary_realm(servers, folder) as realm,
-        running_house(realm, folder, workers=1, edges=2, gated=False) as house,
-    ):
-        yield house
 
 
 async def call(caller: Caller, prompt: str) -> dict[str, Any]:

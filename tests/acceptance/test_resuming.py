@@ -2,34 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import orjson
 import pytest
-import pytest_asyncio
 
-from infra.bootstrap import Servers
 from tests.acceptance.callers import MODEL, Caller
 from tests.acceptance.events import id_of, some, start
-from tests.acceptance.house import House, eventually, running_house
+from tests.acceptance.house import House, eventually
 from tests.chaos.vanishing import vanish
-from tests.realm import temporary_realm
 
 pytestmark = pytest.mark.acceptance
 
 CHUNKS = 60
 PROMPT = f"[simulate chunks={CHUNKS} chunk_ms=10] tell me a story"
-
-
-@pytest_asyncio.fixture(scope="module")
-async def pair(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    """Two edges, one worker."""
-    folder = tmp_path_factory.mktemp("pair")
-    async with (
-        temporary_realm(servers, folder) as realm,
-        running_house(realm, folder, workers=1, edges=2, gated=False) as house,
-    ):
-        yield house
 
 
 async def test_a_stream_that_is_cut_again_and_again_comes_whole_from_either_edge(pair: House) -> None:

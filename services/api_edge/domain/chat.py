@@ -99,6 +99,13 @@ def optional(body: dict[str, Any], name: str, kind: type) -> Any:
     return value
 
 
+def take(body: dict[str, Any], name: str, kind: type) -> Any:
+    """As `optional`, and take the member out: it is ours, and no provider's."""
+    value = optional(body, name, kind)
+    body.pop(name, None)
+    return value
+
+
 def _is_deep(raw: bytes, body: dict[str, Any]) -> bool:
     """Tell whether the body is nested deeper than any reader downstream must bear."""
     if raw.count(b"[") + raw.count(b"{") <= _DEPTH_MAX:

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, optional
+from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, take
 from services.api_edge.domain.errors import BadInputError
 
 MEMBERS_MAX: Final = 8
-_OURS: Final = ("members", "flow", "session_id")
 _ASK: Final = (
     "Several models were asked the same, independently of each other. Their answers follow, each after its "
     "model's name. Weigh them against each other, settle where they differ, and give one answer to what was "
@@ -39,10 +38,8 @@ class Answer:
 def parse_council(raw: bytes) -> CouncilCall:
     """Raise BadInputError for what is no council."""
     body = json_object(raw)
-    members = _members(optional(body, "members", list))
-    flow, session_id = optional(body, "flow", str), optional(body, "session_id", str)
-    for name in _OURS:
-        body.pop(name, None)
+    members = _members(take(body, "members", list))
+    flow, session_id = take(body, "flow", str), take(body, "session_id", str)
     body["stream"] = True
     return CouncilCall(members, flow, session_id, chat_call(body))
 

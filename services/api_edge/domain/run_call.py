@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, optional
+from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, take
 from services.api_edge.domain.errors import BadInputError
 
 _JSON_OBJECT: Final = {"type": "json_object"}
-_OURS: Final = ("kind", "flow", "session_id")
 
 
 class RunKind(StrEnum):
@@ -35,10 +34,8 @@ class RunCall:
 def parse_run(raw: bytes) -> RunCall:
     """Raise BadInputError for what is no run of ours."""
     body = json_object(raw)
-    kind = _kind(optional(body, "kind", str))
-    flow, session_id = optional(body, "flow", str), optional(body, "session_id", str)
-    for name in _OURS:
-        body.pop(name, None)
+    kind = _kind(take(body, "kind", str))
+    flow, session_id = take(body, "flow", str), take(body, "session_id", str)
     body["stream"] = kind is RunKind.STREAM
     if kind is RunKind.JSON and body.get("response_format") is None:
         body["response_format"] = dict(_JSON_OBJECT)

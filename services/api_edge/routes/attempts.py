@@ -1,9 +1,11 @@
 """Attempts as users read them, in usage lists and receipts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
 from services.api_edge.routes.wire import moment, money
+from services.api_edge.use_cases.session_usage import SessionTotals
 from shared.contracts.billing import ReceiptAttempt
 from shared.contracts.usage import TokenCounts
 
@@ -56,6 +58,19 @@ def totals_view(billed: Iterable[ReceiptAttempt]) -> dict[str, Any]:
         ),
         **money("cost", None if None in costs else sum(cost for cost in costs if cost is not None)),
         **money("charged", sum(attempt.charged_micros for attempt in attempts)),
+    }
+
+
+def receipt_view(
+    billed: Sequence[ReceiptAttempt], session: SessionTotals | None, *, is_final: bool
+) -> dict[str, Any]:
+    """Tell what attempts used and cost, of a run or of a council's."""
+    return {
+        "status": "final" if is_final else "pending",
+        "attempts": [attempt_view(attempt) for attempt in billed],
+        "totals": totals_view(billed),
+        **({"session": session_view(session)} if session else {}),
+        **key_usage(uses_of(billed)),
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -17,9 +17,9 @@ from services.api_edge.domain.sse import event_frame
 from services.api_edge.ports import Council, CouncilMember
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.council_views import council_metadata, left_out, spent_view
-from services.api_edge.routes.heartbeats import with_heartbeats
+from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
-from services.api_edge.routes.run_events import LAST_EVENT_ID, SLOW_CLIENT_S
+from services.api_edge.routes.run_events import LAST_EVENT_ID, SLOW_CLIENT_S, event_number
 from services.api_edge.routes.run_watch import until_gone
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.hearing import Hearing
@@ -29,8 +29,6 @@ from shared.contracts.runs import RunCompleted, RunEnded
 from shared.kernel.errors import PlatformError, RunCancelledError
 
 T = TypeVar("T")
-
-_DIGITS_MAX: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,9 @@ class CouncilEvents(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         left_s = (self._council.deadline - datetime.now(UTC)).total_seconds()
-        await until_gone(receive, self._send_all(scope, send), timeout_s=max(left_s, 0.0) + SLOW_CLIENT_S)
-
-    async def _send_all(self, scope: Scope, send: Send) -> None:
-        async for data in with_heartbeats(self._frames(scope)):
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        await until_gone(
+            receive, send_events(self._frames(scope), send), timeout_s=max(left_s, 0.0) + SLOW_CLIENT_S
+        )
 
     async def _frames(self, scope: Scope) -> AsyncGenerator[bytes, None]:
         try:
@@ -170,13 +165,9 @@ def read_place(value: str | None, council: Council) -> tuple[int, ...]:
     if value is None:
         return (0,) * places
     numbers = value.strip().split(".")
-    if len(numbers) != places or not all(map(_is_number, numbers)):
+    if len(numbers) != places:
         raise BadInputError("wrong_value", LAST_EVENT_ID)
-    return tuple(map(int, numbers))
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
+    return tuple(map(event_number, numbers))
 
 
 def _answer(hearing: Hearing) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
@@ -12,15 +12,16 @@ from services.api_edge.domain.council import MEMBERS_MAX, parse_council
 from services.api_edge.domain.flows import FLOW_HEADER
 from services.api_edge.ports import Council
 from services.api_edge.problems import Problems
-from services.api_edge.routes.attempts import attempt_view, totals_view
+from services.api_edge.routes.attempts import receipt_view
 from services.api_edge.routes.council_events import CouncilEvents, Telling, read_place
 from services.api_edge.routes.council_views import called_view, council_view
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
 from services.api_edge.routes.run_asking import (
-    RUN_PARAMETERS,
+    MESSAGES,
+    NAMED,
     idempotency_of,
+    run_docs,
     session_of,
     timeout_of,
 )
@@ -35,39 +36,26 @@ from shared.kernel.errors import PlatformError
 from shared.kernel.ids import new_id
 from shared.runtime.logs import get_logger
 
-_DOCS: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["members", "messages"],
-                    "properties": {
-                        "members": {
-                            "type": "array",
-                            "items": {"type": "string"},
-                            "minItems": 1,
-                            "maxItems": MEMBERS_MAX,
-                            "description": "The models that are asked, each for itself.",
-                            "examples": [["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"]],
-                        },
-                        "model": {
-                            "type": ["string", "null"],
-                            "description": "The model that makes their answers into one.",
-                            "examples": ["openai/gpt-4o-mini"],
-                        },
-                        "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
-                        "flow": {"type": ["string", "null"]},
-                        "session_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
-                    },
-                    "additionalProperties": True,
-                }
-            }
+_DOCS: Final = run_docs(
+    ("members", "messages"),
+    {
+        "members": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": MEMBERS_MAX,
+            "description": "The models that are asked, each for itself.",
+            "examples": [["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"]],
         },
+        "model": {
+            "type": ["string", "null"],
+            "description": "The model that makes their answers into one.",
+            "examples": ["openai/gpt-4o-mini"],
+        },
+        "messages": MESSAGES,
+        **NAMED,
     },
-    "parameters": RUN_PARAMETERS,
-}
+)
 
 
 @dataclass(frozen=True)
@@ -156,16 +144,8 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
         attempts = [attempt for found in receipts for attempt in found.receipt.attempts]
         is_final = council.question is None and all(found.is_final for found in receipts)
         session = await councils.sessions.so_far(caller.user_id, council.session_id)
-        return Json(
-            {
-                "council_id": str(council.council_id),
-                "status": "final" if is_final else "pending",
-                "attempts": [attempt_view(attempt) for attempt in attempts],
-                "totals": totals_view(attempts),
-                **({"session": session_view(session)} if session else {}),
-                **key_usage(uses_of(attempts)),
-            }
-        )
+        told = receipt_view(attempts, session, is_final=is_final)
+        return Json({"council_id": str(council.council_id), **told})
 
     async def found(request: Request, council_id: str) -> Council:
         """Whoever asks for a council has it go on, should the edge that it was called at be gone."""

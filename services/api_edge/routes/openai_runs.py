@@ -16,7 +16,7 @@ from services.api_edge.routes.event_stream import EventStream
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER_DOCS, Gate, caller_of
 from services.api_edge.routes.key_usage import METADATA, run_metadata
-from services.api_edge.routes.run_asking import RUN_PARAMETERS, idempotency_of, session_of, timeout_of
+from services.api_edge.routes.run_asking import MESSAGES, idempotency_of, run_docs, session_of, timeout_of
 from services.api_edge.routes.run_watch import run_headers, watched
 from services.api_edge.use_cases.running import Running
 from services.api_edge.use_cases.session_usage import SessionTotals, SessionUsage
@@ -52,7 +52,7 @@ _ENDPOINTS: Final = (
         ("messages",),
         {
             "model": _MODEL,
-            "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+            "messages": MESSAGES,
             "stream": _STREAM,
         },
     ),
@@ -115,23 +115,12 @@ def openai_router(
             summary=name.replace("_", " ").capitalize(),
             description=endpoint.summary,
             response_class=Response,
-            openapi_extra=_docs(endpoint),
+            openapi_extra={**BEARER_DOCS, **run_docs(endpoint.required, endpoint.properties)},
         )
 
     for endpoint in _ENDPOINTS:
         route(endpoint)
     return router
-
-
-def _docs(endpoint: _Endpoint) -> dict[str, Any]:
-    schema = {
-        "type": "object",
-        "required": list(endpoint.required),
-        "properties": dict(endpoint.properties),
-        "additionalProperties": True,
-    }
-    body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return {**BEARER_DOCS, "requestBody": body, "parameters": RUN_PARAMETERS}
 
 
 async def _asked(request: Request, call: OpenAICall) -> StartRun:

@@ -1,6 +1,7 @@
 """What every request for a run may say in its headers."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import Request
@@ -17,7 +18,7 @@ TIMEOUT_HEADER: Final = "Latchkey-Timeout"
 _SESSION_CHARS_MAX: Final = 200
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?", re.ASCII)
 
-RUN_PARAMETERS: Final[list[dict[str, Any]]] = [
+_PARAMETERS: Final[list[dict[str, Any]]] = [
     {"in": "header", "name": FLOW_HEADER, "schema": {"type": "string", "default": "chat"}},
     {
         "in": "header",
@@ -39,6 +40,26 @@ RUN_PARAMETERS: Final[list[dict[str, Any]]] = [
     },
     *({"in": "header", "name": name, "schema": {"type": "string"}} for name in KEY_HEADERS),
 ]
+
+
+MESSAGES: Final[dict[str, Any]] = {"type": "array", "items": {"type": "object"}, "minItems": 1}
+NAMED: Final[dict[str, Any]] = {
+    "flow": {"type": ["string", "null"]},
+    "session_id": {"type": ["string", "null"], "minLength": 1, "maxLength": _SESSION_CHARS_MAX},
+}
+"""What a body may name that is a header elsewhere."""
+
+
+def run_docs(required: Sequence[str], properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a request for a run. What else is in its body goes to the provider as it is."""
+    schema = {
+        "type": "object",
+        "required": list(required),
+        "properties": dict(properties),
+        "additionalProperties": True,
+    }
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"requestBody": body, "parameters": _PARAMETERS}
 
 
 def timeout_of(request: Request) -> float | None:

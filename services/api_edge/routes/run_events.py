@@ -8,11 +8,12 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.sse import event_frame
 from services.api_edge.domain.transcript import Event, Transcript
 from services.api_edge.ports import KeptRun
 from services.api_edge.problems import Occasion, Problems
-from services.api_edge.routes.heartbeats import with_heartbeats
+from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
 from services.api_edge.routes.run_watch import watched
 from services.api_edge.use_cases.hearing import Hearing
@@ -23,6 +24,7 @@ from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
 
 LAST_EVENT_ID: Final = "Last-Event-ID"
+_DIGITS_MAX: Final = 9
 _AFTER_CHUNKS: Final = 2
 """The final response, and what it used."""
 SLOW_CLIENT_S: Final = 10.0
@@ -64,16 +66,11 @@ class RunEvents(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             try:
                 async with asyncio.timeout_at(self._run.deadline + SLOW_CLIENT_S):
-                    await self._send_all(scope, send)
+                    await send_events(self._frames(scope), send)
             except TimeoutError:
                 get_logger().warning("a client does not read its events", run_id=str(self._run.run_id))
             finally:
                 scope["state"]["key_source"] = self._run.key_source
-
-    async def _send_all(self, scope: Scope, send: Send) -> None:
-        async for data in with_heartbeats(self._frames(scope)):
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
 
     async def _frames(self, scope: Scope) -> AsyncGenerator[bytes, None]:
         async for event in self._events(scope):
@@ -113,6 +110,13 @@ class RunEvents(Response):
             "id": str(record.run_id),
             **({"session": session_view(session)} if session else {}),
         }
+
+
+def event_number(text: str) -> int:
+    """Read a number of a `Last-Event-ID`. Raises BadInputError for one that no event has."""
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS_MAX:
+        raise BadInputError("wrong_value", LAST_EVENT_ID)
+    return int(text)
 
 
 def has_heard_all(end: RunEnded, after: int) -> bool:

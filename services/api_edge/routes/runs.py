@@ -1,58 +1,45 @@
 """`/api/runs`: runs that outlive their client's connection, and what they used and cost."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.flows import FLOW_HEADER
 from services.api_edge.domain.run_call import parse_run
 from services.api_edge.problems import Problems
-from services.api_edge.routes.attempts import attempt_view, totals_view
+from services.api_edge.routes.attempts import receipt_view
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.key_usage import key_usage, session_view, uses_of
 from services.api_edge.routes.run_asking import (
-    RUN_PARAMETERS,
+    MESSAGES,
+    NAMED,
     idempotency_of,
+    run_docs,
     session_of,
     timeout_of,
 )
-from services.api_edge.routes.run_events import LAST_EVENT_ID, RunEvents, has_heard_all
+from services.api_edge.routes.run_events import LAST_EVENT_ID, RunEvents, event_number, has_heard_all
 from services.api_edge.routes.run_views import run_view, status_of
 from services.api_edge.routes.wire import Json, PageQuery, Shown, query_docs, read_id, read_query
 from services.api_edge.use_cases.follow_run import FollowRun
 from services.api_edge.use_cases.list_runs import ListRuns
-from services.api_edge.use_cases.read_receipt import ReadReceipt, RunReceipt
-from services.api_edge.use_cases.session_usage import SessionTotals, SessionUsage
+from services.api_edge.use_cases.read_receipt import ReadReceipt
+from services.api_edge.use_cases.session_usage import SessionUsage
 from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
 from shared.kernel.ids import new_id
 
-_DOCS: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["messages"],
-                    "properties": {
-                        "kind": {"enum": ["text", "json", "stream", None], "default": "text"},
-                        "model": {"type": ["string", "null"], "examples": ["openai/gpt-4o-mini"]},
-                        "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
-                        "flow": {"type": ["string", "null"]},
-                        "session_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
-                    },
-                    "additionalProperties": True,
-                }
-            }
-        },
+_DOCS: Final = run_docs(
+    ("messages",),
+    {
+        "kind": {"enum": ["text", "json", "stream", None], "default": "text"},
+        "model": {"type": ["string", "null"], "examples": ["openai/gpt-4o-mini"]},
+        "messages": MESSAGES,
+        **NAMED,
     },
-    "parameters": RUN_PARAMETERS,
-}
+)
 
 
 class RunsQuery(PageQuery):
@@ -147,7 +134,8 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
         attempts = found.receipt.attempts
         name = attempts[0].usage.session_id if attempts else None
         session = await runs.sessions.so_far(caller_of(request).user_id, name)
-        return Json(_receipt_view(found, session))
+        told = receipt_view(attempts, session, is_final=found.is_final)
+        return Json({"run_id": str(found.receipt.run_id), **told})
 
     return router
 
@@ -159,19 +147,4 @@ def _noted(request: Request, run_id: str) -> UUID:
 
 def _after(request: Request) -> int:
     """Return the number of the last event that the client has had."""
-    value = request.headers.get(LAST_EVENT_ID, "0").strip()
-    if not value.isascii() or not value.isdigit() or len(value) > 9:  # noqa: PLR2004
-        raise BadInputError("wrong_value", LAST_EVENT_ID)
-    return int(value)
-
-
-def _receipt_view(found: RunReceipt, session: SessionTotals | None) -> dict[str, Any]:
-    attempts = found.receipt.attempts
-    return {
-        "run_id": str(found.receipt.run_id),
-        "status": "final" if found.is_final else "pending",
-        "attempts": [attempt_view(attempt) for attempt in attempts],
-        "totals": totals_view(attempts),
-        **({"session": session_view(session)} if session else {}),
-        **key_usage(uses_of(attempts)),
-    }
+    return event_number(request.headers.get(LAST_EVENT_ID, "0").strip())

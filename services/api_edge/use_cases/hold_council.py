@@ -46,13 +46,11 @@ class HoldCouncil:
         follow: FollowCouncil,
         start: StartRunUseCase,
         given_up: GivenUp,
-        patience_s: float = _PATIENCE_S,
     ) -> None:
         self._councils = councils
         self._follow = follow
         self._start = start
         self._given_up = given_up
-        self._patience_s = patience_s
         self._held: dict[UUID, asyncio.Task[None]] = {}
 
     def called(self, council: Council, headers: Mapping[str, str], timeout_s: float | None) -> None:
@@ -61,7 +59,7 @@ class HoldCouncil:
 
     def asked_for(self, council: Council) -> None:
         """Hold a council that somebody asks for, unless it is held here already."""
-        self._begin(_Holding(council, _NOTHING, None, self._patience_s))
+        self._begin(_Holding(council, _NOTHING, None, _PATIENCE_S))
 
     def _begin(self, holding: _Holding) -> None:
         council_id = holding.council.council_id
