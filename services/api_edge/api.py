@@ -1,7 +1,7 @@
 """The HTTP application over any set of ports: the real ones, or a test's."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -52,6 +52,7 @@ from services.api_edge.routes.openai_runs import openai_router
 from services.api_edge.routes.prices import prices_router
 from services.api_edge.routes.providers import providers_router
 from services.api_edge.routes.runs import RunUseCases, runs_router
+from services.api_edge.routes.tracing import Traced
 from services.api_edge.routes.usage import usage_router
 from services.api_edge.routes.user_settings import user_settings_router
 from services.api_edge.use_cases.authenticate import Authenticate
@@ -75,6 +76,7 @@ from services.api_edge.use_cases.start_run import RunTimes, StartRunUseCase
 from services.api_edge.use_cases.store_key import StoreKeyUseCase
 from services.api_edge.use_cases.validate_stored_key import ValidateStoredKey
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
+from shared.runtime.tracing import Tracing
 
 _DATA = Path(__file__).parent / "data"
 _EXPOSED = (
@@ -108,6 +110,7 @@ class EdgePorts:
     """How many runs wait for a worker. Raises `bus_unavailable`."""
     probes: Mapping[str, Probe]
     note_request: Note = lambda *_: None
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def create_api(ports: EdgePorts, rules: EdgeRules) -> ASGIApp:
             allow_headers=["*"],
             expose_headers=_EXPOSED,
         )
-    return RequestLog(AnswerHeaders(BodyLimit(app, rules.body_bytes_max)), ports.note_request)
+    logged = RequestLog(AnswerHeaders(BodyLimit(app, rules.body_bytes_max)), ports.note_request)
+    return Traced(logged, ports.tracing) if ports.tracing.is_on else logged
 
 
 def shipped_flows() -> Flows:

@@ -43,7 +43,9 @@ from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.metrics import metrics_served, service_registry
+from shared.runtime.otlp import tracing_to
 from shared.runtime.process import run
+from shared.runtime.tracing import Tracing
 from shared.runtime.vault import VaultClient
 
 _RETRY_S = 0.5
@@ -58,6 +60,12 @@ _SERVED_BY = {
 @asynccontextmanager
 async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
     """The application on its real parts. It answers at once; parts that are away are waited for meanwhile."""
+    async with tracing_to(settings, API_EDGE) as tracing, _traced_edge(settings, tracing) as app:
+        yield app
+
+
+@asynccontextmanager
+async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterator[ASGIApp]:
     vault = VaultClient(settings.vault_addr, settings.vault_role_id, settings.vault_secret_id)
     registry = service_registry()
     bus = Bus(
@@ -66,6 +74,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
         instance=settings.instance,
         realm=settings.realm,
         registry=registry,
+        tracing=tracing,
     )
     database = Database()
     sealer = VaultSealer(vault, settings.realm)
@@ -107,6 +116,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
                 waiting_runs=partial(bus.waiting, topology.INFERENCE_RUNS),
                 probes=_probes(bus, vault, database),
                 note_request=meters.request,
+                tracing=tracing,
             ),
             _rules(settings),
         )

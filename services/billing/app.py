@@ -33,10 +33,12 @@ from shared.runtime.batches import BatchBus
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.metrics import metrics_served, service_registry
+from shared.runtime.otlp import tracing_to
 from shared.runtime.postgres import Pool, create_pool
 from shared.runtime.process import run
 from shared.runtime.rpc import RpcServer
 from shared.runtime.settings import ServiceSettings
+from shared.runtime.tracing import Tracing
 
 _RPC_AT_ONCE = 128
 _EVERY_S = 1.0
@@ -57,6 +59,14 @@ async def serving(
     settings: BillingSettings, make_ledger: MakeLedger = PostgresLedgerStore
 ) -> AsyncIterator[Bus]:
     """Serve while in the context; it begins once Postgres and RabbitMQ are there."""
+    async with tracing_to(settings, BILLING) as tracing, _serving(settings, make_ledger, tracing) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def _serving(
+    settings: BillingSettings, make_ledger: MakeLedger, tracing: Tracing
+) -> AsyncIterator[Bus]:
     registry = service_registry()
     bus = Bus(
         settings.amqp_url,
@@ -64,6 +74,7 @@ async def serving(
         instance=settings.instance,
         realm=settings.realm,
         registry=registry,
+        tracing=tracing,
     )
     async with metrics_served(registry, settings.metrics), await create_pool(settings.postgres_url) as pool:
         ledger = MeteredLedger(make_ledger(pool), registry)

@@ -24,6 +24,7 @@ from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.postgres import PostgresAttemptStore
 from services.inference.adapters.postgres_outbox import PostgresOutbox
 from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.adapters.traced_provider import TracedProvider
 from services.inference.handlers import Handlers, RequestHandlers
 from services.inference.ports import (
     AttemptStore,
@@ -60,9 +61,11 @@ from shared.runtime.background import Repeating, in_background
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.metrics import metrics_served, service_registry
+from shared.runtime.otlp import tracing_to
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
+from shared.runtime.tracing import Tracing
 
 _BEAT_S: Final = 2.0
 _NOTE_S: Final = 0.5
@@ -154,6 +157,17 @@ async def serving(
     `outside`: the way to callers' addresses, the internet unless told otherwise. `build`: makes the service
     of its parts.
     """
+    async with (
+        tracing_to(settings, INFERENCE) as tracing,
+        _serving(settings, outside, build, tracing) as service,
+    ):
+        yield service
+
+
+@asynccontextmanager
+async def _serving(
+    settings: InferenceSettings, outside: PinningBackend | None, build: Build, tracing: Tracing
+) -> AsyncIterator[Inference]:
     registry = service_registry()
     pool = await create_pool(settings.postgres_url, command_timeout_s=5)
     bus = Bus(
@@ -163,6 +177,7 @@ async def serving(
         realm=settings.realm,
         graceful_s=settings.shutdown_grace_s + _INTERRUPTED_S,
         registry=registry,
+        tracing=tracing,
     )
     outside = outside or PinningBackend(httpcore2.AnyIOBackend())
     async with (
@@ -198,21 +213,26 @@ def _parts(
 ) -> Parts:
     specs = load_providers(settings.base_urls)
     keys = RpcKeyVault(bus.rpc)
+    provider = OpenAIProvider(specs, http, idle_timeout_s=settings.provider_idle_timeout_s)
     return Parts(
-        store=PostgresAttemptStore(pool),
-        outbox=PostgresOutbox(pool),
+        store=PostgresAttemptStore(pool, bus.tracing),
+        outbox=PostgresOutbox(pool, bus.tracing),
         resolver=keys,
         opener=keys,
         checker=HttpKeyChecker(specs, http),
         lister=HttpModelLister(specs, http),
         authorizer=RpcRunAuthorizer(bus.rpc),
         quote_finder=RpcQuoteFinder(bus.rpc),
-        provider=OpenAIProvider(specs, http, idle_timeout_s=settings.provider_idle_timeout_s),
+        provider=_traced(provider, bus.tracing),
         usage_log=MeteredUsageLog(BusUsageLog(bus), registry),
         audience=BusAudience(bus),
         worker=f"{settings.instance}-{new_id().hex[-8:]}",
         limits=Limits(completion_tokens_ceiling=settings.max_tokens_ceiling),
     )
+
+
+def _traced(provider: Provider, tracing: Tracing) -> Provider:
+    return TracedProvider(provider, tracing) if tracing.is_on else provider
 
 
 @asynccontextmanager

@@ -58,6 +58,7 @@ class ProviderCall:
     completion_ceiling: int | None = None
     operation: Operation = Operation.CHAT
     on_request_id: Callable[[str], None] = _unheard
+    run_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

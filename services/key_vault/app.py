@@ -62,10 +62,12 @@ from shared.runtime.batches import BatchBus
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.metrics import metrics_served, service_registry
+from shared.runtime.otlp import tracing_to
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
 from shared.runtime.settings import ServiceSettings, VaultSettings
+from shared.runtime.tracing import Tracing
 from shared.runtime.vault import VaultClient
 
 _VAULT_S: Final = 3
@@ -142,6 +144,12 @@ def listen(bus: BatchBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Bus]:
     """Serve requests while in the context; it begins once Vault, Postgres and RabbitMQ are all there."""
+    async with tracing_to(settings, KEY_VAULT) as tracing, _serving(settings, tracing) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def _serving(settings: Settings, tracing: Tracing) -> AsyncIterator[Bus]:
     vault = _vault(settings, timeout_s=_VAULT_S)
     registry = service_registry()
     bus = Bus(
@@ -150,6 +158,7 @@ async def serving(settings: Settings) -> AsyncIterator[Bus]:
         instance=settings.instance,
         realm=settings.realm,
         registry=registry,
+        tracing=tracing,
     )
     await vault.start()
     try:

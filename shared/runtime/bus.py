@@ -31,6 +31,8 @@ from shared.runtime.logs import get_logger
 from shared.runtime.metrics import BusMeters
 from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
 from shared.runtime.rpc import RpcClient
+from shared.runtime.traced_consuming import traced_batches, traced_consumer
+from shared.runtime.tracing import Tracing
 from shared.runtime.watchdog import watch_consumers
 
 Handler = Callable[[Delivery], Awaitable[None]]
@@ -42,7 +44,8 @@ _HEARTBEAT_S = 10
 class Bus:
     """A service's place on the bus. Register handlers, then `start()`.
 
-    `graceful_s`: how long `drain()` waits for handlers that are at work. `registry`: counts its messages.
+    `graceful_s`: how long `drain()` waits for handlers that are at work. `registry`: counts its messages;
+    `tracing`: traces them.
     """
 
     def __init__(
@@ -54,15 +57,18 @@ class Bus:
         realm: str = "latchkey",
         graceful_s: float = 15,
         registry: CollectorRegistry | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.service = service
+        self.tracing = tracing or Tracing()
         self.meters = BusMeters(registry or CollectorRegistry())
         self.realm = realm
         self.reply_to = topology.reply_key(service, instance)
         self.on_lost: list[Callable[[], None]] = []
-        self.rpc = RpcClient(self)
+        self.rpc = RpcClient(self, self.tracing)
         self._instance = instance
-        self._publisher = Publisher(service=service, user=unquote(urlsplit(url.reveal()).username or ""))
+        user = unquote(urlsplit(url.reveal()).username or "")
+        self._publisher = Publisher(service=service, user=user, tracing=self.tracing)
         self._watchdog: asyncio.Task[None] | None = None
         self._stopping = False
         self._on_reply: Callable[[Delivery], None] | None = None
@@ -154,9 +160,10 @@ class Bus:
         The handler returns: acknowledged. It raises InvalidRequestError or ForbiddenError: dead-lettered.
         It raises anything else: back to the queue after a pause, until the delivery limit dead-letters it.
         """
+        traced = traced_consumer(queue, handler, self.tracing)
 
         async def on_message(message: AbstractIncomingMessage) -> None:
-            await self._consume(message, handler, queue)
+            await self._consume(message, traced, queue)
 
         self._queues.append(queue)
         self.broker.subscriber(
@@ -177,7 +184,12 @@ class Bus:
         self._queues.append(queue)
         self._batches.append(
             BatchConsumer(
-                queue, handler, realm=self.realm, size=size, linger_ms=linger_ms, meters=self.meters
+                queue,
+                traced_batches(queue, handler, self.tracing),
+                realm=self.realm,
+                size=size,
+                linger_ms=linger_ms,
+                meters=self.meters,
             )
         )
 

@@ -1,5 +1,6 @@
 """A message as it arrives, with what the broker itself vouches for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, TypeVar
@@ -9,6 +10,7 @@ from aiormq.abc import DeliveredMessage
 
 from shared.contracts.message import Envelope, Message, read
 from shared.kernel.errors import ForbiddenError
+from shared.runtime.tracing import TRACEPARENT
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -26,6 +28,8 @@ class Delivery:
     reply_to: str | None = None
     correlation_id: str | None = None
     ttl_s: float | None = None
+    traceparent: str | None = None
+    """The trace that it belongs to (W3C)."""
 
     @classmethod
     def of(cls, message: AbstractIncomingMessage, realm: str) -> Self:
@@ -37,13 +41,19 @@ class Delivery:
             reply_to=message.reply_to,
             correlation_id=message.correlation_id,
             ttl_s=ttl_s if isinstance(ttl_s, int | float) else None,
+            traceparent=_traceparent(message.headers),
         )
 
     @classmethod
     def told(cls, message: DeliveredMessage, realm: str) -> Self:
         """As `of`, of an event: for which nobody waits."""
-        sender = _sender(message.header.properties.user_id, realm)
-        return cls(body=message.body, sender=sender, redelivered=bool(message.redelivered))
+        properties = message.header.properties
+        return cls(
+            body=message.body,
+            sender=_sender(properties.user_id, realm),
+            redelivered=bool(message.redelivered),
+            traceparent=_traceparent(properties.headers),
+        )
 
     @cached_property
     def envelope(self) -> Envelope:
@@ -64,3 +74,8 @@ class Delivery:
 def _sender(user: str | None, realm: str) -> str:
     prefix = f"{realm}_"
     return user.removeprefix(prefix) if user is not None and user.startswith(prefix) else ""
+
+
+def _traceparent(headers: Mapping[str, object] | None) -> str | None:
+    value = headers.get(TRACEPARENT) if headers else None
+    return value if isinstance(value, str) else None

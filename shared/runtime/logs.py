@@ -25,6 +25,7 @@ _QUIET = {
     "httpcore2": logging.WARNING,
     "httpx2": logging.WARNING,
     "openai": logging.WARNING,
+    "opentelemetry": logging.ERROR,  # a line at every try of a collector that is away
     "urllib3": logging.WARNING,
     "uvicorn": logging.WARNING,
 }

@@ -9,13 +9,16 @@ from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractRobustConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from aiormq import Channel
+from opentelemetry.trace import SpanKind
 from pamqp.commands import Basic
+from pamqp.common import FieldValue
 
 from shared.contracts.message import CONTENT_TYPE, Message, event_type, write
 from shared.kernel.errors import BusUnavailableError
 from shared.runtime.logs import get_logger
 from shared.runtime.pipelining import Parcel, publish_in_one_piece, send_on
 from shared.runtime.streams import Streams
+from shared.runtime.tracing import TRACEPARENT, Tracing, messaging, run_attributes
 
 AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
 """What aio-pika raises when the broker is away, slow, or refuses."""
@@ -38,8 +41,9 @@ class Written(Protocol):
 class Publisher:
     """`user` is the connection's own: RabbitMQ checks that what we claim (`user_id`) is true."""
 
-    def __init__(self, *, service: str, user: str) -> None:
+    def __init__(self, *, service: str, user: str, tracing: Tracing | None = None) -> None:
         self._service = service
+        self._tracing = tracing or Tracing()
         self._user = user
         self._connection: AbstractRobustConnection | None = None
 
@@ -55,9 +59,17 @@ class Publisher:
 
     async def publish(self, message: Message, *, event_id: str | None, subject: str | None) -> None:
         """Persistent, mandatory, confirmed. Raises BusUnavailableError."""
+        if not self._tracing.is_on:
+            await self._publish(message, event_id, subject)
+            return
+        with self._tracing.span(f"publish {message.EXCHANGE}", SpanKind.PRODUCER, _attributes(message)):
+            await self._publish(message, event_id, subject)
+
+    async def _publish(self, message: Message, event_id: str | None, subject: str | None) -> None:
         await self._check_reaches_all(message.EXCHANGE)
         identity, body = write(message, source=self._service, event_id=event_id, subject=subject)
         properties = self._properties(identity, message.ROUTING_KEY, persistent=True)
+        properties.headers = self._headers()
         parcel = Parcel(message.ROUTING_KEY, properties, body)
         (failure,) = await self._publish_parcels(message.EXCHANGE, [parcel])
         if failure is not None:
@@ -82,13 +94,17 @@ class Publisher:
         reply_to: str | None = None,
         ttl_s: float | None = None,
     ) -> None:
-        """Transient and unconfirmed, in order with all else sent so. Raises BusUnavailableError."""
+        """Transient and unconfirmed, in order with all else sent so. Raises BusUnavailableError.
+
+        What has a `ttl_s` asks for something, and carries its trace on.
+        """
         self._check_connected()
         identity, body = write(message, source=self._service)
         properties = self._properties(identity, message.ROUTING_KEY, persistent=False)
         properties.correlation_id, properties.reply_to = correlation_id, reply_to
         if ttl_s is not None:
             properties.expiration = str(int(ttl_s * 1000))
+            properties.headers = self._headers()
         parcel = Parcel(key or message.ROUTING_KEY, properties, body)
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -123,6 +139,10 @@ class Publisher:
         if not self.connected:
             raise bus_unavailable()
 
+    def _headers(self) -> dict[str, FieldValue] | None:
+        traceparent = self._tracing.traceparent()
+        return None if traceparent is None else {TRACEPARENT: traceparent}
+
     def _parcel(self, event: Written) -> Parcel:
         properties = self._properties(str(event.event_id), event.routing_key, persistent=True)
         return Parcel(event.routing_key, properties, event.body.encode())
@@ -135,6 +155,12 @@ class Publisher:
             message_type=event_type(routing_key),
             user_id=self._user,
         )
+
+
+def _attributes(message: Message) -> dict[str, str]:
+    where = f"{message.EXCHANGE}:{message.ROUTING_KEY}"
+    key = {"messaging.rabbitmq.destination.routing_key": message.ROUTING_KEY}
+    return messaging("publish", "send", where) | key | run_attributes(message)
 
 
 def _report(exchange: str, failures: Sequence[BaseException | None]) -> None:

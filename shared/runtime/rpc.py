@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from pydantic import BaseModel, ValidationError
 
 from shared.contracts.message import read
@@ -16,6 +17,7 @@ from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
 from shared.runtime.metrics import BusMeters
 from shared.runtime.replays import Replays
+from shared.runtime.tracing import Tracing, fail, run_attributes
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -36,6 +38,9 @@ class RequestBus(Protocol):
     @property
     def meters(self) -> BusMeters: ...
 
+    @property
+    def tracing(self) -> Tracing: ...
+
     def subscribe(
         self, queue: str, handler: Callable[[Delivery], Awaitable[None]], /, *, prefetch: int
     ) -> None: ...
@@ -46,8 +51,9 @@ class RequestBus(Protocol):
 class RpcClient:
     """Calls in parallel: a slow one never delays another. Cancelling a call forgets it."""
 
-    def __init__(self, bus: RequestSender) -> None:
+    def __init__(self, bus: RequestSender, tracing: Tracing | None = None) -> None:
         self._bus = bus
+        self._tracing = tracing or Tracing()
         self._pending: dict[str, tuple[str, asyncio.Future[RpcReply]]] = {}
 
     async def call(self, request: Request, answer: type[AnswerT], *, timeout_s: float) -> AnswerT:
@@ -56,6 +62,12 @@ class RpcClient:
         Raises the receiver's own typed error, ServiceUnavailableError when it does not answer within
         `timeout_s` (the request is dropped by then), BusUnavailableError when the bus is away.
         """
+        if not self._tracing.is_on:
+            return await self._call(request, answer, timeout_s)
+        with self._tracing.span(request.ROUTING_KEY, SpanKind.CLIENT, _attributes(request)):
+            return await self._call(request, answer, timeout_s)
+
+    async def _call(self, request: Request, answer: type[AnswerT], timeout_s: float) -> AnswerT:
         reply = await self._exchange(request, timeout_s)
         if reply.error is not None:
             raise reply.error.to_error()
@@ -125,6 +137,16 @@ class RpcServer:
         bus.subscribe(queue, self.on_request, prefetch=prefetch)
 
     async def on_request(self, delivery: Delivery) -> None:
+        if not self._bus.tracing.is_on:
+            await self._serve(delivery, INVALID_SPAN)
+            return
+        kind, run_id, _ = self._known(delivery)
+        attributes = _named(kind) | run_attributes({"run_id": run_id})
+        name = attributes["rpc.method"]
+        with self._bus.tracing.span_of(delivery.traceparent, name, SpanKind.SERVER, attributes) as span:
+            await self._serve(delivery, span)
+
+    async def _serve(self, delivery: Delivery, span: Span) -> None:
         began = time.perf_counter()
         try:
             answer = RpcReply(result=(await self._answer(delivery)).model_dump(mode="json"))
@@ -135,6 +157,8 @@ class RpcServer:
             get_logger().exception("rpc handler failed")
             answer = self._internal_error()
         self._log(delivery, answer, began)
+        if answer.error is not None:
+            fail(span, answer.error.code)
         try:
             await self._bus.reply(delivery, answer)
         except TypeError:  # JSON cannot hold it; coming back, the request would find the same again and again
@@ -175,6 +199,21 @@ class RpcServer:
         if envelope.type not in self._routes:
             return "unknown", None, None
         return envelope.type, _text(envelope.data.get("run_id")), _text(envelope.data.get("user_id"))
+
+
+def _attributes(request: Request) -> dict[str, str]:
+    return _named(request.event_type()) | run_attributes(request)
+
+
+def _named(kind: str) -> dict[str, str]:
+    """Attributes of a request, by its CloudEvents type."""
+    method = kind.removeprefix("latchkey.")
+    return {
+        "rpc.system.name": "latchkey",
+        "rpc.method": method,
+        "messaging.system": "rabbitmq",
+        "messaging.destination.name": f"{Request.EXCHANGE}:{method}",
+    }
 
 
 def _text(value: object) -> str | None:

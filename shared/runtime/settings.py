@@ -37,6 +37,15 @@ class MetricsSettings(BaseModel):
     port: int | None = Field(default=None, ge=1, le=65_535)
 
 
+class TracesSettings(BaseModel):
+    """The base URL of an OTLP collector (HTTP), to which spans go; without one nowhere. `sample_ratio`: of
+    all traces.
+    """
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+
+
 class ServiceSettings(LatchkeySettings):
     """What every service needs. URLs hold passwords, so they are secrets."""
 
@@ -46,6 +55,7 @@ class ServiceSettings(LatchkeySettings):
     amqp_url: SecretText
     postgres_url: SecretText
     metrics: MetricsSettings = MetricsSettings()
+    traces: TracesSettings = TracesSettings()
 
 
 class VaultSettings(LatchkeySettings):

@@ -77,6 +77,10 @@ SAYS: Final = (
     ("latchkey call --token", "openrouter"),
     ("latchkey platform-keys", "ready"),
     ("grep ", '"ms":'),
+    ("LATCHKEY_TRACES__ENDPOINT=http", "ready at"),
+    ("latchkey call --token", '"key_source"'),
+    ("grep -c", r"^[1-9]"),
+    ("LATCHKEY_TRACES__ENDPOINT= make up", "ready at"),
     ("bao status", '"sealed": false'),
     ("make restart", ""),
     ("tail -n 3", "unsealed"),
@@ -161,7 +165,7 @@ def test_every_command_is_known_here() -> None:
     assert unknown == []
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 async def test_the_runbook_works() -> None:
     async with native_home("--simulator") as home, _shell(home) as shell:
         for command, (_, word) in zip(_commands(), SAYS, strict=True):

@@ -9,6 +9,7 @@ from shared.contracts.rpc import RpcReply
 from shared.runtime.batches import BatchHandler
 from shared.runtime.delivery import Delivery
 from shared.runtime.metrics import BusMeters
+from shared.runtime.tracing import Tracing
 
 Handler = Callable[[Delivery], Awaitable[None]]
 
@@ -22,6 +23,7 @@ class InMemoryBus:
     batch_handlers: dict[str, BatchHandler] = field(default_factory=dict)
     answers: list[RpcReply] = field(default_factory=list)
     meters: BusMeters = field(default_factory=lambda: BusMeters(CollectorRegistry()))
+    tracing: Tracing = field(default_factory=Tracing)
 
     def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> None:
         assert prefetch > 0

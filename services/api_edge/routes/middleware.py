@@ -15,7 +15,7 @@ from services.api_edge.domain.identity import Caller
 from shared.runtime.logs import get_logger
 
 _UNMATCHED = "unmatched"
-_PROBED = ("/healthz", "/readyz")
+PROBED: Final = ("/healthz", "/readyz")
 _DISCARDED_TIMES: Final = 8
 """How many times the limit is read and thrown away, at most."""
 _DISCARDING_S: Final = 5.0
@@ -63,7 +63,7 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_noting)
         finally:
-            seconds, path = time.perf_counter() - began, _template(scope)
+            seconds, path = time.perf_counter() - began, template(scope) or _UNMATCHED
             self._note(scope["method"], path, state["status"], state.get("error_code"), seconds)
             _log(scope, path, seconds)
 
@@ -134,14 +134,16 @@ def _content_length(headers: Mapping[bytes, bytes]) -> int:
     return int(value) if value.isdigit() else 0
 
 
-def _template(scope: Scope) -> str:
-    return str(getattr(scope.get("route"), "path", _UNMATCHED))
+def template(scope: Scope) -> str | None:
+    """Return the path's template once a route was found."""
+    path = getattr(scope.get("route"), "path", None)
+    return None if path is None else str(path)
 
 
 def _log(scope: Scope, path: str, seconds: float) -> None:
     state = scope["state"]
     run_id, caller = state.get("run_id"), state.get("caller")
-    log = get_logger().debug if path in _PROBED else get_logger().info
+    log = get_logger().debug if path in PROBED else get_logger().info
     log(
         "request",
         method=scope["method"],

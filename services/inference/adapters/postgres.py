@@ -12,12 +12,14 @@ from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.runtime.postgres import Pool, database_errors
+from shared.runtime.tracing import Tracing
 
 _CLAIM: Final = """
     insert into attempts (run_id, attempt, usage_id, worker, user_id, flow, policy, provider, model, stream,
                           claimed_at, key_source, credential_id, consent_id, service, credential_version,
-                          would_refuse_policy, requested_at, deadline, kept, session_id)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+                          would_refuse_policy, requested_at, deadline, kept, session_id, traceparent)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+            $22)
     on conflict (run_id, attempt) do update set usage_id = excluded.usage_id
         where attempts.usage_id = excluded.usage_id and attempts.outcome is null
 """
@@ -60,8 +62,9 @@ _BEAT: Final = """
 
 
 class PostgresAttemptStore:
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, tracing: Tracing | None = None) -> None:
         self._pool = pool
+        self._tracing = tracing or Tracing()
 
     async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
         return await self._changed(
@@ -82,6 +85,7 @@ class PostgresAttemptStore:
             request.deadline,
             request.kept,
             request.session_id,
+            self._tracing.traceparent(),
         )
 
     async def note_key(self, attempt: Attempt) -> bool:

@@ -5,9 +5,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
+from opentelemetry.trace import SpanKind
+
 from shared.contracts.runs import RunEnded
 from shared.contracts.usage import UsageRecorded
 from shared.runtime.postgres import Pool, database_errors
+from shared.runtime.tracing import Tracing
 
 _NOTE: Final = """
     update attempts set published_at = clock_timestamp()
@@ -18,7 +21,7 @@ _NOTE: Final = """
     )
 """
 _UNPUBLISHED: Final = """
-    select usage_id, usage from attempts
+    select usage_id, usage, traceparent from attempts
     where outcome is not null and published_at is null
       and ended_at < clock_timestamp() - make_interval(secs => $1)
     order by ended_at limit $2
@@ -26,7 +29,9 @@ _UNPUBLISHED: Final = """
 """
 _DROP_ENDS: Final = "delete from run_ends where run_id = any($1)"
 _ENDS: Final = """
-    select run_id, body from run_ends where ended_at < clock_timestamp() - make_interval(secs => $1)
+    select run_id, body,
+           (select traceparent from attempts a where a.run_id = run_ends.run_id order by attempt desc limit 1)
+    from run_ends where ended_at < clock_timestamp() - make_interval(secs => $1)
     order by ended_at limit $2
     for no key update skip locked
 """
@@ -35,8 +40,9 @@ _ENDS: Final = """
 class PostgresOutbox:
     """The rows stay locked while they are published: by that, workers share them."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, tracing: Tracing | None = None) -> None:
         self._pool = pool
+        self._tracing = tracing or Tracing()
 
     async def note_published(self, usage_ids: Sequence[UUID]) -> None:
         with database_errors():
@@ -65,16 +71,27 @@ class PostgresOutbox:
     async def _relay(
         self, waiting: str, done: str, send: Callable[[str], Awaitable[None]], before_s: float, limit: int
     ) -> int:
-        """`waiting` selects ids and events, `done` takes the ids of those that were sent."""
+        """`waiting` selects ids, events and traces, `done` takes the ids of those that were sent."""
         with database_errors():
             async with self._pool.acquire() as connection, connection.transaction():
                 rows = await connection.fetch(waiting, before_s, limit)
                 if not rows:
                     return 0
-                failures = await asyncio.gather(*(send(event) for _, event in rows), return_exceptions=True)
-                sent = [key for (key, _), failed in zip(rows, failures, strict=True) if failed is None]
+                sending = (self._in_trace(send, event, trace) for _, event, trace in rows)
+                failures = await asyncio.gather(*sending, return_exceptions=True)
+                sent = [key for (key, *_), failed in zip(rows, failures, strict=True) if failed is None]
                 await connection.execute(done, sent)
         for failed in failures:
             if failed is not None:
                 raise failed
         return len(rows)
+
+    async def _in_trace(
+        self, send: Callable[[str], Awaitable[None]], event: str, traceparent: str | None
+    ) -> None:
+        """Publish late what belongs to a trace as a part of it."""
+        if traceparent is None:
+            await send(event)
+            return
+        with self._tracing.span_of(traceparent, "relay", SpanKind.INTERNAL, {}):
+            await send(event)

@@ -90,7 +90,15 @@ class TryAttempt:
                 ceiling = await self._authorize(run, attempt, key)
                 await run.tell_started(attempt.number, key.used.source)
                 request = run.request
-                call = ProviderCall(key, request.model, request.body, ceiling, request.operation, meter.name)
+                call = ProviderCall(
+                    key,
+                    request.model,
+                    request.body,
+                    ceiling,
+                    request.operation,
+                    meter.name,
+                    request.run_id,
+                )
                 meter.begin()
                 response = await self._call(call, run, meter, relay)
         except StoppedError as stopped:

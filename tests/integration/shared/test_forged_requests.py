@@ -35,6 +35,7 @@ from shared.runtime.delivery import Delivery
 from shared.runtime.metrics import BusMeters
 from shared.runtime.rpc import RpcServer
 from shared.runtime.sealing import KeyPair
+from shared.runtime.tracing import Tracing
 from tests.fakes.inference import InMemoryModelLister
 from tests.integration.shared.intruders import ADMIN, Ear, Intruder, intruding
 from tests.realm import BusFor, TestRealm
@@ -108,6 +109,10 @@ class Overheard:
     @property
     def meters(self) -> BusMeters:
         return self.bus.meters
+
+    @property
+    def tracing(self) -> Tracing:
+        return self.bus.tracing
 
     def subscribe(
         self, queue: str, handler: Callable[[Delivery], Awaitable[None]], /, *, prefetch: int

@@ -32,6 +32,22 @@ def test_every_panel_shows_something_that_is_counted() -> None:
     assert _counted() - shown <= {"latchkey_usage_events", "latchkey_holds_expired", "latchkey_tokens"}
 
 
+def test_spans_find_their_way_from_a_service_to_grafana() -> None:
+    collector, tempo = (HERE / "collector.yml").read_text(), (HERE / "tempo.yml").read_text()
+    source = (HERE / "grafana" / "provisioning" / "datasources" / "tempo.yml").read_text()
+    compose, readme = (ROOT / "docker-compose.yml").read_text(), (ROOT / "README.md").read_text()
+    assert "LATCHKEY_TRACES__ENDPOINT=http://collector:4318" in readme
+    assert 'endpoint: "0.0.0.0:4318"' in collector
+    assert 'endpoint: "http://tempo:4318"' in collector
+    assert 'endpoint: "0.0.0.0:4318"' in tempo
+    assert "http_listen_port: 3200" in tempo
+    assert 'url: "http://tempo:3200"' in source
+    assert compose.count("- LATCHKEY_TRACES__ENDPOINT\n") == len(SERVICES)
+    for part in ("collector", "tempo"):
+        assert f"\n  {part}:\n" in compose
+        assert f"./infra/observability/{part}.yml:" in compose
+
+
 def test_prometheus_reads_where_the_services_serve() -> None:
     scraped = (HERE / "prometheus.yml").read_text()
     compose = (ROOT / "docker-compose.yml").read_text()
