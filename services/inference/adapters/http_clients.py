@@ -9,6 +9,7 @@ from typing import Final
 import httpcore2
 import httpx2
 
+from services.inference.adapters.aiohttp_transport import AiohttpTransport
 from services.inference.adapters.egress import GuardedTransport
 
 _KEPT_OPEN_S: Final = 2.0
@@ -38,7 +39,7 @@ async def http_clients(
         keepalive_expiry=_KEPT_OPEN_S,
     )
     async with (
-        _client(httpx2.AsyncHTTPTransport(trust_env=False, limits=limits)) as configured,
+        _client(AiohttpTransport(limits)) as configured,
         _client(GuardedTransport(outside, limits)) as guarded,
     ):
         yield HttpClients(configured, guarded)
