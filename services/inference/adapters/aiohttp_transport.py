@@ -84,12 +84,12 @@ class _Body(httpx2.AsyncByteStream):
 
 
 def _body(content: bytes) -> BytesIO | None:
-    """aiohttp warns of bytes over 1 MiB."""
+    """Bytes of over 1 MiB would make aiohttp warn."""
     return BytesIO(content) if content else None
 
 
 def _timeout(asked: dict[str, Any]) -> aiohttp.ClientTimeout:
-    """aiohttp's `connect` covers the wait for a free connection and the connecting."""
+    """Its `connect` covers the wait for a free connection and the connecting."""
     connect, pool = asked.get("connect"), asked.get("pool")
     in_all = None if connect is None or pool is None else connect + pool
     return aiohttp.ClientTimeout(

@@ -39,13 +39,13 @@ async def http_clients(
         keepalive_expiry=_KEPT_OPEN_S,
     )
     async with (
-        _client(AiohttpTransport(limits)) as configured,
-        _client(GuardedTransport(outside, limits)) as guarded,
+        client_over(AiohttpTransport(limits)) as configured,
+        client_over(GuardedTransport(outside, limits)) as guarded,
     ):
         yield HttpClients(configured, guarded)
 
 
-def _client(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
+def client_over(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
     """Users share a client: a cookie that one user's gateway sets must not go with another's call."""
     return httpx2.AsyncClient(
         trust_env=False,
