@@ -14,7 +14,7 @@ from tests.chaos.grounds import Grounds
 from tests.chaos.users import OK, PAID, User, a_payer
 
 _LOOK_S: Final = 0.02
-_HOLDS: Final = 20
+_HOLDS: Final = 6
 """So many runs at once are covered by a grant, about."""
 _HOLD_MICROS: Final = 3_500
 _AVAILABLE: Final = """
