@@ -7,8 +7,9 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
-from tests.acceptance.bad_inputs import ALL, KINDS, identifiers, tokens
+from tests.acceptance.bad_inputs import identifiers, tokens
 from tests.acceptance.bad_inputs.case import CANARY, BadInput
+from tests.acceptance.bad_inputs.catalogue import ALL, KINDS
 from tests.acceptance.bad_inputs.sending import Sender, sender_to
 from tests.acceptance.callers import error_of
 from tests.acceptance.house import House
