@@ -106,13 +106,15 @@ def test_a_member_is_added(text: str, expected: str) -> None:
 
 
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("x"), inner),
-    max_leaves=10,
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9) | st.just("x"), inner, max_size=3)
+    ),
+    max_leaves=5,
 )
 
 
-@given(value=st.dictionaries(st.text() | st.just("x"), _json))
+@given(value=st.dictionaries(st.text(max_size=9) | st.just("x"), _json, max_size=5))
 def test_any_object_gets_it_and_keeps_the_rest(value: dict[str, object]) -> None:
     text = with_member(orjson.dumps(value).decode(), "x", {"y": [1]})
     assert orjson.loads(text) == {**value, "x": {"y": [1]}}
