@@ -1,12 +1,24 @@
-"""What uvicorn leaves unbounded: the length of a request's head, and the time that its coming takes."""
+"""What uvicorn leaves unbounded: the length of a request's head, and the time that its coming takes; and the
+house's form for what it refuses by itself.
+"""
 
 import asyncio
-from typing import ClassVar
+from http import HTTPStatus
+from typing import ClassVar, Final
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_TOO_LONG = "431 Request Header Fields Too Large"
-_TOO_SLOW = "408 Request Timeout"
+_MESSAGES: Final = {
+    HTTPStatus.BAD_REQUEST: "The request is no HTTP that can be read.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request took too long to come.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's head is too long.",
+}
+_HEAD: Final = (
+    "HTTP/1.1 {status:d} {status.phrase}\r\nconnection: close\r\ncontent-length: {length}\r\n"
+    "content-type: application/problem+json\r\ncontent-language: en\r\n"
+    "cache-control: no-store\r\nx-content-type-options: nosniff\r\n\r\n"
+)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -36,7 +48,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > self.head_bytes_max:
-            self._refuse(_TOO_LONG)
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -52,6 +64,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._allow(None)
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's, as text
+        self._refuse(HTTPStatus.BAD_REQUEST)
+
     def _allow(self, seconds: float | None) -> None:
         """Give what comes next this long, from now."""
         if self._reading is not None:
@@ -62,7 +77,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_behind_another():
             self._allow(self.body_s)
         else:
-            self._refuse(_TOO_SLOW)
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
     def _is_behind_another(self) -> bool:
         """A request on the same connection is at work: it is we who do not read on."""
@@ -70,11 +85,26 @@ class BoundedHttp(HttpToolsProtocol):
             return True
         return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
 
-    def _refuse(self, status: str) -> None:
+    def _refuse(self, status: HTTPStatus) -> None:
         """Say why, unless an answer has begun, and hang up."""
         if self.transport.is_closing():
             return
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            head = f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-            self.transport.write(head.encode())
+            self.transport.write(_refusal(status))
         self.transport.close()
+
+
+def _refusal(status: HTTPStatus) -> bytes:
+    """Write a problem as `Problems` does, in English: nothing is known yet of who asks for what."""
+    problem = {
+        "type": "urn:latchkey:problem:invalid_request",
+        "title": "The request is not valid.",
+        "status": status,
+        "message": _MESSAGES[status],
+        "code": "invalid_request",
+        "param": None,
+        "service": None,
+        "run_id": None,
+    }
+    body = orjson.dumps(problem)
+    return _HEAD.format(status=status, length=len(body)).encode() + body
