@@ -247,6 +247,7 @@ async def test_when_members_cannot_be_asked_the_key_may_be_used_anew() -> None:
         ({"members": ["openai/gpt-4o"] * 9}, "members"),
         ({"members": ["no-such-model"]}, "members"),
         ({"messages": []}, "messages"),
+        ({"model": "nobody/gpt"}, "model"),
         ({"session_id": ""}, "session_id"),
     ],
 )

@@ -90,6 +90,7 @@ class CallCouncilUseCase:
         call, caller, now = command.call, command.caller, datetime.now(UTC)
         flow = (await self._flows()).named(command.flow, caller.role)
         models = [self._catalogue.find(name, "members") for name in call.members]
+        self._check_last(command)
         status = await self._key_vault.status(caller.user_id)
         members = tuple(_member(model, flow, status, command.headers) for model in models)
         if all(member.run_id is None for member in members):
@@ -106,6 +107,11 @@ class CallCouncilUseCase:
             idempotency=command.idempotency,
             question=Question(call.call.model, command.flow, caller.role, call.call.body),
         )
+
+    def _check_last(self, command: CallCouncil) -> None:
+        """Refuse a last model or key that cannot be, before the members are asked for nothing."""
+        if (name := command.call.call.model) is not None:
+            sent_keys(command.headers, self._catalogue.find(name).provider)
 
     async def _ask(self, member: CouncilMember, command: CallCouncil) -> None:
         if member.run_id is None:
