@@ -12,9 +12,9 @@ from services.api_edge.use_cases.choose_model import ChooseModel, ModelChoice
 
 
 class Parameters(Input):
-    """OpenAI's, as far as they can be set once and for all."""
+    """OpenAI's, as far as they can be set once and for all; as numbers: `true` is no temperature."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
 
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, ge=0, le=1)
