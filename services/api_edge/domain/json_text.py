@@ -1,8 +1,24 @@
 """JSON that passes through as text."""
 
+import json
 from typing import Any
 
 import orjson
+
+from services.api_edge.domain.errors import BadInputError
+
+
+def check_once(text: bytes) -> None:
+    """Raise BadInputError for a member that comes twice: readers differ in which they heed (RFC 8259 §4)."""
+    try:
+        json.loads(text, object_pairs_hook=_once, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        raise BadInputError("unreadable") from None
+
+
+def _once(members: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in members}) < len(members):
+        raise BadInputError("member_repeated")
 
 
 def with_member(text: str, name: str, value: Any) -> str:

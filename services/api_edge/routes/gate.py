@@ -6,6 +6,7 @@ from fastapi.security import HTTPBearer
 from services.api_edge.domain.allowance import Limited
 from services.api_edge.domain.identity import ANONYMOUS, Caller
 from services.api_edge.ports import RateLimiter
+from services.api_edge.routes.request_head import check_head
 from services.api_edge.use_cases.authenticate import Authenticate
 from shared.kernel.errors import ForbiddenError
 from shared.kernel.names import Role
@@ -26,7 +27,7 @@ class Gate:
     async def caller(self, request: Request) -> None:
         """Let callers with a good token pass; with none at all, too, where it is open.
 
-        Raises UnauthenticatedError, OverLimitError.
+        Raises BadInputError for an ambiguous head, UnauthenticatedError, OverLimitError.
         """
         await self._pass(request, Limited.REQUESTS)
 
@@ -59,6 +60,7 @@ class Gate:
             raise ForbiddenError("only administrators may do this")
 
     async def _pass(self, request: Request, limited: Limited) -> None:
+        check_head(request.scope)
         caller = request.state.caller = await self._caller(request.headers.get("authorization"))
         request.state.allowance = await self._rates.hit(limited, caller.user_id)
 

@@ -16,6 +16,7 @@ from services.api_edge.routes.wire import (
     Input,
     Json,
     PageQuery,
+    PlainInt,
     Shown,
     body_docs,
     query_docs,
@@ -32,7 +33,7 @@ PINNED_MAX: Final = 100
 class ModelsQuery(PageQuery):
     """`q`: what id or name holds; `feature`: what a model must be able to do, as far as that is known."""
 
-    limit: int = Field(default=100, ge=1, le=1000)
+    limit: PlainInt = Field(default=100, ge=1, le=1000)
     provider: KeyService | None = None
     q: Shown | None = Field(default=None, max_length=100)
     feature: Shown | None = Field(default=None, max_length=50)

@@ -20,6 +20,7 @@ from pydantic import (
 from starlette.responses import Response
 
 from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.json_text import check_once
 from shared.kernel.errors import NotFoundError
 from shared.kernel.ids import is_user_id
 from shared.kernel.money import format_credits
@@ -67,10 +68,21 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339, json_schema_input
 IdempotencyKey = Annotated[Shown, Field(min_length=1, max_length=200)]
 
 
+def _is_digits(value: object) -> object:
+    """Python reads `1_0` and ` 5.0`, too."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("no plain number")
+    return value
+
+
+PlainInt = Annotated[int, BeforeValidator(_is_digits)]
+"""A number in a query: digits, and nothing else."""
+
+
 class PageQuery(Input):
     """Which page of a list."""
 
-    limit: int = Field(default=50, ge=1, le=200)
+    limit: PlainInt = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=500)
 
 
@@ -82,15 +94,21 @@ class Json(Response):
 
 
 async def read_body(request: Request, model: type[InputT]) -> InputT:
-    """Raise BadInputError naming a field, never its value."""
+    """Raise BadInputError naming a field, never its value; and when a member comes twice."""
+    text = await request.body()
     try:
-        return model.model_validate_json(await request.body())
+        read = model.model_validate_json(text)
     except ValidationError as error:
         raise _refusal(error) from None
+    check_once(text)
+    return read
 
 
 def read_query(request: Request, model: type[InputT]) -> InputT:
-    """Raise BadInputError naming a parameter, never its value."""
+    """Raise BadInputError naming a parameter, never its value; also when one of ours comes twice."""
+    for name in model.model_fields:
+        if len(request.query_params.getlist(name)) > 1:
+            raise BadInputError("repeated", name)
     try:
         return model.model_validate(dict(request.query_params))
     except ValidationError as error:
