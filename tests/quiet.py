@@ -87,13 +87,22 @@ async def _look(realm: TestRealm, dead_letters: Mapping[str, int]) -> list[str]:
 async def _counts(realm: TestRealm) -> dict[str, int]:
     """Return how many messages are in each work queue: ready by the queue itself, taken by the statistics."""
     taken = await _taken(realm)
+    return {name: ready + taken.get(name, 0) for name, ready in (await _ready(realm)).items()}
+
+
+async def _ready(realm: TestRealm) -> dict[str, int]:
     async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
         channel = await connection.channel()
         counts = {}
         for name in _queues():
             queue = await channel.declare_queue(name, passive=True)
-            counts[name] = (queue.declaration_result.message_count or 0) + taken.get(name, 0)
+            counts[name] = queue.declaration_result.message_count or 0
     return counts
+
+
+async def dead_letters(realm: TestRealm) -> dict[str, int]:
+    """Return how many messages each queue of dead letters has."""
+    return {name: count for name, count in (await _ready(realm)).items() if _is_dead(name)}
 
 
 async def consumers_of(realm: TestRealm) -> dict[str, int]:

@@ -1,95 +1,96 @@
-"""Credits and prices that do not add up."""
+"""Credits that cannot be given or taken, and prices that nobody can pay."""
 
 from typing import Any, Final
 
-from tests.acceptance.bad_inputs.case import NOBODYS, BadInput, posting
+from tests.acceptance.bad_inputs.case import ASKED, CHAT, GRANTS, MODEL, Case, case
 
-_GRANT: Final[dict[str, Any]] = {"user_id": "bad-input", "credits": 1, "idempotency_key": "k"}
+_ADJUSTMENTS: Final = "POST /api/admin/credits/adjustments"
+_DEDUCTIONS: Final = "POST /api/user/deduct-credits"
+_PRICE: Final = f"PUT /api/admin/prices/{MODEL}"
+_GRANT: Final = {"user_id": "u", "credits": 1, "idempotency_key": "k"}
 _AMOUNTS: Final[dict[str, Any]] = {
-    "no number": "NaN",
-    "without end": "Infinity",
+    "none": 0,
+    "fewer than none": -1,
+    "not a number": "NaN",
+    "infinitely many": "Infinity",
     "too fine": "0.0000001",
-    "too much": "1" + "0" * 30,
-    "with an exponent": "1e3",
-    "with underscores": "1_000",
-    "in full width": "\uff11\uff10",
-    "hexadecimal": "0x10",
-    "empty": "",
+    "too fine a number": 0.0000001,
+    "too many": "1" + "0" * 30,
+    "one too many": 1_000_000_001,
+    "an exponent": "1e3",
+    "underscores": "1_000",
+    "a comma": "1,5",
+    "Arabic digits": "\u0661",
+    "a space": " 1",
+    "a plus": "+1",
     "true": True,
-    "a list": [1],
     "null": None,
+    "a list": [1],
+    "nothing": "",
 }
-_GRANTS: Final[dict[str, Any]] = {
-    "an empty object": {},
-    "no credits": {"user_id": "u", "idempotency_key": "k"},
-    "below nought": {**_GRANT, "credits": -1},
-    "nought": {**_GRANT, "credits": 0},
-    "for nobody": {**_GRANT, "user_id": ""},
-    "for a number": {**_GRANT, "user_id": 5},
-    "for a NUL": {**_GRANT, "user_id": "a\x00b"},
-    "for a name without end": {**_GRANT, "user_id": "u" * 5_000},
-    "no idempotency key": {"user_id": "u", "credits": 1},
-    "empty idempotency key": {**_GRANT, "idempotency_key": ""},
-    "idempotency key without end": {**_GRANT, "idempotency_key": "k" * 5_000},
-}
-_ADJUST: Final[dict[str, Any]] = {**_GRANT, "reason": "a reason"}
-_ADJUSTMENTS: Final[dict[str, Any]] = {
-    "no reason": _GRANT,
-    "empty reason": {**_ADJUST, "reason": ""},
-    "reason without end": {**_ADJUST, "reason": "r" * 50_000},
-    "reason with a NUL": {**_ADJUST, "reason": "a\x00b"},
-    "of no run": {**_ADJUST, "run_id": "not-an-id"},
-    "of nought": {**_ADJUST, "credits": 0},
-}
-_DEDUCTIONS: Final[dict[str, Any]] = {
-    "an empty object": {},
-    "run is a word": {"run_id": "mine"},
-    "run is a number": {"run_id": 5},
-    "feature alone": {"feature": "search"},
-    "feature without a key": {"feature": "search", "credits": 1},
-    "feature below nought": {"feature": "search", "credits": -1, "idempotency_key": "k"},
-    "feature of nought": {"feature": "search", "credits": 0, "idempotency_key": "k"},
-    "feature without end": {"feature": "f" * 5_000, "credits": 1, "idempotency_key": "k"},
-    "feature with a NUL": {"feature": "a\x00b", "credits": 1, "idempotency_key": "k"},
-    "feature is a number": {"feature": 5, "credits": 1, "idempotency_key": "k"},
-    "both ids, and not the same": {"run_id": NOBODYS, "runId": NOBODYS.replace("0198", "0199")},
-}
-_PRICE: Final[dict[str, Any]] = {"input_usd": {"per_million": "1"}, "output_usd": {"per_million": "2"}}
-_PRICES: Final[dict[str, Any]] = {
-    "an empty object": {},
-    "input alone": {"input_usd": {"per_million": "1"}},
-    "input is a number": {**_PRICE, "input_usd": 1},
-    "below nought": {**_PRICE, "input_usd": {"per_million": "-1"}},
-    "a price that is no number": {**_PRICE, "input_usd": {"per_million": "NaN"}},
-    "from yesterday's word": {**_PRICE, "valid_from": "yesterday"},
-    "from no day": {**_PRICE, "valid_from": "2026-13-45T00:00:00Z"},
+_ADJUSTMENT: Final = {**_GRANT, "reason": "because"}
+_PRICES: Final[dict[str, dict[str, Any]]] = {
+    "no price": {},
+    "half a price": {"input_usd": "1"},
+    "less than nothing": {"input_usd": "-1", "output_usd": "1"},
+    "a price that is true": {"input_usd": True, "output_usd": "1"},
+    "an exponent": {"input_usd": "1e3", "output_usd": "1"},
+    "not a number": {"input_usd": "NaN", "output_usd": "1"},
+    "beyond measure": {"input_usd": 1_000_001, "output_usd": "1"},
+    "too fine": {"input_usd": "0.0000000001", "output_usd": "1"},
+    "a list": {"input_usd": ["1"], "output_usd": "1"},
+    "a currency": {"input_usd": "$1", "output_usd": "1"},
+    "a rate there is not": {"input_usd": "1", "output_usd": "1", "input_eur": "1"},
+    "tiers that fall": {
+        "input_usd": {"usd": 1, "tiers": [{"above": 9, "usd": 1}, {"above": 5, "usd": 1}]},
+        "output_usd": 1,
+    },
+    "tiers that stand still": {
+        "input_usd": {"usd": 1, "tiers": [{"above": 5, "usd": 1}] * 2},
+        "output_usd": 1,
+    },
+    "a tier from nothing": {"input_usd": {"usd": 1, "tiers": [{"above": 0, "usd": 1}]}, "output_usd": 1},
+    "nine tiers": {
+        "input_usd": {"usd": 1, "tiers": [{"above": n + 1, "usd": 1} for n in range(9)]},
+        "output_usd": 1,
+    },
+    "the past": {"input_usd": 1, "output_usd": 1, "valid_from": "2001-01-01T00:00:00Z"},
+    "no time": {"input_usd": 1, "output_usd": 1, "valid_from": "tomorrow"},
+    "a number of seconds": {"input_usd": 1, "output_usd": 1, "valid_from": 4_000_000_000},
+    "a time without a zone": {"input_usd": 1, "output_usd": 1, "valid_from": "2990-01-01T00:00:00"},
+    "the end of time": {"input_usd": 1, "output_usd": 1, "valid_from": "9999-12-31T23:59:59-14:00"},
+    "the beginning of time": {"input_usd": 1, "output_usd": 1, "valid_from": "0001-01-01T00:00:00+14:00"},
 }
 
-CASES: Final[tuple[BadInput, ...]] = (
-    *(posting(name, "/api/admin/credits/grants", body, who="admin") for name, body in _GRANTS.items()),
-    *(
-        posting(f"credits {name}", "/api/admin/credits/grants", {**_GRANT, "credits": amount}, who="admin")
-        for name, amount in _AMOUNTS.items()
+CASES: Final[tuple[Case, ...]] = (
+    *(case(f"granting {name}", GRANTS, {**_GRANT, "credits": amount}) for name, amount in _AMOUNTS.items()),
+    case("granting nothing at all", GRANTS, {}),
+    case("granting without an amount", GRANTS, {"user_id": "u", "idempotency_key": "k"}),
+    case("granting to nobody", GRANTS, {**_GRANT, "user_id": ""}),
+    case("granting to a list", GRANTS, {**_GRANT, "user_id": ["u"]}),
+    case("adjusting by nothing", _ADJUSTMENTS, {**_ADJUSTMENT, "credits": 0}),
+    case("adjusting by less than nothing of it", _ADJUSTMENTS, {**_ADJUSTMENT, "credits": "-0"}),
+    case("adjusting by too much", _ADJUSTMENTS, {**_ADJUSTMENT, "credits": -1_000_000_001}),
+    case("adjusting for no reason", _ADJUSTMENTS, {**_ADJUSTMENT, "reason": ""}),
+    case("adjusting a run that is none", _ADJUSTMENTS, {**_ADJUSTMENT, "run_id": "mine"}),
+    case("deducting nothing", _DEDUCTIONS, {}),
+    case("deducting less than nothing", _DEDUCTIONS, {"feature": "x", "credits": -1, "idempotency_key": "k"}),
+    case("deducting for no feature", _DEDUCTIONS, {"credits": 1, "idempotency_key": "k"}),
+    case("deducting without a key", _DEDUCTIONS, {"feature": "x", "credits": 1}),
+    *(case(f"a price: {name}", _PRICE, price) for name, price in _PRICES.items()),
+    case("a price of no model", "PUT /api/admin/prices/nobody/gpt", {"input_usd": 1, "output_usd": 1}),
+    case("a price of a key", "PUT /api/admin/prices/openai/<canary>", {"input_usd": 1, "output_usd": 1}),
+    case("reading a price of no model", "GET /api/admin/prices/nobody/gpt"),
+    case("withdrawing a price of no model", "DELETE /api/admin/prices/nobody/gpt"),
+    case("withdrawing a price at no time", f"DELETE /api/admin/prices/{MODEL}?valid_from=x"),
+    case(
+        "withdrawing a price in the past", f"DELETE /api/admin/prices/{MODEL}?valid_from=2001-01-01T00:00:00Z"
     ),
-    *(
-        posting(name, "/api/admin/credits/adjustments", body, who="admin")
-        for name, body in _ADJUSTMENTS.items()
-    ),
-    *(posting(name, "/api/user/deduct-credits", body) for name, body in _DEDUCTIONS.items()),
-    *(
-        posting(name, "/api/admin/prices/openai/gpt-4o-mini", body, who="admin").as_method("PUT")
-        for name, body in _PRICES.items()
-    ),
-    posting("a user grants", "/api/admin/credits/grants", _GRANT, 403, code="forbidden"),
-    posting("a user adjusts", "/api/admin/credits/adjustments", _ADJUST, 403, code="forbidden"),
-    posting(
-        "a user sets a price", "/api/admin/prices/openai/gpt-4o-mini", _PRICE, 403, code="forbidden"
-    ).as_method("PUT"),
-    posting(
-        "a deduction for another's run",
-        "/api/user/deduct-credits",
-        {"run_id": NOBODYS},
-        404,
-        code="not_found",
+    case(
+        "a run that nobody can price",
+        CHAT,
+        {**ASKED, "model": "openai/no-such-model"},
+        code="price_unknown",
+        headers={"Latchkey-Flow": "deep_analysis"},
     ),
 )

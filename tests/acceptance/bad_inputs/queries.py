@@ -1,36 +1,81 @@
-"""Queries of lists."""
+"""Queries: pages, times and filters that are none."""
 
 from typing import Final
 
-from tests.acceptance.bad_inputs.case import BadInput, getting
+from tests.acceptance.bad_inputs.case import Case, case
 
-_PAGES: Final = ("limit=0", "limit=-1", "limit=x", "limit=99999999999999999999", "limit=1.5", "limit=")
-_CURSORS: Final = ("cursor=%00%ff", "cursor=MQ==x", "cursor=" + "A" * 5_000)
-_LISTS: Final = ("/api/usage", "/api/runs", "/api/credits/statement", "/api/models")
+_USAGE: Final = "GET /api/usage?"
 _OF_USAGE: Final = (
+    "limit=0",
+    "limit=-1",
+    "limit=x",
+    "limit=",
+    "limit=1.5",
+    "limit=1e2",
+    "limit=1_0",
+    "limit=99999",
+    "limit=99999999999999999999999",
+    "limit=%D9%A1",
+    "limit=NaN",
+    "limit=1&limit=2",
+    "limit[]=1&limit=0",
+    "cursor=%00%ff",
+    "cursor=MQ==x",
+    "cursor=-1",
+    "cursor=99999999999999999999",
+    "cursor=" + "x" * 501,
+    "cursor='%20OR%201=1--",
     "since=yesterday",
-    "since=2026-13-01T00:00:00Z",
-    "until=99999999999999999999",
-    "until=%00",
+    "since=0",
+    "since=1700000000",
+    "since=2026-02-30T00:00:00Z",
+    "since=2026-01-01",
+    "since=2026-01-01T00:00:00",
+    "since=2026-01-01T25:00:00Z",
+    "since=0001-01-01T00:00:00%2B14:00",
+    "until=9999-12-31T23:59:59-14:00",
+    "until=2026-01-01T00:00:00%2B99:00",
+    "until=99999-01-01T00:00:00Z",
     "key_source=mine",
+    "key_source=",
     "flow=%00",
-    "model=%00",
+    "flow=",
+    "flow=<canary>",
+    "model=" + "x" * 201,
+    "model=%0d%0aSet-Cookie:%20x=1",
+)
+_OTHERS: Final = (
+    "GET /api/admin/usage?user_id=",
+    "GET /api/admin/usage?user_id=%00",
+    "GET /api/admin/usage?user_id=" + "u" * 129,
+    "GET /api/admin/usage?user_id=<canary>",
+    "GET /api/admin/usage?since=x",
+    "GET /api/credits/statement?limit=0",
+    "GET /api/credits/statement?cursor=MQ==",
+    "GET /api/credits/statement?cursor=%00%ff",
+    "GET /api/credits/statement?cursor=9223372036854775808",
+    "GET /api/admin/credits/u/statement?limit=201",
+    "GET /api/admin/credits/u/statement?cursor=x",
+    "GET /api/admin/credits/" + "u" * 129,
+    "GET /api/admin/credits/<canary>",
+    "GET /api/runs?limit=0",
+    "GET /api/runs?cursor=x",
+    "GET /api/runs?cursor=00000000-0000-0000-0000-00000000000g",
+    "GET /api/runs?session_id=%00",
+    "GET /api/runs?session_id=<canary>",
+    "GET /api/models?limit=1001",
+    "GET /api/models?cursor=-1",
+    "GET /api/models?cursor=1.5",
+    "GET /api/models?cursor=9999999",
+    "GET /api/models?cursor=%C2%B2",
+    "GET /api/models?provider=nobody",
+    "GET /api/models?q=%00",
+    "GET /api/models?q=<canary>",
+    "GET /api/models?feature=" + "x" * 51,
+    "GET /api/models?q=a&q=b",
 )
 
-CASES: Final[tuple[BadInput, ...]] = (
-    *(getting(query[:24], f"{path}?{query}") for path in _LISTS for query in (*_PAGES, *_CURSORS)),
-    *(getting(query[:24], f"/api/usage?{query}") for query in _OF_USAGE),
-    *(
-        getting(f"an admin's {query}", f"/api/admin/usage?{query}", who="admin")
-        for query in (*_OF_USAGE, "user_id=%00")
-    ),
-    getting("another list's cursor", "/api/credits/statement?cursor=MQ=="),
-    getting("session with a NUL", "/api/runs?session_id=%00"),
-    getting("search with a NUL", "/api/models?q=%00"),
-    getting("unknown provider", "/api/models?provider=nobody"),
-    getting("a user's look at all usage", "/api/admin/usage", 403, code="forbidden"),
-    getting("a user's look at a statement", "/api/admin/credits/u/statement", 403, code="forbidden"),
-    getting("a user's look at credits", "/api/admin/credits/u", 403, code="forbidden"),
-    getting("a user's look at pools", "/api/admin/platform-keys", 403, code="forbidden"),
-    getting("a user's look at prices", "/api/admin/prices", 403, code="forbidden"),
+CASES: Final[tuple[Case, ...]] = (
+    *(case(query[:48], _USAGE + query) for query in _OF_USAGE),
+    *(case(call[:72], call) for call in _OTHERS),
 )
