@@ -9,8 +9,8 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
-from tests.acceptance.bad_inputs import BAD_INPUTS
 from tests.acceptance.bad_inputs.case import MODEL, Case
+from tests.acceptance.bad_inputs.catalogue import BAD_INPUTS
 from tests.acceptance.bad_inputs.sending import Answer
 from tests.acceptance.bad_inputs.stand import SONG, Stand, make_stand, over
 from tests.acceptance.callers import error_of
