@@ -75,8 +75,8 @@ fuzz: $(READY) ## Send what schemathesis makes of the API's description [CASES=4
 chaos: $(READY) ## Kill, freeze and restart everything under load [ONLY=rabbitmq] [SEED=7]
 	@$(if $(SEED),SEED=$(SEED)) $(RUN) pytest -m chaos -s $(if $(ONLY),-k $(ONLY)) $(ARGS)
 
-bench: $(READY) ## Print runs/s, latencies and CPU per run
-	@$(RUN) pytest -m bench -s $(ARGS)
+bench: $(READY) ## Print runs/s, latencies and CPU per run [ONLY=versus, beside other gateways: INFERENCE=1 SLICE_S=2.5 ROUNDS=3]
+	@$(foreach name,INFERENCE SLICE_S ROUNDS,$(if $($(name)),$(name)=$($(name)))) $(RUN) pytest -m bench -s $(if $(ONLY),-k $(ONLY)) $(ARGS)
 
 .PHONY: contracts
 contracts: $(READY) ## Write docs/contracts anew, from the code

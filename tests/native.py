@@ -23,24 +23,24 @@ async def native_servers() -> AsyncIterator[Servers]:
 
 
 @asynccontextmanager
-async def native_home(*options: str) -> AsyncIterator[Home]:
-    """A running stack, of servers only unless `options` (of `infra.local up`) say otherwise."""
+async def native_home(*options: str, **settings: str) -> AsyncIterator[Home]:
+    """A running stack with these settings, of servers only unless `options` (of `infra.local up`) say otherwise."""
     folder = Path(tempfile.mkdtemp(prefix="latchkey-test-"))
     try:
-        await run_at(folder, "infra.local", "up", *(options or ("--servers-only",)))
+        await run_at(folder, "infra.local", "up", *(options or ("--servers-only",)), **settings)
         yield Home(folder)
     finally:
         await run_at(folder, "infra.local", "down")
         shutil.rmtree(folder)
 
 
-async def run_at(folder: Path, module: str, *arguments: str) -> str:
+async def run_at(folder: Path, module: str, *arguments: str, **settings: str) -> str:
     """Run one of the project's commands for this home; return what it told. Raises RuntimeError."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("LATCHKEY_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", module, *arguments),
-        env={**env, "LATCHKEY_HOME": str(folder)},
+        env={**env, **settings, "LATCHKEY_HOME": str(folder)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
