@@ -24,7 +24,7 @@ async def native_servers() -> AsyncIterator[Servers]:
 
 @asynccontextmanager
 async def native_home(*options: str, **settings: str) -> AsyncIterator[Home]:
-    """A running stack with these settings, of servers only unless `options` (of `infra.local up`) say otherwise."""
+    """A running stack with these settings; of servers only, unless `options` (of `infra.local up`) differ."""
     folder = Path(tempfile.mkdtemp(prefix="latchkey-test-"))
     try:
         await run_at(folder, "infra.local", "up", *(options or ("--servers-only",)), **settings)

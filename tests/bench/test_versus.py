@@ -1,6 +1,6 @@
 """Latchkey beside other gateways and none, all before the same upstream; writes BENCHMARKS.md, holds no time.
 
-`INFERENCE`, `SLICE_S` and `ROUNDS` in the environment: inference workers, the seconds of one measurement, how often.
+In the environment: `INFERENCE`, workers; `SLICE_S`, seconds of one measurement; `ROUNDS`, how often.
 """
 
 import os

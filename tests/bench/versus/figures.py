@@ -38,7 +38,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Figures:
-    """Throughput and CPU are medians of the rounds, latencies (ms) quantiles of all their answers together."""
+    """Throughput and CPU are medians of the rounds, latencies (ms) quantiles of all their answers."""
 
     per_s: float
     p50: float

@@ -1,4 +1,4 @@
-"""The other gateways, each as its users install it, in the versions that are written down; below `.latchkey/`."""
+"""The other gateways as their users install them, in the versions that are written down."""
 
 import shutil
 from pathlib import Path
@@ -18,10 +18,16 @@ PORTKEY: Final = str(WORK / "node_modules" / "@portkey-ai" / "gateway" / "build"
 async def install() -> None:
     """Fetch what is not there yet."""
     WORK.mkdir(parents=True, exist_ok=True)
-    if not Path(PYTHON).exists():
+    if shutil.which(PYTHON) is None:
         await done(_UV, "venv", "--quiet", str(_BIN.parent))
     wanted = str(_HERE / "requirements.txt")
-    await done(_UV, "pip", "install", "--quiet", "--python", PYTHON, "-r", wanted)
+    how = (
+        "--quiet",
+        "--compile-bytecode",
+        "--python",
+        PYTHON,
+    )  # it else starts in minutes where none is written
+    await done(_UV, "pip", "install", *how, "-r", wanted)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(_HERE / name, WORK)
     npm = str(_BIN / "npm")  # of the wheel, which has a program for its own Node

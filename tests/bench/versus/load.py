@@ -1,7 +1,7 @@
 """The load generator, a process of its own: `python -m tests.bench.versus.load`.
 
-It reads orders and writes what it measured, a line of JSON each. The load is a closed loop: each client asks again as
-soon as it has its answer, until the time is over; what is under way then is waited for and counts.
+It reads orders and writes what it measured, a line of JSON each. The load is a closed loop: each client asks
+again as soon as it has its answer, until the time is over; what is under way then is waited for and counts.
 """
 
 import asyncio

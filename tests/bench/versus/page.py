@@ -29,9 +29,9 @@ def section(results: Results, facts: Mapping[str, str], plan: Plan, workers: int
 
 def _how(plan: Plan, workers: int) -> str:
     return (
-        f"Latchkey: 1 edge, {workers} inference worker{'s' if workers > 1 else ''}, 1 key_vault, 1 billing, RabbitMQ, "
-        f"Postgres and OpenBao, all on this machine. {plan.rounds} rounds of {plan.seconds:g} s for each line, after "
-        f"{plan.warm_up_s:g} s of warming up."
+        f"Latchkey: 1 edge, {workers} inference worker{'s' if workers > 1 else ''}, 1 key_vault, 1 billing, "
+        f"RabbitMQ, Postgres and OpenBao, all on this machine. {plan.rounds} rounds of {plan.seconds:g} s "
+        f"for each line, after {plan.warm_up_s:g} s of warming up."
     )
 
 

@@ -20,6 +20,8 @@ _LITELLM_ENV: Final = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it would else fetch its prices
     "PYTHONWARNINGS": "ignore",
 }
+_PATIENT: Final = ("--timeout_worker_healthcheck", "60")
+"""A worker that takes more than five seconds to start is else killed, again and again."""
 
 
 @asynccontextmanager
@@ -36,7 +38,7 @@ def litellm(workers: int) -> Opening:
         port, config = free_port(), WORK / "litellm.json"  # JSON is YAML
         config.write_text(json.dumps(_litellm_config(upstream)))
         where = ("--config", str(config), "--host", "127.0.0.1", "--port", str(port))
-        how = ("--num_workers", str(workers), "--telemetry", "False")
+        how = ("--num_workers", str(workers), "--telemetry", "False", *_PATIENT)
         async with running((LITELLM, *where, *how), _log("litellm"), _LITELLM_ENV) as process:
             url = f"http://127.0.0.1:{port}{CHAT}"
             yield Gateway(url, _bearer(_MASTER_KEY), MODEL, family("litellm", process))

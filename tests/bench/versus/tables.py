@@ -8,7 +8,7 @@ from tests.bench.versus.gateway import DIRECT, LATCHKEY, LITELLM
 from tests.bench.versus.targets import TARGETS, added, ratio
 from tests.bench.versus.wire import Kind
 
-_HEAD: Final = ("clients", "gateway", "a second", "× LiteLLM", "p50 ms", "p99 ms", "added p50", "added p99")
+_HEAD: Final = ("clients", "gateway", "a second", "x LiteLLM", "p50 ms", "p99 ms", "added p50", "added p99")
 _TAIL: Final = ("CPU ms a run", "failed")
 _FIRST: Final = ("first chunk", "added first")
 _ORDER: Final = ("api_edge", "inference", "key_vault", "billing", "rabbitmq", "postgres", "vault")
@@ -23,7 +23,7 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def number(value: float) -> str:
     """Three digits that matter, or all before the point."""
     if value != value:  # nan  # noqa: PLR0124
-        return "–"
+        return "-"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}"
 
@@ -43,13 +43,13 @@ def _row(results: Results, cell: Cell) -> list[str]:
         *(str(cell.clients), cell.gateway, number(one.per_s), number(ratio(one.per_s, base.per_s))),
         *(number(one.p50), number(one.p99), _added(results, cell, "p50"), _added(results, cell, "p99")),
         *first,
-        *("–" if is_bare else number(one.cpu_in_all), _failures(one)),
+        *("-" if is_bare else number(one.cpu_in_all), _failures(one)),
     ]
 
 
 def _added(results: Results, cell: Cell, name: str) -> str:
     if cell.gateway == DIRECT:
-        return "–"
+        return "-"
     return number(added(results, cell, lambda one: float(getattr(one, name))))
 
 
@@ -75,7 +75,9 @@ def _parts_row(cell: Cell, one: Figures, parts: Sequence[str]) -> list[str]:
 def tools_table(results: Results) -> str:
     """CPU milliseconds that load generator and upstream take for one run, asked directly."""
     cells = [cell for cell in results if cell.gateway == DIRECT]
-    rows = ([cell.kind, str(cell.clients), *(number(results[cell].cpu[tool]) for tool in TOOLS)] for cell in cells)
+    rows = (
+        [cell.kind, str(cell.clients), *(number(results[cell].cpu[tool]) for tool in TOOLS)] for cell in cells
+    )
     return markdown(("run", "clients", "load generator", "upstream"), rows)
 
 
@@ -83,8 +85,8 @@ def targets_table(results: Results) -> str:
     rows = (
         [
             target.what,
-            f"{'≥' if target.is_floor else '≤'} {target.bound:g} ×",
-            f"{number(target.ratio(results))} ×",
+            f"{'≥' if target.is_floor else '≤'} {target.bound:g} x",
+            f"{number(target.ratio(results))} x",
             "yes" if target.is_met(results) else "no",
         ]
         for target in TARGETS

@@ -49,7 +49,9 @@ def ratio(ours: float, theirs: float) -> float:
 TARGETS: Final = (
     Target("plain runs/s at 16 clients, against LiteLLM with 1 worker", 5, _times(Kind.PLAIN, LITELLM)),
     Target("plain runs/s at 16 clients, against LiteLLM with 2 workers", 3, _times(Kind.PLAIN, LITELLM_2)),
-    Target("added p50 of a plain run at 1 client", 0.5, _delay(Kind.PLAIN, lambda one: one.p50), is_floor=False),
+    Target(
+        "added p50 of a plain run at 1 client", 0.5, _delay(Kind.PLAIN, lambda one: one.p50), is_floor=False
+    ),
     Target("streams/s at 16 clients, against LiteLLM with 1 worker", 8, _times(Kind.STREAM, LITELLM)),
     Target(
         "added delay of the first chunk (p50) at 1 client",

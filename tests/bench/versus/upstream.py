@@ -1,6 +1,6 @@
 """A provider that costs next to nothing: `python -m tests.bench.versus.upstream PORT`.
 
-The project's simulator takes directives, counts and can fail; that would make it the bottleneck of this benchmark.
+The project's simulator takes directives, counts and can fail: it would be the bottleneck of this benchmark.
 """
 
 import asyncio

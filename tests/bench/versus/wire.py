@@ -1,4 +1,4 @@
-"""What is asked and what is answered: OpenAI's chat completions, always the same, so that bytes can be compared."""
+"""What is asked and what is answered: chat completions as OpenAI writes them, always the same."""
 
 from enum import StrEnum
 from typing import Any, Final
