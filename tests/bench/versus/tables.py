@@ -11,7 +11,7 @@ from tests.bench.versus.wire import Kind
 _HEAD: Final = ("clients", "gateway", "a second", "x LiteLLM", "p50 ms", "p99 ms", "added p50", "added p99")
 _TAIL: Final = ("CPU ms a run", "failed")
 _FIRST: Final = ("first chunk", "added first")
-_ORDER: Final = ("api_edge", "inference", "key_vault", "billing", "rabbitmq", "postgres", "vault")
+_PARTS: Final = ("api_edge", "inference", "key_vault", "billing", "rabbitmq", "postgres", "vault")
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -61,15 +61,14 @@ def _failures(one: Figures) -> str:
 def parts_table(results: Results) -> str:
     """CPU milliseconds of each of Latchkey's parts for one run."""
     cells = [cell for cell in results if cell.gateway == LATCHKEY]
-    named = {part for cell in cells for part in results[cell].cpu} - set(TOOLS)
-    parts = [*_ORDER, *sorted(named - set(_ORDER))]
-    rows = (_parts_row(cell, results[cell], parts) for cell in cells)
-    return markdown(("run", "clients", *parts, "in all"), rows)
+    rows = (_parts_row(cell, results[cell]) for cell in cells)
+    return markdown(("run", "clients", *_PARTS, "others", "in all"), rows)
 
 
-def _parts_row(cell: Cell, one: Figures, parts: Sequence[str]) -> list[str]:
-    each = [number(one.cpu.get(part, 0)) for part in parts]
-    return [cell.kind, str(cell.clients), *each, number(one.cpu_in_all)]
+def _parts_row(cell: Cell, one: Figures) -> list[str]:
+    each = [one.cpu.get(part, 0) for part in _PARTS]
+    others = one.cpu_in_all - sum(each)  # the process manager, epmd, the unsealer
+    return [cell.kind, str(cell.clients), *map(number, (*each, others, one.cpu_in_all))]
 
 
 def tools_table(results: Results) -> str:
