@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+import orjson
 import pytest
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
@@ -98,6 +99,20 @@ async def test_a_long_head_is_told_why(client: Client) -> None:
     await client.send(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * Impatient.head_bytes_max)
 
     assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_what_is_refused_is_told_as_a_problem(client: Client) -> None:
+    await client.send(b"EHLO example.org\r\n\r\n")
+
+    head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    told = orjson.loads(body)
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/problem+json" in head
+    assert (told["code"], told["status"], told["title"]) == (
+        "invalid_request",
+        400,
+        "The request is not valid.",
+    )
 
 
 @pytest.mark.parametrize(
