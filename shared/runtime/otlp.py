@@ -1,6 +1,7 @@
 """Spans out to a collector, by OTLP over HTTP, in a thread beside the service: no run ever waits for it.
 
-What the collector does not take in time is dropped.
+What the collector does not take in time is dropped. A service that leaves waits at most three seconds for it:
+one second for what is left, and the two that one export may take.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from shared.runtime.settings import ServiceSettings
 from shared.runtime.tracing import Tracing
 
 _EXPORT_S: Final = 2.0
+_LEAVING_S: Final = 1.0
 _EVERY_MS: Final = 1000
 _QUEUE_MAX: Final = 4096
 _BATCH_MAX: Final = 512
@@ -20,7 +22,7 @@ _ATTRIBUTE_CHARS_MAX: Final = 256
 
 @asynccontextmanager
 async def tracing_to(settings: ServiceSettings, service: str) -> AsyncIterator[Tracing]:
-    """Trace while in the context, when an endpoint is set; at its end what is left is sent, for seconds."""
+    """Trace while in the context, when an endpoint is set; at its end what is left is sent (see above)."""
     if settings.traces.endpoint is None:
         yield Tracing()
         return
@@ -62,4 +64,9 @@ async def tracing_to(settings: ServiceSettings, service: str) -> AsyncIterator[T
     try:
         yield Tracing(provider.get_tracer("latchkey"))
     finally:
-        await asyncio.to_thread(provider.shutdown)
+        # The SDK's own patience is half a minute; closed, its exporter lets what is still queued go at once.
+        patience = asyncio.get_running_loop().call_later(_LEAVING_S, exporter.shutdown)
+        try:
+            await asyncio.to_thread(provider.shutdown)
+        finally:
+            patience.cancel()

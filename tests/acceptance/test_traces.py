@@ -46,13 +46,15 @@ async def traced(
 
 
 async def ask(
-    caller: Caller, trace_id: str, prompt: str, *, flow: str = "chat", **body: object
+    caller: Caller, trace_id: str, prompt: str, *, flow: str = "chat", key: str | None = None, **body: object
 ) -> tuple[int, str]:
-    """Return status and run id."""
+    """Return status and run id. `key`: for this request alone."""
+    own = {} if key is None else {"X-OpenAI-Key": key}
+    trace = {"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
     answer = await caller.http.post(
         "/v1/chat/completions",
         json={"model": MODEL, "messages": [{"role": "user", "content": prompt}], **body},
-        headers={"Latchkey-Flow": flow, "traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"},
+        headers={"Latchkey-Flow": flow, **trace, **own},
     )
     return answer.status_code, answer.headers["latchkey-run-id"]
 
@@ -125,14 +127,19 @@ async def test_nothing_that_was_said_and_no_key_is_exported(traced: House, colle
     failed = secrets.token_hex(16)
     assert (await ask(owner, failed, f"[simulate status=500] {prompt}"))[0] == 502
     await whole_trace(collector, trace_id, "process billing.usage")
+    brought, of_request = f"sk-sim-{secrets.token_hex(16)}", secrets.token_hex(16)
+    assert (await ask(owner, of_request, prompt, key=brought, stream=True))[0] == 200
+    by_request = await whole_trace(collector, of_request, "process billing.usage")
     found = await whole_trace(collector, failed, "process billing.usage")
 
+    (streamed,) = [span for _, span in by_request if span.name == "chat gpt-4o-mini"]
+    assert attributes(streamed)["latchkey.key_source"] == "request"
     (call,) = [span for _, span in found if span.name == "chat gpt-4o-mini"]
     assert call.status.code == call.status.STATUS_CODE_ERROR
     assert call.status.message == ""
     assert attributes(call)["error.type"] == "provider_error"
     assert list(call.events) == []
-    for secret in (key, prompt, owner.token):
+    for secret in (key, brought, prompt, owner.token):
         assert traces(secret, collector.bodies) == []
 
 
