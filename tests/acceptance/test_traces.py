@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
+from collections.abc import Set as AbstractSet
 
 import pytest
 import pytest_asyncio
@@ -21,6 +22,17 @@ pytestmark = pytest.mark.acceptance
 
 SERVICES = {"api_edge", "key_vault", "inference", "billing"}
 PARTS = ("api_edge", "key_vault", "billing", "inference-1")
+BYOK = {
+    ("api_edge", "POST /v1/chat/completions"),
+    ("api_edge", "publish inference"),
+    ("inference", "process inference.runs"),
+    ("inference", "key_vault.resolve.v1"),
+    ("key_vault", "key_vault.resolve.v1"),
+    ("inference", "chat gpt-4o-mini"),
+    ("inference", "publish usage"),
+    ("billing", "process billing.usage"),
+}
+PLATFORM = BYOK | {("inference", "billing.authorize.v1"), ("billing", "billing.authorize.v1")}
 
 
 def traced_by(url: str) -> dict[str, dict[str, str]]:
@@ -59,15 +71,15 @@ async def ask(
     return answer.status_code, answer.headers["latchkey-run-id"]
 
 
-async def whole_trace(collector: Collector, trace_id: str, last: str) -> list[tuple[str, Span]]:
-    """The trace, once billing's part and the edge's are there."""
+async def whole_trace(
+    collector: Collector, trace_id: str, parts: AbstractSet[tuple[str, str]] = BYOK
+) -> list[tuple[str, Span]]:
+    """The trace, once all of `parts` are there: each service exports when its own second is over."""
 
     async def is_whole() -> bool:
-        found = collector.trace(trace_id)
-        names = {(service, span.name) for service, span in found}
-        return ("billing", last) in names and any(name.startswith("POST ") for _, name in names)
+        return parts <= {(service, span.name) for service, span in collector.trace(trace_id)}
 
-    await eventually(is_whole, f"the trace has billing's {last}")
+    await eventually(is_whole, f"the trace has all of {sorted(parts)}")
     return collector.trace(trace_id)
 
 
@@ -76,24 +88,12 @@ async def test_a_run_is_one_connected_trace(traced: House, collector: Collector)
     await traced.grant(payer, 1_000_000)
     status, run_id = await ask(payer, trace_id, "traced", flow="deep_analysis", max_tokens=50, stream=True)
     assert status == 200
-    found = await whole_trace(collector, trace_id, "process billing.usage")
+    found = await whole_trace(collector, trace_id, PLATFORM)
 
     assert {service for service, _ in found} == SERVICES
     ids = {span.span_id for _, span in found}
     roots = [span for _, span in found if span.parent_span_id not in ids]
     assert [span.name for span in roots] == ["POST /v1/chat/completions"]
-    names = {(service, span.name) for service, span in found}
-    assert names >= {
-        ("api_edge", "publish inference"),
-        ("inference", "process inference.runs"),
-        ("inference", "key_vault.resolve.v1"),
-        ("key_vault", "key_vault.resolve.v1"),
-        ("inference", "billing.authorize.v1"),
-        ("billing", "billing.authorize.v1"),
-        ("inference", "chat gpt-4o-mini"),
-        ("inference", "publish usage"),
-        ("billing", "process billing.usage"),
-    }
     assert not any(span.status.code == span.status.STATUS_CODE_ERROR for _, span in found)
     (call,) = [span for _, span in found if span.name == "chat gpt-4o-mini"]
     told = attributes(call)
@@ -126,11 +126,11 @@ async def test_nothing_that_was_said_and_no_key_is_exported(traced: House, colle
     assert (await ask(owner, trace_id, f"{prompt}"))[0] == 200
     failed = secrets.token_hex(16)
     assert (await ask(owner, failed, f"[simulate status=500] {prompt}"))[0] == 502
-    await whole_trace(collector, trace_id, "process billing.usage")
+    await whole_trace(collector, trace_id)
     brought, of_request = f"sk-sim-{secrets.token_hex(16)}", secrets.token_hex(16)
     assert (await ask(owner, of_request, prompt, key=brought, stream=True))[0] == 200
-    by_request = await whole_trace(collector, of_request, "process billing.usage")
-    found = await whole_trace(collector, failed, "process billing.usage")
+    by_request = await whole_trace(collector, of_request)
+    found = await whole_trace(collector, failed)
 
     (streamed,) = [span for _, span in by_request if span.name == "chat gpt-4o-mini"]
     assert attributes(streamed)["latchkey.key_source"] == "request"
