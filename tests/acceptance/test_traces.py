@@ -22,17 +22,20 @@ pytestmark = pytest.mark.acceptance
 
 SERVICES = {"api_edge", "key_vault", "inference", "billing"}
 PARTS = ("api_edge", "key_vault", "billing", "inference-1")
-BYOK = {
+ALWAYS = {
     ("api_edge", "POST /v1/chat/completions"),
     ("api_edge", "publish inference"),
     ("inference", "process inference.runs"),
-    ("inference", "key_vault.resolve.v1"),
-    ("key_vault", "key_vault.resolve.v1"),
     ("inference", "chat gpt-4o-mini"),
     ("inference", "publish usage"),
     ("billing", "process billing.usage"),
 }
-PLATFORM = BYOK | {("inference", "billing.authorize.v1"), ("billing", "billing.authorize.v1")}
+OF_A_FIRST = ALWAYS | {
+    ("inference", "key_vault.resolve.v1"),
+    ("key_vault", "key_vault.resolve.v1"),
+    ("inference", "billing.authorize.v1"),
+    ("billing", "billing.authorize.v1"),
+}
 
 
 def traced_by(url: str) -> dict[str, dict[str, str]]:
@@ -72,7 +75,7 @@ async def ask(
 
 
 async def whole_trace(
-    collector: Collector, trace_id: str, parts: AbstractSet[tuple[str, str]] = BYOK
+    collector: Collector, trace_id: str, parts: AbstractSet[tuple[str, str]] = ALWAYS
 ) -> list[tuple[str, Span]]:
     """The trace, once all of `parts` are there: each service exports when its own second is over."""
 
@@ -88,7 +91,7 @@ async def test_a_run_is_one_connected_trace(traced: House, collector: Collector)
     await traced.grant(payer, 1_000_000)
     status, run_id = await ask(payer, trace_id, "traced", flow="deep_analysis", max_tokens=50, stream=True)
     assert status == 200
-    found = await whole_trace(collector, trace_id, PLATFORM)
+    found = await whole_trace(collector, trace_id, OF_A_FIRST)
 
     assert {service for service, _ in found} == SERVICES
     ids = {span.span_id for _, span in found}

@@ -1,4 +1,4 @@
-"""Spans that are left when a service leaves: sent to a collector that takes them, and waited for only so long."""
+"""Spans that are left when a service leaves: sent to a collector that takes them, waited for only so long."""
 
 import socket
 import time
