@@ -67,7 +67,7 @@ def parts_table(results: Results) -> str:
 
 def _parts_row(cell: Cell, one: Figures) -> list[str]:
     each = [one.cpu.get(part, 0) for part in _PARTS]
-    others = one.cpu_in_all - sum(each)  # the process manager, epmd, the unsealer
+    others = max(0, one.cpu_in_all - sum(each))  # the process manager, epmd, the unsealer
     return [cell.kind, str(cell.clients), *map(number, (*each, others, one.cpu_in_all))]
 
 
