@@ -41,6 +41,7 @@ cache=R,W         reports R of the prompt tokens as read from the provider's cac
 redirect          302 to `/redirected`, which counts who follows
 garbage           200 with something that is not JSON
 call_tool         calls the first of the request's tools, with the prompt for each of its required parameters
+no_responses      404 from the Responses endpoint
 
 An unknown directive is a 400, so that a mistyped test cannot pass.
 

@@ -87,6 +87,13 @@ class ResponsesEndpoint(ChatEndpoint):
     _parse = staticmethod(parse_responses)
     _shape = ResponseShape
 
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, request: ChatRequest, key: str
+    ) -> None:
+        if request.directives.no_responses:
+            raise refusals.for_status(404, key)
+        await super()._answer(scope, receive, send, request, key)
+
 
 class Endpoints:
     """The endpoints that answer in one go."""

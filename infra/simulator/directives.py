@@ -29,6 +29,7 @@ class Directives:
     redirect: bool = False
     garbage: bool = False
     call_tool: bool = False
+    no_responses: bool = False
 
     @property
     def chunks_min(self) -> int:
@@ -50,7 +51,7 @@ def _pair(value: str) -> tuple[int, int]:
 
 
 _NUMBERS = ("retry_after", "latency_ms", "first_token_ms", "chunks", "chunk_ms", "stall_after", "cut_after")
-_FLAGS = frozenset({"no_usage", "redirect", "garbage", "call_tool"})
+_FLAGS = frozenset({"no_usage", "redirect", "garbage", "call_tool", "no_responses"})
 _VALUES: dict[str, Callable[[str], object]] = {
     "status": _status,
     "tokens": _pair,

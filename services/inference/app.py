@@ -18,6 +18,7 @@ from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.key_check import HttpKeyChecker
 from services.inference.adapters.key_vault import RpcKeyVault
+from services.inference.adapters.mapped_responses import MappedResponses
 from services.inference.adapters.metered_usage import MeteredUsageLog
 from services.inference.adapters.model_lister import HttpModelLister
 from services.inference.adapters.openai_provider import OpenAIProvider
@@ -213,7 +214,8 @@ def _parts(
 ) -> Parts:
     specs = load_providers(settings.base_urls)
     keys = RpcKeyVault(bus.rpc)
-    provider = OpenAIProvider(specs, http, idle_timeout_s=settings.provider_idle_timeout_s)
+    openai_provider = OpenAIProvider(specs, http, idle_timeout_s=settings.provider_idle_timeout_s)
+    provider = MappedResponses(openai_provider, specs)
     return Parts(
         store=PostgresAttemptStore(pool, bus.tracing),
         outbox=PostgresOutbox(pool, bus.tracing),

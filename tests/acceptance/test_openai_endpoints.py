@@ -106,7 +106,7 @@ async def test_a_provider_without_the_endpoint_says_so(house: House) -> None:
     caller = await house.caller()
     await caller.store_key("sk-ant-sim-0011223344", "anthropic")
     with pytest.raises(openai.BadRequestError) as refused:
-        await caller.sdk.responses.create(model="anthropic/claude-haiku-4-5", input="x")
+        await caller.sdk.embeddings.create(model="anthropic/claude-haiku-4-5", input="x")
     assert "anthropic" in str(refused.value.body)
 
 

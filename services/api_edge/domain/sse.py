@@ -54,24 +54,24 @@ def _type_of(event: str) -> str | None:
     return kind if isinstance(kind, str) and kind.isprintable() else None
 
 
-def _chat_error(error: Mapping[str, Any]) -> bytes:
+def _chat_error(error: Mapping[str, Any], _: int) -> bytes:
     return frame(orjson.dumps({"error": error}).decode())
 
 
-def _response_error(error: Mapping[str, Any]) -> bytes:
+def _response_error(error: Mapping[str, Any], number: int) -> bytes:
     """https://platform.openai.com/docs/api-reference/responses-streaming/error"""
-    return _named_frame(orjson.dumps({**error, "type": "error", "sequence_number": 0}).decode())
+    return _named_frame(orjson.dumps({**error, "type": "error", "sequence_number": number}).decode())
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
     """How one of OpenAI's streams looks. `is_last`: what is held back until the run is over, since it tells
-    of all of it; `end`: what closes the stream.
+    of all of it; `error`: what tells of one, after so many events; `end`: what closes the stream.
     """
 
     frame: Callable[[str], bytes]
     is_last: Callable[[str], bool]
-    error: Callable[[Mapping[str, Any]], bytes]
+    error: Callable[[Mapping[str, Any], int], bytes]
     end: bytes = b""
 
 

@@ -45,6 +45,7 @@ class EventStream(Response):
         self._session = session
         self._framing = framing
         self._held: str | None = None
+        self._told = 0
         self.background = None
         self.status_code = 200
         self.init_headers({"X-Accel-Buffering": "no"})
@@ -85,9 +86,10 @@ class EventStream(Response):
             scope["state"]["error_code"] = error.code
             if self._held is not None:
                 yield self._framing.frame(self._held)
-            yield self._framing.error(self._problems.openai(error, self._occasion)["error"])
+            yield self._framing.error(self._problems.openai(error, self._occasion)["error"], self._told)
 
     def _frames(self, chunk: RunChunk) -> bytes:
+        self._told += len(chunk.chunks)
         return b"".join(self._framing.frame(text) for text in chunk.chunks if not self._is_kept_back(text))
 
     def _is_kept_back(self, text: str) -> bool:

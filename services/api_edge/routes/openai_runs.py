@@ -60,7 +60,8 @@ _ENDPOINTS: Final = (
         "/v1/responses",
         parse_responses,
         RESPONSE_STREAM,
-        "OpenAI's Responses, at providers that have them.",
+        "OpenAI's Responses: passed through to providers that have them, mapped to chat completions for "
+        "others. What no chat can ask for is then a 400 that names it.",
         ("input",),
         {
             "model": _MODEL,

@@ -4,7 +4,6 @@ A key goes with each request as a header; the SDK's clients hold none, so no two
 """
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ import orjson
 from openai import AsyncOpenAI, AsyncStream
 
 from services.inference.adapters.addresses import destination
+from services.inference.adapters.cutting import holds_key, without_key
 from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import provider_errors, quotable
 from services.inference.adapters.request_ids import tell_request_id
@@ -26,7 +26,6 @@ from services.inference.domain.providers import ProviderSpec, request_body
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import InvalidRequestError, ProviderError
 from shared.kernel.names import KeyService
-from shared.kernel.secret import SECRET_CHARS_MIN
 
 CONNECT_TIMEOUT_S: Final = 5.0
 _WRITE_TIMEOUT_S: Final = 30.0
@@ -34,8 +33,6 @@ _ANSWER_BYTES_MAX: Final = 12 * 1024 * 1024
 _EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
 _DRAIN_S: Final = 0.2
 _DONE: Final = "[DONE]"
-_REDACTED: Final = "[redacted]"
-_ESCAPED: Final = re.compile(r"\\[u/]")
 
 
 class OpenAIProvider:
@@ -176,37 +173,13 @@ def _piece(call: ProviderCall, text: str, body: dict[str, Any]) -> Piece:
     secret = call.key.secret.reveal()
     reading = READINGS[call.operation]
     chars, usage = reading.generated_chars(body), reading.usage(body)
-    return Piece(_without(secret, text, body), chars, _kept(secret, usage))
-
-
-def _without(secret: str, text: str, body: dict[str, Any]) -> str:
-    """Cut the key out, also one written with escapes that JSON does not need."""
-    if _ESCAPED.search(text) and _is_in(secret, plain := _plain(body)):
-        text = plain
-    return text.replace(_in_json(secret), _REDACTED) if _is_in(secret, text) else text
-
-
-def _plain(body: dict[str, Any]) -> str:
-    """Write JSON anew, with no more escapes than it needs; nothing of what is too deep for that."""
-    try:
-        return orjson.dumps(body).decode()
-    except orjson.JSONEncodeError:
-        return "{}"
+    return Piece(without_key(secret, text, body), chars, _kept(secret, usage))
 
 
 def _kept(secret: str, usage: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the usage object if it can be kept as it came, and the key is not in it."""
     usage = keepable(usage)
-    return None if usage is None or _is_in(secret, orjson.dumps(usage).decode()) else usage
-
-
-def _is_in(secret: str, text: str) -> bool:
-    """Say so of a key in JSON. Cutting out one that is as short as a word would spoil every answer."""
-    return len(secret) >= SECRET_CHARS_MIN and _in_json(secret) in text
-
-
-def _in_json(secret: str) -> str:
-    return orjson.dumps(secret).decode()[1:-1]
+    return None if usage is None or holds_key(secret, orjson.dumps(usage).decode()) else usage
 
 
 def _not_an_answer(call: ProviderCall) -> ProviderError:

@@ -11,13 +11,14 @@ import httpx2
 import openai
 import orjson
 
-from services.inference.domain.failures import error_of
+from services.inference.domain.failures import EndpointMissingError, error_of
 from services.inference.domain.refusals import refusal_of
 from services.inference.ports import ProviderCall
 from shared.kernel.errors import InternalError, PlatformError, ProviderError, ProviderTimeoutError
 from shared.runtime.logs import get_logger, redact, redacting
 
 _QUOTED_CHARS_MAX: Final = 2_000
+_NOTHING_THERE: Final = (404, 405)
 
 
 @contextmanager
@@ -46,7 +47,10 @@ def _refused(response: httpx2.Response, call: ProviderCall) -> PlatformError:
     used = call.key.used
     refusal = refusal_of(response.status_code, parsed(response.content), _retry_after_s(response))
     get_logger().info("provider refused", status=response.status_code, key_source=used.source)
-    return error_of(replace(refusal, message=quotable(refusal.message, call)), used.service, used.source)
+    error = error_of(replace(refusal, message=quotable(refusal.message, call)), used.service, used.source)
+    if refusal.status in _NOTHING_THERE and not refusal.shows("model_not_found"):
+        return EndpointMissingError(error.message, service=error.service)
+    return error
 
 
 def quotable(message: str, call: ProviderCall) -> str:

@@ -49,6 +49,10 @@ UNAVAILABLE: Final = (
 """A part of ours was away: nobody refused anything."""
 
 
+class EndpointMissingError(InvalidRequestError):
+    """There is nothing at that address of the provider's, or so it seems: the model may be missing, too."""
+
+
 class Meaning(Enum):
     KEY_INVALID = auto()
     KEY_EXPIRED = auto()
