@@ -15,13 +15,17 @@ class ListModels(Request):
 
 
 class ListedModel(Answer):
-    """A model as OpenRouter lists it; `id` is its name there. Prices in US$ per million tokens."""
+    """A model as OpenRouter lists it; `id` is its name there. Prices in US$ per million tokens.
+
+    `zero_data_retention`: whether a host of it there keeps nothing; None when that is not known.
+    """
 
     id: str
     name: str | None = None
     context_window: int | None = Field(default=None, ge=0)
     features: tuple[str, ...] = ()
     output_kinds: tuple[str, ...] = ()
+    zero_data_retention: bool | None = None
     input_usd: Decimal | None = None
     output_usd: Decimal | None = None
 

@@ -39,7 +39,7 @@ async def test_models_are_listed_with_what_is_known() -> None:
         "context_window": 128_000,
         "features": ["tools", "vision"],
         "output_kinds": ["text"],
-        "zero_data_retention": None,
+        "zero_data_retention": False,
         "input_usd": "0.15",
         "output_usd": "0.6",
     }

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from services.api_edge.domain.catalogue import is_model_name
+from services.api_edge.domain.retention import ZERO_DATA_RETENTION
 from shared.contracts.models import ListedModel
 from shared.kernel.names import KeyService
 
@@ -47,7 +48,10 @@ def merged(
     spelled = {_spelling(name): name for name in models}
     for listed in told:
         _tell(models, spelled, listed)
-    return tuple(models.values())
+    return tuple(
+        replace(model, zero_data_retention=ZERO_DATA_RETENTION.get(model.provider, model.zero_data_retention))
+        for model in models.values()
+    )
 
 
 def _tell(models: dict[str, ModelInfo], spelled: Mapping[str, str], listed: ListedModel) -> None:
@@ -61,6 +65,7 @@ def _tell(models: dict[str, ModelInfo], spelled: Mapping[str, str], listed: List
     known = models.get(routed) or ModelInfo(routed, KeyService.OPENROUTER, _name(routed))
     models[routed] = replace(
         _with(known, listed),
+        zero_data_retention=listed.zero_data_retention,
         input_usd=known.input_usd if known.input_usd is not None else listed.input_usd,
         output_usd=known.output_usd if known.output_usd is not None else listed.output_usd,
     )

@@ -51,7 +51,11 @@ def model_list_router(
 
     @router.get("", response_class=Json, dependencies=own, openapi_extra=query_docs(ModelsQuery))
     async def list_all_models(request: Request) -> Json:
-        """Prices in US$ per million tokens, null when unknown. `usable_with`: keys in the order of trying."""
+        """Prices in US$ per million tokens, null when unknown. `usable_with`: keys in the order of trying.
+
+        `zero_data_retention`: whether nothing is kept, by the provider's standard terms; of OpenRouter's
+        models, whether one of their hosts keeps nothing. Null when that is not known.
+        """
         query = read_query(request, ModelsQuery)
         listing, first = models(), _place(query.cursor)
         found = [model for model in listing.models if _is_asked(model, query)]

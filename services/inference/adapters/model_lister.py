@@ -1,4 +1,4 @@
-"""OpenRouter's list of models: public, so no key goes with the question."""
+"""OpenRouter's lists of models, and of hosts that keep nothing: public, so no key goes with the questions."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import httpx2
 
 from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import parsed
-from services.inference.domain.model_list import listed_models
+from services.inference.domain.model_list import listed_models, models_kept_nowhere
 from services.inference.domain.providers import ProviderSpec
 from shared.contracts.models import ListedModel
 from shared.kernel.errors import ProviderError
@@ -20,29 +20,38 @@ _BYTES_MAX: Final = 16 * 1024 * 1024
 
 class HttpModelLister:
     def __init__(self, specs: Mapping[KeyService, ProviderSpec], http: HttpClients) -> None:
-        self._url = specs[KeyService.OPENROUTER].base_url.rstrip("/") + "/models"
+        self._url = specs[KeyService.OPENROUTER].base_url.rstrip("/")
         self._http = http.configured
 
     async def models(self) -> tuple[ListedModel, ...]:
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                found = listed_models(parsed(await self._read()))
-        except (TimeoutError, httpx2.HTTPError, httpx2.StreamError, OSError):
-            raise _unreadable() from None
+        listed, kept_nowhere = await asyncio.gather(self._read("/models"), self._kept_nowhere())
+        found = listed_models(listed, kept_nowhere)
         if not found:
             raise _unreadable()
         return found
 
-    async def _read(self) -> bytes:
+    async def _kept_nowhere(self) -> frozenset[str]:
+        try:
+            return models_kept_nowhere(await self._read("/endpoints/zdr"))
+        except ProviderError:
+            return frozenset()
+
+    async def _read(self, path: str) -> object:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        async with self._http.stream("GET", self._url, headers=headers, timeout=_TIMEOUT_S) as response:
-            response.raise_for_status()
-            read = bytearray()
-            async for part in response.aiter_bytes():
-                read += part
-                if len(read) > _BYTES_MAX:
-                    raise _unreadable()
-            return bytes(read)
+        read = bytearray()
+        try:
+            async with (
+                asyncio.timeout(_TIMEOUT_S),
+                self._http.stream("GET", self._url + path, headers=headers, timeout=_TIMEOUT_S) as response,
+            ):
+                response.raise_for_status()
+                async for part in response.aiter_bytes():
+                    read += part
+                    if len(read) > _BYTES_MAX:
+                        raise _unreadable()
+        except (TimeoutError, httpx2.HTTPError, httpx2.StreamError, OSError):
+            raise _unreadable() from None
+        return parsed(bytes(read))
 
 
 def _unreadable() -> ProviderError:

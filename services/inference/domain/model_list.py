@@ -1,4 +1,8 @@
-"""Reading OpenRouter's list of models: https://openrouter.ai/docs/api-reference/list-available-models"""
+"""Reading OpenRouter's list of models, and the one of those hosts of theirs that keep nothing.
+
+https://openrouter.ai/docs/api-reference/list-available-models
+https://openrouter.ai/docs/api-reference/endpoints/list-endpoints-zdr
+"""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, DecimalException
@@ -7,6 +11,7 @@ from typing import Any, Final
 from shared.contracts.models import ListedModel
 
 _MODELS_MAX: Final = 5_000
+_HOSTS_MAX: Final = 20_000
 _CHARS_MAX: Final = 200
 _PER_MILLION: Final = 1_000_000
 _USD_MAX: Final = 1_000_000
@@ -22,15 +27,27 @@ _FEATURES: Final = {
 _INPUTS: Final = {"image": "vision", "audio": "audio_input", "file": "file_input"}
 
 
-def listed_models(body: object) -> tuple[ListedModel, ...]:
-    """Return what can be read of the list; what cannot is left out."""
-    data = body.get("data") if isinstance(body, dict) else None
-    entries = data[:_MODELS_MAX] if isinstance(data, list) else []
-    found = (_model(entry) for entry in entries if isinstance(entry, dict))
+def listed_models(body: object, kept_nowhere: frozenset[str] = frozenset()) -> tuple[ListedModel, ...]:
+    """Return what can be read of the list; what cannot is left out.
+
+    `kept_nowhere`: what `models_kept_nowhere` returned.
+    """
+    found = (_model(entry, kept_nowhere) for entry in _entries(body, _MODELS_MAX))
     return tuple(model for model in found if model is not None)
 
 
-def _model(entry: Mapping[str, Any]) -> ListedModel | None:
+def models_kept_nowhere(body: object) -> frozenset[str]:
+    """Return the models that a host keeps nothing of; none when that cannot be read."""
+    names = (_text(entry.get("model_id")) for entry in _entries(body, _HOSTS_MAX))
+    return frozenset(name for name in names if name is not None)
+
+
+def _entries(body: object, most: int) -> list[Mapping[str, Any]]:
+    data = body.get("data") if isinstance(body, dict) else None
+    return [entry for entry in data[:most] if isinstance(entry, dict)] if isinstance(data, list) else []
+
+
+def _model(entry: Mapping[str, Any], kept_nowhere: frozenset[str]) -> ListedModel | None:
     name = _text(entry.get("id"))
     if name is None:
         return None
@@ -41,6 +58,7 @@ def _model(entry: Mapping[str, Any]) -> ListedModel | None:
         context_window=_count(entry.get("context_length")),
         features=tuple(sorted(set(_features(entry, kinds)))),
         output_kinds=tuple(_texts(kinds.get("output_modalities"))),
+        zero_data_retention=name in kept_nowhere if kept_nowhere else None,
         input_usd=_usd(pricing.get("prompt")),
         output_usd=_usd(pricing.get("completion")),
     )

@@ -23,6 +23,7 @@ TOLD = ListedModel(
     name="Claude Haiku 4.5",
     context_window=200_000,
     features=("tools",),
+    zero_data_retention=True,
     input_usd=Decimal(1),
     output_usd=Decimal(5),
 )
@@ -34,6 +35,18 @@ def test_what_openrouter_tells_holds_for_the_providers_own_but_for_the_price() -
     assert (own.features, own.context_window, own.input_usd) == (("tools",), 200_000, None)
     assert (routed.features, routed.input_usd, routed.output_usd) == (("tools",), Decimal(1), Decimal(5))
     assert list(models)[:2] == list(SHIPPED)
+
+
+def test_what_is_kept_is_known_by_the_providers_terms_and_of_openrouters_by_what_it_tells() -> None:
+    untold = ListedModel(id="openai/gpt-4o")
+    models = {model.id: model for model in merged((*SHIPPED, "groq/x"), (), (TOLD, untold))}
+    assert {name: model.zero_data_retention for name, model in models.items()} == {
+        "anthropic/claude-haiku-4-5": False,
+        "groq/x": None,
+        "openrouter/auto": None,
+        "openrouter/anthropic/claude-haiku-4.5": True,
+        "openrouter/openai/gpt-4o": None,
+    }
 
 
 def test_the_price_lists_price_stands() -> None:
