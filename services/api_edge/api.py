@@ -68,6 +68,7 @@ from services.api_edge.use_cases.issue_session import IssueSessionUseCase
 from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.model_list import AskModels, ModelList
+from services.api_edge.use_cases.price_overrides import PriceOverrides
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase
 from services.api_edge.use_cases.run_guard import RunGuard
@@ -183,7 +184,17 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     app.include_router(openai_router(gate, start_run, problems, sessions))
     app.include_router(models_router(gate, catalogue))
     models = ModelList(tuple(model.id for model in catalogue), ports.priced_models, ports.ask_models)
-    app.include_router(model_list_router(gate, models, ports.key_vault, ports.preferences, catalogue))
+    overrides = PriceOverrides(ports.prices)
+    app.include_router(
+        model_list_router(
+            gate,
+            models=models,
+            overrides=overrides,
+            key_vault=ports.key_vault,
+            preferences=ports.preferences,
+            catalogue=catalogue,
+        )
+    )
     app.include_router(model_settings_router(gate, _choose_model(ports, catalogue, flows)))
     app.include_router(flows_router(gate, flows, catalogue))
     app.include_router(keys_router(gate, _key_use_cases(ports), ports.key_vault))
@@ -194,7 +205,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     app.include_router(credit_admin_router(gate, ports.billing))
     app.include_router(deductions_router(gate, ports.billing, read_receipt))
     app.include_router(usage_router(gate, ports.billing))
-    app.include_router(prices_router(gate, ports.prices, catalogue))
+    app.include_router(prices_router(gate, ports.prices, overrides, catalogue))
     app.include_router(
         runs_router(
             gate,

@@ -160,3 +160,19 @@ async def test_a_period_is_rated_again_and_its_difference_posted_once(house: Hou
     code, told = await latchkey(house, *rerate, "--post", "again")
     assert (code, "corrected before, as too-dear" in told) == (1, True), told
     await house.check_ledger(caller, charged + 18 * COST)
+
+
+async def test_the_list_of_models_tells_it_on_every_edge(pair: House) -> None:
+    """One edge hears of it from billing, beside its requests."""
+    model = "groq/llama-3.1-8b-instant"
+    version = await _set(pair, model, CHEAP)
+    for url in pair.urls:
+        caller = await pair.caller_at(url, f"reader-{secrets.token_hex(4)}")
+
+        async def is_told(caller: Caller = caller) -> bool:
+            items = (await caller.get("/api/models?provider=groq&q=llama-3.1-8b-instant"))["items"]
+            (found,) = [item for item in items if item["id"] == model]
+            told = found["input_usd"], found["output_usd"], found["price_version"]
+            return bool(told == ("100", "200", version))
+
+        await eventually(is_told, f"{url} tells the price")

@@ -1,10 +1,14 @@
 """`/api/models`, the pinned ones, and the user's own model."""
 
 import asyncio
+from decimal import Decimal
 
+import httpx2
 import pytest
 
 from shared.contracts.models import ListedModel
+from shared.contracts.prices import PriceSpec, RateSpec, SetPrice
+from shared.kernel.errors import ServiceUnavailableError
 from shared.kernel.names import KeyVerdict
 from tests.fakes.api_edge import Edge
 
@@ -42,10 +46,49 @@ async def test_models_are_listed_with_what_is_known() -> None:
         "zero_data_retention": False,
         "input_usd": "0.15",
         "output_usd": "0.6",
+        "price_version": None,
     }
     assert answer["cache"]["sources"] == ["genai-prices", "openrouter"]
     assert answer["cache"]["size"] > 900
     assert answer["cache"]["age_s"] >= 0
+
+
+async def price_of(client: httpx2.AsyncClient, model: str) -> tuple[str, str, str | None]:
+    items = (await client.get("/api/models", params={"q": model.partition("/")[2]})).json()["items"]
+    (found,) = [item for item in items if item["id"] == model]
+    return found["input_usd"], found["output_usd"], found["price_version"]
+
+
+async def test_an_administrators_price_is_the_models_at_once_until_it_is_withdrawn() -> None:
+    edge, model = Edge(), "openai/gpt-4o-mini"
+    dear = {"input_usd": {"usd": "2.50", "tiers": [{"above": 9, "usd": "5"}]}, "output_usd": "10"}
+    async with edge.client() as client, edge.client("lk_admin") as admin:
+        assert await price_of(client, model) == ("0.15", "0.6", None)
+        await admin.put(f"/api/admin/prices/{model}", json=dear)
+        assert await price_of(client, model) == ("2.5", "10", "prices-1")
+        await admin.put(f"/api/admin/prices/{model}", json={**dear, "valid_from": "2999-01-01T00:00:00Z"})
+        assert await price_of(client, model) == ("2.5", "10", "prices-1")
+        await admin.delete(f"/api/admin/prices/{model}")
+        assert await price_of(client, model) == ("0.15", "0.6", None)
+
+
+async def test_a_price_that_another_edge_set_is_asked_for_and_not_waited_for() -> None:
+    edge, model = Edge(), "openai/gpt-4o-mini"
+    price = PriceSpec(input=RateSpec(usd=Decimal(1)), output=RateSpec(usd=Decimal(2)))
+    await edge.prices.set_price(SetPrice(model=model, price=price, set_by="root"))
+    async with edge.client() as client:
+        assert await price_of(client, model) == ("0.15", "0.6", None)
+        await asyncio.sleep(0)
+        assert await price_of(client, model) == ("1", "2", "prices-1")
+
+
+async def test_without_billing_the_listed_prices_are_told() -> None:
+    edge = Edge()
+    edge.prices.error = ServiceUnavailableError()
+    async with edge.client() as client:
+        for _ in range(2):
+            assert await price_of(client, "openai/gpt-4o-mini") == ("0.15", "0.6", None)
+            await asyncio.sleep(0)
 
 
 async def test_models_are_paged_and_filtered() -> None:

@@ -24,7 +24,9 @@ from services.api_edge.routes.wire import (
     read_query,
 )
 from services.api_edge.use_cases.model_list import ModelList, ModelListing
+from services.api_edge.use_cases.price_overrides import PriceOverrides
 from shared.contracts.keys import KeyStatus
+from shared.contracts.prices import PriceSet
 from shared.kernel.names import KeyService
 
 PINNED_MAX: Final = 100
@@ -44,14 +46,21 @@ class PinnedBody(Input):
 
 
 def model_list_router(
-    gate: Gate, models: ModelList, key_vault: KeyVault, preferences: PreferenceStore, catalogue: Catalogue
+    gate: Gate,
+    *,
+    models: ModelList,
+    overrides: PriceOverrides,
+    key_vault: KeyVault,
+    preferences: PreferenceStore,
+    catalogue: Catalogue,
 ) -> APIRouter:
     router = APIRouter(prefix="/api/models", tags=["models"], dependencies=[BEARER])
     own = [Depends(gate.signed_in)]
 
     @router.get("", response_class=Json, dependencies=own, openapi_extra=query_docs(ModelsQuery))
     async def list_all_models(request: Request) -> Json:
-        """Prices in US$ per million tokens, null when unknown. `usable_with`: keys in the order of trying.
+        """Prices in US$ per million tokens, null when unknown; those with a `price_version` are an
+        administrator's. `usable_with`: keys in the order of trying.
 
         `zero_data_retention`: whether nothing is kept, by the provider's standard terms; of OpenRouter's
         models, whether one of their hosts keeps nothing. Null when that is not known.
@@ -60,10 +69,10 @@ def model_list_router(
         listing, first = models(), _place(query.cursor)
         found = [model for model in listing.models if _is_asked(model, query)]
         status = await key_vault.status(caller_of(request).user_id)
-        page = found[first : first + query.limit]
+        page, prices = found[first : first + query.limit], overrides()
         return Json(
             {
-                "items": [_view(model, status) for model in page],
+                "items": [_view(model, status, prices.get(model.id)) for model in page],
                 "next_cursor": str(first + query.limit) if first + query.limit < len(found) else None,
                 "total": len(found),
                 "cache": _cache(listing),
@@ -102,7 +111,7 @@ def _is_asked(model: ModelInfo, query: ModelsQuery) -> bool:
     )
 
 
-def _view(model: ModelInfo, status: KeyStatus) -> dict[str, Any]:
+def _view(model: ModelInfo, status: KeyStatus, override: PriceSet | None) -> dict[str, Any]:
     return {
         "id": model.id,
         "name": model.name,
@@ -111,13 +120,27 @@ def _view(model: ModelInfo, status: KeyStatus) -> dict[str, Any]:
         "features": list(model.features),
         "output_kinds": list(model.output_kinds),
         "zero_data_retention": model.zero_data_retention,
-        "input_usd": _usd(model.input_usd),
-        "output_usd": _usd(model.output_usd),
+        **_price(model, override),
         "note": model.note,
         "usable_with": [
             {"key_source": key.source.value, "service": key.service.value}
             for key in usable_keys(model.provider, status)
         ],
+    }
+
+
+def _price(model: ModelInfo, override: PriceSet | None) -> dict[str, Any]:
+    """Tell what the shortest prompts cost."""
+    if override is None or override.price is None:
+        return {
+            "input_usd": _usd(model.input_usd),
+            "output_usd": _usd(model.output_usd),
+            "price_version": None,
+        }
+    return {
+        "input_usd": _usd(override.price.input.usd),
+        "output_usd": _usd(override.price.output.usd),
+        "price_version": override.version,
     }
 
 

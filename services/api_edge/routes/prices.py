@@ -19,6 +19,7 @@ from services.api_edge.routes.wire import (
     read_body,
     read_query,
 )
+from services.api_edge.use_cases.price_overrides import PriceOverrides
 from shared.contracts.prices import PriceSet, PriceSpec, RateSpec, SetPrice
 from shared.kernel.prices import Price, Quote, Rate
 
@@ -65,13 +66,17 @@ class PriceBody(ValidFrom):
         )
 
 
-def prices_router(gate: Gate, prices: PriceAdministration, catalogue: Catalogue) -> APIRouter:
+def prices_router(
+    gate: Gate, prices: PriceAdministration, overrides: PriceOverrides, catalogue: Catalogue
+) -> APIRouter:
     router = APIRouter(prefix="/api/admin/prices", tags=["admin"], dependencies=[BEARER, Depends(gate.admin)])
 
     async def set_price(request: Request, model: str, price: PriceSpec | None, at: datetime | None) -> Json:
         name, by = catalogue.find(model).id, caller_of(request).user_id
         command = SetPrice(model=name, price=price, valid_from=at, set_by=by)
-        return Json(_version_view(await prices.set_price(command)))
+        version = await prices.set_price(command)
+        overrides.note(version)
+        return Json(_version_view(version))
 
     @router.get("", response_class=Json)
     async def list_prices() -> Json:
