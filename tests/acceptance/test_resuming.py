@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import secrets
+from typing import Any
 
 import orjson
 import pytest
@@ -125,3 +127,48 @@ async def test_a_client_that_goes_away_without_a_key_is_hung_up_for_within_a_sec
         return pair.calls().disconnected > before
 
     await eventually(is_hung_up, "the provider is hung up on", timeout_s=1.5)
+
+
+async def kept(caller: Caller, path: str, **body: object) -> str:
+    """Ask one of OpenAI's endpoints so that the run is kept, and read all; return the run's id."""
+    headers = {"Idempotency-Key": secrets.token_hex(8)}
+    answer = await caller.http.post(f"/v1/{path}", json=body, headers=headers)
+    return str(answer.raise_for_status().headers["latchkey-run-id"])
+
+
+def told(blocks: list[bytes]) -> list[tuple[str, Any]]:
+    """Return the events' names and data."""
+    fields = [dict(line.split(b": ", 1) for line in block.split(b"\n")) for block in blocks]
+    return [(each[b"event"].decode(), orjson.loads(each[b"data"])) for each in fields]
+
+
+@pytest.mark.parametrize("model", [MODEL, "anthropic/claude-haiku-4-5"])
+async def test_a_responses_pieces_come_whole_from_either_edge(pair: House, model: str) -> None:
+    caller = await pair.caller()
+    await caller.store_key("sk-sim-pieces-0011223344", model.partition("/")[0])
+    other = await pair.caller_at(pair.urls[1], caller.user_id)
+    asked = f"[simulate chunks={CHUNKS}] tell me a story"
+    run_id = await kept(caller, "responses", model=model, input=asked, stream=True)
+    whole = await some(caller, run_id, None, None)
+    first = await some(other, run_id, None, 20)
+    assert first + await some(caller, run_id, id_of(first[-1]), None) == whole
+    *pieces, (last, final), (_, usage) = told(whole)
+    assert {name for name, _ in pieces} == {"message_chunk"}
+    assert len(pieces) == CHUNKS
+    assert "".join(data["chunk"] for _, data in pieces) == final["response"]
+    assert (last, final["finish_reason"], final["output"][0]["type"]) == (
+        "final_response",
+        "completed",
+        "message",
+    )
+    assert usage["usage"]["completion_tokens"] > 0
+    assert (await caller.get(f"/api/runs/{run_id}"))["response"] == final["response"]
+
+
+async def test_of_embeddings_only_the_whole_is_told(pair: House) -> None:
+    caller = await pair.caller()
+    await caller.store_key("sk-sim-vectors-0011223344")
+    run_id = await kept(caller, "embeddings", model="openai/text-embedding-3-small", input=["one", "two"])
+    (name, final), (last, _) = told(await some(caller, run_id, None, None))
+    assert (name, last) == ("final_response", "usage")
+    assert [vector["index"] for vector in final["response"]] == [0, 1]

@@ -9,6 +9,13 @@ from typing import Any, Final
 
 import orjson
 
+from services.api_edge.domain.response_reading import (
+    ended_response,
+    is_response_event,
+    piece_of,
+    reason_of,
+    text_of,
+)
 from services.api_edge.domain.run_call import RunKind
 from shared.contracts.runs import RunChunk
 from shared.kernel.errors import ProviderError
@@ -27,11 +34,16 @@ class Event:
 
 
 class Transcript:
-    """Takes a run's chunks in order, or its whole completion."""
+    """Takes a run's chunks in order, or its whole completion: a chat's, a Response's, or embeddings.
+
+    `message`: a chat's that came whole; `output`: a Response's items.
+    """
 
     def __init__(self, kind: RunKind) -> None:
         self.finish_reason: str | None = None
         self.message: dict[str, Any] | None = None
+        self.output: list[Any] | None = None
+        self._embeddings: list[Any] | None = None
         self._kind = kind
         self._texts: list[str] = []
         self._chunks = 0
@@ -45,7 +57,15 @@ class Transcript:
 
     def take(self, completion: str) -> None:
         """Read a completion that came whole."""
-        choice = _first(_object(completion))
+        body = _object(completion)
+        if isinstance(body.get("output"), list):
+            self._end(body)
+        elif isinstance(body.get("data"), list):
+            self._embeddings = body["data"]
+        else:
+            self._take_chat(_first(body))
+
+    def _take_chat(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("message")
         self.message = message if isinstance(message, dict) else None
         self.finish_reason = _text_of(choice.get("finish_reason"))
@@ -53,6 +73,8 @@ class Transcript:
 
     def response(self) -> Any:
         """Return the whole answer. Raises ProviderError when a JSON object was asked for and it is none."""
+        if self._embeddings is not None:
+            return self._embeddings
         text = "".join(self._texts)
         if self._kind is not RunKind.JSON:
             return text
@@ -72,7 +94,20 @@ class Transcript:
         """Return the end by an error. A lost worker's chunks are lost: who has heard them hears it, too."""
         return Event(max(self._chunks, after) + 1, "error", problem)
 
+    def _end(self, response: Mapping[str, Any]) -> None:
+        output = response.get("output")
+        self.output = output if isinstance(output, list) else None
+        self.finish_reason = reason_of(response)
+        self._texts = [text_of(response)]
+
+    def _piece_of_response(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        if (ended := ended_response(event)) is not None:
+            self._end(ended)
+        return piece_of(event)
+
     def _piece(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        if is_response_event(body):
+            return self._piece_of_response(body)
         first = _first(body)
         delta = first.get("delta")
         delta = delta if isinstance(delta, dict) else {}

@@ -97,6 +97,7 @@ class RunEvents(Response):
             "response": transcript.response(),
             "finish_reason": transcript.finish_reason,
             **({"message": transcript.message} if transcript.message else {}),
+            **({"output": transcript.output} if transcript.output is not None else {}),
             METADATA: run_metadata(self._run.run_id, completed),
         }
 

@@ -63,6 +63,7 @@ def _answer(transcript: Transcript, completed: RunCompleted) -> dict[str, Any]:
         "response": transcript.response(),
         "finish_reason": transcript.finish_reason,
         "message": transcript.message,
+        **({"output": transcript.output} if transcript.output is not None else {}),
         **usage_view(completed.usage),
         METADATA: run_metadata(completed.run_id, completed),
     }

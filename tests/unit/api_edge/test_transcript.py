@@ -84,3 +84,72 @@ def test_an_object_is_an_object() -> None:
 @pytest.mark.parametrize("text", ["[]", '{"choices": 1}', '{"choices": [1]}', '{"choices": [{"delta": 1}]}'])
 def test_a_chunk_of_any_shape_is_borne(text: str) -> None:
     assert list(Transcript(RunKind.STREAM).pieces(told(text))) == []
+
+
+OUTPUT = [
+    {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "Hm."}]},
+    {"type": "message", "content": [{"type": "output_text", "text": "Hello"}, {"type": "refusal"}]},
+    {"type": "function_call", "name": "f", "arguments": "{}"},
+]
+
+
+def event(kind: str, **members: object) -> str:
+    return orjson.dumps({"type": f"response.{kind}", **members}).decode()
+
+
+def test_a_responses_texts_are_pieces_and_the_rest_as_the_provider_tells_it() -> None:
+    transcript = Transcript(RunKind.CHAT)
+    ended = {"status": "completed", "incomplete_details": None, "output": OUTPUT}
+    told_events = [
+        event("created", response={"output": []}),
+        event("reasoning_text.delta", delta="Hm."),
+        event("output_text.delta", delta="Hel"),
+        event("output_text.delta", delta="lo"),
+        event("output_text.done", text="Hello"),
+        event("output_item.done", item=OUTPUT[1]),
+        event("function_call_arguments.delta", delta="{}"),
+        event("output_item.done", item=OUTPUT[2]),
+        event("completed", response=ended),
+    ]
+    pieces = list(transcript.pieces(told(*told_events)))
+    assert [(piece.number, piece.data["chunk"]) for piece in pieces] == [
+        (2, ""),
+        (3, "Hel"),
+        (4, "lo"),
+        (7, ""),
+        (8, ""),
+    ]
+    assert pieces[-1].data["event"]["item"]["name"] == "f"
+    assert (transcript.response(), transcript.finish_reason) == ("Hello", "completed")
+    assert transcript.output == OUTPUT
+    assert transcript.last(1, "final_response", {}).number == 10
+
+
+def test_a_whole_response_is_read() -> None:
+    transcript = Transcript(RunKind.CHAT)
+    why = {"reason": "max_output_tokens"}
+    whole = {"output": OUTPUT, "status": "incomplete", "incomplete_details": why}
+    transcript.take(orjson.dumps(whole).decode())
+    assert (transcript.response(), transcript.finish_reason) == ("Hello", "max_output_tokens")
+    assert (transcript.output, transcript.message) == (OUTPUT, None)
+
+
+def test_embeddings_are_the_answer() -> None:
+    transcript = Transcript(RunKind.CHAT)
+    vectors = [{"index": 0, "embedding": [0.1]}]
+    transcript.take(orjson.dumps({"data": vectors}).decode())
+    assert (transcript.response(), transcript.finish_reason, transcript.message) == (vectors, None, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type": 1}',
+        '{"type": "response.completed"}',
+        '{"type": "response.completed", "response": {"output": 1, "incomplete_details": 1, "status": 1}}',
+        '{"type": "response.output_text.delta"}',
+        '{"type": "response.output_text.delta", "delta": 1}',
+    ],
+)
+def test_an_event_of_any_shape_is_borne(text: str) -> None:
+    assert list(Transcript(RunKind.CHAT).pieces(told(text))) == []
