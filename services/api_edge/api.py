@@ -66,6 +66,7 @@ from services.api_edge.use_cases.follow_run import FollowRun
 from services.api_edge.use_cases.hold_council import HoldCouncil
 from services.api_edge.use_cases.issue_session import IssueSessionUseCase
 from services.api_edge.use_cases.known_flows import KnownFlows
+from services.api_edge.use_cases.list_councils import ListCouncils
 from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.model_list import AskModels, ModelList
 from services.api_edge.use_cases.price_overrides import PriceOverrides
@@ -237,7 +238,12 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         councils_router(
             gate,
             CouncilUseCases(
-                call=call, follow=follow_council, hold=hold, read_receipt=read_receipt, sessions=sessions
+                call=call,
+                follow=follow_council,
+                list=ListCouncils(ports.councils, ports.runs),
+                hold=hold,
+                read_receipt=read_receipt,
+                sessions=sessions,
             ),
             problems,
         )

@@ -120,6 +120,10 @@ class RunStore(Protocol):
         """Return kept runs, newest first, without their ends."""
         ...
 
+    async def outcomes(self, user_id: str, run_ids: Sequence[UUID]) -> dict[UUID, Outcome | None]:
+        """Return how those of the user's kept runs ended that were asked for; None of one that goes on."""
+        ...
+
     async def sweep(self, *, ended_before: datetime, lost_before: datetime) -> int:
         """Forget the ends of runs from before a time; end as lost those whose deadline passed before another.
 
@@ -163,6 +167,12 @@ class Council:
     idempotency: Idempotency | None = None
     question: Question | None = None
 
+    @property
+    def run_ids(self) -> tuple[UUID, ...]:
+        """Those of the members that are asked, and the synthesis' last."""
+        asked = (member.run_id for member in self.members if member.run_id is not None)
+        return (*asked, self.synthesis_id)
+
 
 class CouncilStore(Protocol):
     """Raises `database_unavailable`."""
@@ -173,6 +183,12 @@ class CouncilStore(Protocol):
 
     async def find(self, user_id: str, council_id: UUID) -> Council | None:
         """Return a council; None for another user's."""
+        ...
+
+    async def page(
+        self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None
+    ) -> tuple[Council, ...]:
+        """Return a user's councils, newest first."""
         ...
 
     async def close(self, council_id: UUID, *, free: bool = False) -> None:

@@ -54,6 +54,10 @@ async def test_one_answer_is_made_of_all_and_one_receipt_tells_of_them(pair: Hou
         return bool(receipt["status"] == "final")
 
     await eventually(is_final, "billing has seen all runs")
+    other = await pair.caller_at(pair.urls[1], caller.user_id)
+    [listed] = (await other.get("/api/councils"))["items"]
+    assert (listed["council_id"], listed["status"]) == (called["council_id"], "completed")
+    assert [member["status"] for member in listed["members"]] == ["completed", "skipped", "completed"]
     assert [attempt["key_source"] for attempt in receipt["attempts"]] == ["platform"] * 3
     assert receipt["totals"]["cost_micros"] == told[-1][2]["cost_micros"] > 0
     assert receipt["apiKeyUsageLog"] == told[-2][2]["latchkey"]["apiKeyUsageLog"]

@@ -1,18 +1,20 @@
 """`/api/councils`: several models side by side, and one answer made of theirs."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import orjson
 import pytest
 
 from services.api_edge.domain.allowance import Limited
-from shared.contracts.runs import RunUsage
+from shared.contracts.runs import RunEnded, RunUsage
 from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import BusUnavailableError, PlatformError, ProviderError
 from shared.kernel.ids import new_id
-from shared.kernel.names import TokensSource
+from shared.kernel.names import Outcome, TokensSource
 from tests.fakes.api_edge import Edge, Tell, Worker, chunk, key_use
 
 pytestmark = pytest.mark.component
@@ -24,6 +26,10 @@ USAGE = RunUsage(
 )
 
 Told = list[tuple[str, str, dict[str, Any]]]
+
+
+def ended(run_id: str, outcome: Outcome) -> RunEnded:
+    return RunEnded(run_id=UUID(run_id), user_id="alice", outcome=outcome, ended_at=datetime.now(UTC))
 
 
 def says(**failing: PlatformError) -> Worker:
@@ -285,3 +291,48 @@ async def test_every_run_of_a_council_counts() -> None:
         refused = await client.post("/api/councils", json=BODY)
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert edge.rates.left == {Limited.RUNS: 0}
+
+
+async def test_councils_are_listed_newest_first_page_by_page_to_their_owner() -> None:
+    edge = await an_edge(says(groq=ProviderError("no")))
+    async with edge.client() as client, edge.client("lk_bob") as other:
+        ids: list[str] = []
+        for number in range(3):
+            called = await call(client, {**BODY, "session_id": "one" if number == 1 else None})
+            await events(client, called["council_id"])
+            ids.insert(0, called["council_id"])
+        first = (await client.get("/api/councils", params={"limit": 2})).json()
+        rest = (await client.get("/api/councils", params={"cursor": first["next_cursor"]})).json()
+        of_one = (await client.get("/api/councils", params={"session_id": "one"})).json()
+        assert (await other.get("/api/councils")).json() == {"items": [], "next_cursor": None}
+    assert [item["council_id"] for item in (*first["items"], *rest["items"])] == ids
+    assert (first["next_cursor"], rest["next_cursor"]) == (ids[1], None)
+    assert [item["council_id"] for item in of_one["items"]] == [ids[1]]
+    item = of_one["items"][0]
+    assert (item["status"], item["session_id"]) == ("completed", "one")
+    assert [member["status"] for member in item["members"]] == ["completed", "skipped", "failed"]
+    assert "response" not in item
+
+
+async def test_a_listed_council_goes_on_until_all_of_it_is_over() -> None:
+    async def silent(tell: Tell) -> None:
+        tell.started()
+
+    edge = await an_edge(silent)
+    async with edge.client() as client:
+        called = await call(client)
+        [before] = (await client.get("/api/councils")).json()["items"]
+        ids = [member["run_id"] for member in called["members"]]
+        await edge.runs.end([ended(ids[0], Outcome.COMPLETED), ended(ids[2], Outcome.FAILED)])
+        [after] = (await client.get("/api/councils")).json()["items"]
+        await _end_of_all(edge)
+    assert (before["status"], before["members"]) == ("running", called["members"])
+    assert after["status"] == "running"
+    assert [member["status"] for member in after["members"]] == ["completed", "skipped", "failed"]
+
+
+@pytest.mark.parametrize(("query", "param"), [({"cursor": "x"}, "cursor"), ({"limit": "0"}, "limit")])
+async def test_a_bad_page_is_named(query: dict[str, str], param: str) -> None:
+    async with Edge().client() as client:
+        answer = await client.get("/api/councils", params=query)
+    assert (answer.status_code, answer.json()["param"]) == (422, param)

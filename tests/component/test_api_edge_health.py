@@ -99,6 +99,7 @@ async def test_the_api_describes_itself() -> None:
         "GET /api/usage",
         "GET /api/admin/usage",
         "POST /api/councils",
+        "GET /api/councils",
         "GET /api/councils/{council_id}",
         "GET /api/councils/{council_id}/events",
         "POST /api/councils/{council_id}/cancel",

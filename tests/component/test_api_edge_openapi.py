@@ -122,6 +122,7 @@ class Story:
         council = await self.call("POST /api/councils", {**_CHAT, "members": ["openai/gpt-4o", "xai/grok-4"]})
         async with self.edge.client() as client:
             await client.get(f"/api/councils/{council['council_id']}/events")
+        await self.call("GET /api/councils")
         for operation in (
             "GET /api/councils/{council_id}",
             "GET /api/councils/{council_id}/receipt",

@@ -91,6 +91,21 @@ async def test_closed_it_asks_nothing_and_let_go_its_key_is_free(councils: Counc
     assert await councils.keep(again) is None
 
 
+async def test_pages_are_newest_first_and_ones_own(councils: CouncilStore) -> None:
+    user_id = f"user-{secrets.token_hex(6)}"
+    kept = [
+        a_council(user_id=user_id, idempotency=None, session_id="one" if number % 2 else None)
+        for number in range(5)
+    ]
+    for council in (*kept, a_council()):
+        await councils.keep(council)
+    first = await councils.page(user_id, limit=2, before=None, session_id=None)
+    assert first == (kept[4], kept[3])
+    rest = await councils.page(user_id, limit=9, before=kept[3].council_id, session_id=None)
+    assert rest == (kept[2], kept[1], kept[0])
+    assert await councils.page(user_id, limit=9, before=None, session_id="one") == (kept[3], kept[1])
+
+
 async def test_questions_are_forgotten_after_the_deadline(councils: CouncilStore) -> None:
     late = a_council(deadline=_NOW - timedelta(seconds=1))
     in_time = a_council()

@@ -156,6 +156,17 @@ async def test_pages_are_newest_first(runs: RunStore) -> None:
     assert await runs.page(user_id, limit=9, before=None, session_id="one") == (kept[3], kept[1])
 
 
+async def test_outcomes_are_of_the_users_own_that_were_asked_for(runs: RunStore) -> None:
+    user_id = a_user()
+    ended, going_on, foreign = a_run(user_id), a_run(user_id), a_run(a_user())
+    for run in (ended, going_on, foreign):
+        await runs.keep(run)
+    await runs.end([an_end(ended)])
+    ids = [run.record.run_id for run in (ended, going_on, foreign)]
+    assert await runs.outcomes(user_id, [*ids, new_id()]) == {ids[0]: Outcome.COMPLETED, ids[1]: None}
+    assert await runs.outcomes(user_id, []) == {}
+
+
 async def test_old_answers_are_forgotten_and_lost_runs_end(runs: RunStore) -> None:
     user_id, long_ago = a_user(), _NOW - timedelta(days=3)
     old, fresh, lost = a_run(user_id), a_run(user_id), a_run(user_id, start_by=long_ago, deadline=long_ago)
@@ -188,6 +199,7 @@ async def test_without_a_database_it_says_so(pool_for: PoolFor) -> None:
         runs.find("alice", run.record.run_id),
         runs.end([an_end(run)]),
         runs.page("alice", limit=1, before=None, session_id=None),
+        runs.outcomes("alice", [run.record.run_id]),
         runs.sweep(ended_before=_NOW, lost_before=_NOW),
     ]
     failures = await asyncio.gather(*calls, return_exceptions=True)

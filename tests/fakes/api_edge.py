@@ -139,6 +139,12 @@ class InMemoryRunStore:
         ]
         return tuple(own[:limit])
 
+    async def outcomes(self, user_id: str, run_ids: Sequence[UUID]) -> dict[UUID, Outcome | None]:
+        if self.error:
+            raise self.error
+        own = [self.kept[run_id] for run_id in run_ids if run_id in self.kept]
+        return {run.record.run_id: run.outcome for run in own if run.record.user_id == user_id}
+
     async def sweep(self, *, ended_before: datetime, lost_before: datetime) -> int:
         if self.error:
             raise self.error

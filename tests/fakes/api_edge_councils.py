@@ -26,6 +26,19 @@ class InMemoryCouncilStore:
         council = self.kept.get(council_id)
         return council if council and council.user_id == user_id else None
 
+    async def page(
+        self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None
+    ) -> tuple[Council, ...]:
+        self._check()
+        own = [
+            council
+            for council_id, council in sorted(self.kept.items(), reverse=True)
+            if council.user_id == user_id
+            and (before is None or council_id < before)
+            and session_id in {None, council.session_id}
+        ]
+        return tuple(own[:limit])
+
     async def close(self, council_id: UUID, *, free: bool = False) -> None:
         self._check()
         council = self.kept[council_id]

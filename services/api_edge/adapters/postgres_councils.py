@@ -23,6 +23,11 @@ ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTH
 """  # noqa: S608 - columns of ours
 _OF_KEY: Final = f"SELECT {_COLUMNS} FROM councils WHERE user_id = $1 AND idempotency_key = $2"  # noqa: S608
 _FIND: Final = f"SELECT {_COLUMNS} FROM councils WHERE user_id = $1 AND council_id = $2"  # noqa: S608
+_PAGE: Final = f"""
+SELECT {_COLUMNS} FROM councils
+WHERE user_id = $1 AND ($2::uuid IS NULL OR council_id < $2) AND ($3::text IS NULL OR session_id = $3)
+ORDER BY council_id DESC LIMIT $4
+"""  # noqa: S608 - columns of ours
 _CLOSE: Final = """
 UPDATE councils SET question = NULL, idempotency_key = CASE WHEN $2 THEN NULL ELSE idempotency_key END
 WHERE council_id = $1
@@ -49,6 +54,13 @@ class PostgresCouncilStore:
         with database_errors():
             row = await self._database.pool().fetchrow(_FIND, user_id, council_id)
         return None if row is None else _council(row)
+
+    async def page(
+        self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None
+    ) -> tuple[Council, ...]:
+        with database_errors():
+            rows = await self._database.pool().fetch(_PAGE, user_id, before, session_id, limit)
+        return tuple(_council(row) for row in rows)
 
     async def close(self, council_id: UUID, *, free: bool = False) -> None:
         with database_errors():

@@ -52,6 +52,7 @@ SELECT {_LIGHT}, NULL AS ending FROM runs
 WHERE user_id = $1 AND kept AND ($2::uuid IS NULL OR run_id < $2) AND ($3::text IS NULL OR session_id = $3)
 ORDER BY run_id DESC LIMIT $4
 """  # noqa: S608 - columns of ours
+_OUTCOMES = "SELECT run_id, outcome FROM runs WHERE user_id = $1 AND run_id = ANY($2::uuid[]) AND kept"
 _FORGET = "UPDATE runs SET ending = NULL WHERE ending IS NOT NULL AND ended_at < $1"
 _LOST = (
     f"SELECT {_LIGHT}, NULL AS ending FROM runs WHERE kept AND outcome IS NULL AND deadline < $1 LIMIT 100"  # noqa: S608
@@ -114,6 +115,11 @@ class PostgresRunStore:
             rows = await self._database.pool().fetch(_PAGE, user_id, before, session_id, limit)
         return tuple(_run(row) for row in rows)
 
+    async def outcomes(self, user_id: str, run_ids: Sequence[UUID]) -> dict[UUID, Outcome | None]:
+        with database_errors():
+            rows = await self._database.pool().fetch(_OUTCOMES, user_id, run_ids)
+        return {row["run_id"]: _outcome(row) for row in rows}
+
     async def sweep(self, *, ended_before: datetime, lost_before: datetime) -> int:
         with database_errors():
             tag = await self._database.pool().execute(_FORGET, ended_before)
@@ -155,10 +161,14 @@ def _run(row: "asyncpg.Record") -> KeptRun:
         deadline=row["deadline"],
         session_id=row["session_id"],
         idempotency=_idempotency(row),
-        outcome=None if row["outcome"] is None else Outcome(row["outcome"]),
+        outcome=_outcome(row),
         ended_at=row["ended_at"],
         end=None if row["ending"] is None else RunEnded.model_validate_json(row["ending"]),
     )
+
+
+def _outcome(row: "asyncpg.Record") -> Outcome | None:
+    return None if row["outcome"] is None else Outcome(row["outcome"])
 
 
 def _idempotency(row: "asyncpg.Record") -> Idempotency | None:

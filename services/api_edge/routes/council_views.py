@@ -23,6 +23,17 @@ def called_view(council: Council) -> dict[str, Any]:
     }
 
 
+def council_item(council: Council, outcomes: Mapping[UUID, Outcome | None]) -> dict[str, Any]:
+    """Tell how a council of a list stands."""
+    return {
+        **called_view(council),
+        "status": _status(council, outcomes),
+        "session_id": council.session_id,
+        "created_at": moment(council.created_at),
+        "members": [{**_member(member), **_progress(member, outcomes)} for member in council.members],
+    }
+
+
 def council_view(
     council: Council, runs: Mapping[UUID, KeptRun], problems: Problems, occasion: Occasion
 ) -> dict[str, Any]:
@@ -31,10 +42,7 @@ def council_view(
     synthesis = runs.get(council.synthesis_id)
     answer = None if synthesis is None else run_view(synthesis, problems, occasion)
     return {
-        **called_view(council),
-        "status": _status(council, runs),
-        "session_id": council.session_id,
-        "created_at": moment(council.created_at),
+        **council_item(council, {run_id: run.outcome for run_id, run in runs.items()}),
         "members": [_stand(member, runs, problems, occasion) for member in council.members],
         "synthesis": answer,
         "response": (answer or {}).get("response"),
@@ -76,6 +84,12 @@ def _member(member: CouncilMember) -> dict[str, Any]:
     }
 
 
+def _progress(member: CouncilMember, outcomes: Mapping[UUID, Outcome | None]) -> dict[str, Any]:
+    if member.run_id is None or member.run_id not in outcomes:
+        return {}
+    return {"status": status_of(outcomes[member.run_id])}
+
+
 def _stand(
     member: CouncilMember, runs: Mapping[UUID, KeptRun], problems: Problems, occasion: Occasion
 ) -> dict[str, Any]:
@@ -85,11 +99,12 @@ def _stand(
     return {**_member(member), **(run_view(run, problems, occasion) if run else {})}
 
 
-def _status(council: Council, runs: Mapping[UUID, KeptRun]) -> str:
+def _status(council: Council, outcomes: Mapping[UUID, Outcome | None]) -> str:
     """As a run's. Without a synthesis, and none to come, nobody had an answer, or it was stopped."""
-    if (synthesis := runs.get(council.synthesis_id)) is not None:
-        return status_of(synthesis)
+    if council.synthesis_id in outcomes:
+        return status_of(outcomes[council.synthesis_id])
     if council.question is not None:
         return "running"
-    has_failed = all(run.outcome not in {None, Outcome.CANCELLED, Outcome.COMPLETED} for run in runs.values())
+    own = [outcomes[run_id] for run_id in council.run_ids if run_id in outcomes]
+    has_failed = all(outcome not in {None, Outcome.CANCELLED, Outcome.COMPLETED} for outcome in own)
     return "failed" if has_failed else "cancelled"

@@ -14,7 +14,7 @@ from services.api_edge.ports import Council
 from services.api_edge.problems import Problems
 from services.api_edge.routes.attempts import receipt_view
 from services.api_edge.routes.council_events import CouncilEvents, Telling, read_place
-from services.api_edge.routes.council_views import called_view, council_view
+from services.api_edge.routes.council_views import called_view, council_item, council_view
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.run_asking import (
@@ -26,10 +26,11 @@ from services.api_edge.routes.run_asking import (
     timeout_of,
 )
 from services.api_edge.routes.run_events import LAST_EVENT_ID, has_heard_all
-from services.api_edge.routes.wire import Json, read_id
+from services.api_edge.routes.wire import Json, SessionPageQuery, query_docs, read_id, read_query
 from services.api_edge.use_cases.call_council import CallCouncil, CallCouncilUseCase
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.hold_council import HoldCouncil
+from services.api_edge.use_cases.list_councils import ListCouncils
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.session_usage import SessionUsage
 from shared.kernel.errors import PlatformError
@@ -62,6 +63,7 @@ _DOCS: Final = run_docs(
 class CouncilUseCases:
     call: CallCouncilUseCase
     follow: FollowCouncil
+    list: ListCouncils
     hold: HoldCouncil
     read_receipt: ReadReceipt
     sessions: SessionUsage
@@ -107,6 +109,19 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
         )
         headers = {"Location": f"/api/councils/{council.council_id}"}
         return Json({**called_view(council), "status": "queued"}, 202, headers)
+
+    @router.get("", response_class=Json, dependencies=own, openapi_extra=query_docs(SessionPageQuery))
+    async def list_own_councils(request: Request) -> Json:
+        """Councils, newest first: how each stands, and its members. What they said is at each of them."""
+        query = read_query(request, SessionPageQuery)
+        page = await councils.list(
+            caller_of(request).user_id,
+            limit=query.limit,
+            cursor=query.cursor,
+            session_id=query.session_id,
+        )
+        items = [council_item(council, page.outcomes) for council in page.items]
+        return Json({"items": items, "next_cursor": page.next_cursor})
 
     @router.get("/{council_id}", response_class=Json, dependencies=own)
     async def read_council(request: Request, council_id: str) -> Json:

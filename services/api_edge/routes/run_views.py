@@ -16,9 +16,9 @@ from shared.kernel.names import Outcome
 _STATUS: Final = {None: "running", Outcome.COMPLETED: "completed", Outcome.CANCELLED: "cancelled"}
 
 
-def status_of(run: KeptRun) -> str:
+def status_of(outcome: Outcome | None) -> str:
     """Return `running` until a run is over: `completed`, `cancelled` or `failed`."""
-    return _STATUS.get(run.outcome, "failed")
+    return _STATUS.get(outcome, "failed")
 
 
 def run_view(
@@ -27,7 +27,7 @@ def run_view(
     """Describe a run; with `problems`, what came of it, too."""
     view = {
         "run_id": str(run.record.run_id),
-        "status": status_of(run),
+        "status": status_of(run.outcome),
         "kind": run.kind.value,
         "flow": run.record.flow,
         "model": run.record.model,

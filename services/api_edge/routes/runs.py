@@ -23,7 +23,7 @@ from services.api_edge.routes.run_asking import (
 )
 from services.api_edge.routes.run_events import LAST_EVENT_ID, RunEvents, event_number, has_heard_all
 from services.api_edge.routes.run_views import run_view, status_of
-from services.api_edge.routes.wire import Json, PageQuery, Shown, query_docs, read_id, read_query
+from services.api_edge.routes.wire import Json, SessionPageQuery, query_docs, read_id, read_query
 from services.api_edge.use_cases.follow_run import FollowRun
 from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.read_receipt import ReadReceipt
@@ -40,10 +40,6 @@ _DOCS: Final = run_docs(
         **NAMED,
     },
 )
-
-
-class RunsQuery(PageQuery):
-    session_id: Shown | None = None
 
 
 @dataclass(frozen=True)
@@ -87,10 +83,10 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
         headers = {"Latchkey-Run-Id": str(run.run_id), "Location": f"/api/runs/{run.run_id}"}
         return Json({"run_id": str(run.run_id), "status": "queued"}, 202, headers)
 
-    @router.get("", response_class=Json, dependencies=own, openapi_extra=query_docs(RunsQuery))
+    @router.get("", response_class=Json, dependencies=own, openapi_extra=query_docs(SessionPageQuery))
     async def list_own_runs(request: Request) -> Json:
         """Runs that were started here or with an `Idempotency-Key`, newest first."""
-        query = read_query(request, RunsQuery)
+        query = read_query(request, SessionPageQuery)
         page = await runs.list(
             caller_of(request).user_id,
             limit=query.limit,
@@ -124,7 +120,7 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
         """Stop a run: its provider is hung up on, what it used so far is recorded. One that is over stays."""
         found = await runs.follow.find(caller_of(request), _noted(request, run_id))
         runs.follow.cancel(found)
-        status = "cancelling" if found.outcome is None else status_of(found)
+        status = "cancelling" if found.outcome is None else status_of(found.outcome)
         return Json({"run_id": str(found.record.run_id), "status": status}, 202)
 
     @router.get("/{run_id}/receipt", response_class=Json, dependencies=own)

@@ -86,6 +86,12 @@ class PageQuery(Input):
     cursor: str | None = Field(default=None, max_length=500)
 
 
+class SessionPageQuery(PageQuery):
+    """Which page of a list, or of what belongs to one session."""
+
+    session_id: Shown | None = None
+
+
 class Json(Response):
     media_type = "application/json"
 

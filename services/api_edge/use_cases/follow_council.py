@@ -38,8 +38,7 @@ class FollowCouncil:
 
     async def runs(self, council: Council) -> dict[UUID, KeptRun]:
         """Return its runs that were asked for, the synthesis last."""
-        ids = [member.run_id for member in council.members if member.run_id is not None]
-        found = await asyncio.gather(*(self.run(council, run_id) for run_id in (*ids, council.synthesis_id)))
+        found = await asyncio.gather(*(self.run(council, run_id) for run_id in council.run_ids))
         return {run.record.run_id: run for run in found if run is not None}
 
     @asynccontextmanager
