@@ -1,7 +1,7 @@
 """The HTTP application over any set of ports: the real ones, or a test's."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -78,7 +78,7 @@ from services.api_edge.use_cases.start_run import RunTimes, StartRunUseCase
 from services.api_edge.use_cases.store_key import StoreKeyUseCase
 from services.api_edge.use_cases.validate_stored_key import ValidateStoredKey
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
-from shared.runtime.tracing import Tracing
+from shared.runtime.tracing import OFF, Tracing
 
 _DATA = Path(__file__).parent / "data"
 _EXPOSED = (
@@ -112,7 +112,7 @@ class EdgePorts:
     """How many runs wait for a worker. Raises `bus_unavailable`."""
     probes: Mapping[str, Probe]
     note_request: Note = lambda *_: None
-    tracing: Tracing = field(default_factory=Tracing)
+    tracing: Tracing = OFF
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from shared.runtime.metrics import BusMeters
 from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
 from shared.runtime.rpc import RpcClient
 from shared.runtime.traced_consuming import traced_batches, traced_consumer
-from shared.runtime.tracing import Tracing
+from shared.runtime.tracing import OFF, Tracing
 from shared.runtime.watchdog import watch_consumers
 
 Handler = Callable[[Delivery], Awaitable[None]]
@@ -57,10 +57,10 @@ class Bus:
         realm: str = "latchkey",
         graceful_s: float = 15,
         registry: CollectorRegistry | None = None,
-        tracing: Tracing | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
         self.service = service
-        self.tracing = tracing or Tracing()
+        self.tracing = tracing
         self.meters = BusMeters(registry or CollectorRegistry())
         self.realm = realm
         self.reply_to = topology.reply_key(service, instance)

@@ -18,7 +18,7 @@ from shared.kernel.errors import BusUnavailableError
 from shared.runtime.logs import get_logger
 from shared.runtime.pipelining import Parcel, publish_in_one_piece, send_on
 from shared.runtime.streams import Streams
-from shared.runtime.tracing import TRACEPARENT, Tracing, messaging, run_attributes
+from shared.runtime.tracing import OFF, TRACEPARENT, Tracing, messaging, run_attributes
 
 AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError)
 """What aio-pika raises when the broker is away, slow, or refuses."""
@@ -41,9 +41,9 @@ class Written(Protocol):
 class Publisher:
     """`user` is the connection's own: RabbitMQ checks that what we claim (`user_id`) is true."""
 
-    def __init__(self, *, service: str, user: str, tracing: Tracing | None = None) -> None:
+    def __init__(self, *, service: str, user: str, tracing: Tracing = OFF) -> None:
         self._service = service
-        self._tracing = tracing or Tracing()
+        self._tracing = tracing
         self._user = user
         self._connection: AbstractRobustConnection | None = None
 

@@ -17,7 +17,7 @@ from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
 from shared.runtime.metrics import BusMeters
 from shared.runtime.replays import Replays
-from shared.runtime.tracing import Tracing, fail, run_attributes
+from shared.runtime.tracing import OFF, Tracing, fail, run_attributes
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
@@ -51,9 +51,9 @@ class RequestBus(Protocol):
 class RpcClient:
     """Calls in parallel: a slow one never delays another. Cancelling a call forgets it."""
 
-    def __init__(self, bus: RequestSender, tracing: Tracing | None = None) -> None:
+    def __init__(self, bus: RequestSender, tracing: Tracing = OFF) -> None:
         self._bus = bus
-        self._tracing = tracing or Tracing()
+        self._tracing = tracing
         self._pending: dict[str, tuple[str, asyncio.Future[RpcReply]]] = {}
 
     async def call(self, request: Request, answer: type[AnswerT], *, timeout_s: float) -> AnswerT:

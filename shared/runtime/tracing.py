@@ -86,6 +86,10 @@ class Tracing:
                 raise
 
 
+OFF: Final = Tracing()
+"""Traces nothing."""
+
+
 def fail(span: Span, error: str) -> None:
     """Say that it failed, by a code or a class's name: a message could quote what nobody else may read."""
     span.set_attribute("error.type", error)

@@ -1,13 +1,13 @@
 """Services and the simulator as processes of their own."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from tests.nursery import Child, Nursery
+from tests.processes import clean_environment
 
 _STOP_S: Final = 30
 
@@ -22,7 +22,7 @@ class Part:
         self.log = log
         self._nursery = nursery
         self._command = (module, *words)
-        self._env = {**_clean_environment(), **env}
+        self._env = {**clean_environment(), **env}
         self._process: Child | None = None
         self._born_at = 0
 
@@ -41,7 +41,8 @@ class Part:
 
     async def start(self, **overrides: str) -> None:
         """Start it; `overrides` go on top of its environment, for this life."""
-        self._born_at = self.log.stat().st_size if self.log.exists() else 0
+        self.log.touch()  # who asks for it may be sooner than the process that writes it
+        self._born_at = self.log.stat().st_size
         env = {**self._env, **overrides}
         self._process = await self._nursery.bear(*self._command, env=env, log=self.log)
 
@@ -64,12 +65,3 @@ class Part:
             process.send_signal(signal.SIGKILL)
             await process.wait()
             raise TimeoutError(f"{self.name} did not end within {_STOP_S} s") from None
-
-
-def _clean_environment() -> dict[str, str]:
-    """What a service inherits: nothing of ours, and no key of the developer's."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("LATCHKEY_") and not name.endswith(("_API_KEY", "_API_KEYS"))
-    }

@@ -7,8 +7,7 @@ The openai SDK and everything else go on talking to httpx2; only what carries th
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiohttp
 import httpx2
@@ -36,7 +35,9 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Raises httpx2's errors: ConnectError, ConnectTimeout, PoolTimeout, ReadTimeout, ReadError."""
+        """Raises httpx2's errors: ConnectError, ConnectTimeout (also of the wait for a free connection),
+        ReadTimeout, ReadError.
+        """
         with _httpx_errors(request):
             response = await self._session.request(
                 request.method,
@@ -49,26 +50,15 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_Body(response, request),
+            stream=_Answer(response, request),
             request=request,
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.aclose()
 
     async def aclose(self) -> None:
         await self._session.close()
 
 
-class _Body(httpx2.AsyncByteStream):
+class _Answer(httpx2.AsyncByteStream):
     def __init__(self, response: aiohttp.ClientResponse, request: httpx2.Request) -> None:
         self._response = response
         self._request = request

@@ -12,7 +12,7 @@ from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.runtime.postgres import Pool, database_errors
-from shared.runtime.tracing import Tracing
+from shared.runtime.tracing import OFF, Tracing
 
 _CLAIM: Final = """
     insert into attempts (run_id, attempt, usage_id, worker, user_id, flow, policy, provider, model, stream,
@@ -62,9 +62,9 @@ _BEAT: Final = """
 
 
 class PostgresAttemptStore:
-    def __init__(self, pool: Pool, tracing: Tracing | None = None) -> None:
+    def __init__(self, pool: Pool, tracing: Tracing = OFF) -> None:
         self._pool = pool
-        self._tracing = tracing or Tracing()
+        self._tracing = tracing
 
     async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
         return await self._changed(

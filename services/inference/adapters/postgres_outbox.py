@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind
 from shared.contracts.runs import RunEnded
 from shared.contracts.usage import UsageRecorded
 from shared.runtime.postgres import Pool, database_errors
-from shared.runtime.tracing import Tracing
+from shared.runtime.tracing import OFF, Tracing
 
 _NOTE: Final = """
     update attempts set published_at = clock_timestamp()
@@ -40,9 +40,9 @@ _ENDS: Final = """
 class PostgresOutbox:
     """The rows stay locked while they are published: by that, workers share them."""
 
-    def __init__(self, pool: Pool, tracing: Tracing | None = None) -> None:
+    def __init__(self, pool: Pool, tracing: Tracing = OFF) -> None:
         self._pool = pool
-        self._tracing = tracing or Tracing()
+        self._tracing = tracing
 
     async def note_published(self, usage_ids: Sequence[UUID]) -> None:
         with database_errors():
