@@ -10,6 +10,15 @@ from contextlib import asynccontextmanager
 _READY_S = 30.0
 
 
+def clean_environment() -> dict[str, str]:
+    """What a program of the tests inherits: nothing of ours, and no key of the developer's."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("LATCHKEY_") and not name.endswith(("_API_KEY", "_API_KEYS"))
+    }
+
+
 @asynccontextmanager
 async def service_process(service: str, env: Mapping[str, str]) -> AsyncIterator[Process]:
     """`python -m services.<service>.app`, with no setting but those of `env`; killed when it still runs."""
@@ -36,3 +45,17 @@ async def log_until_ready(process: Process) -> str:
             assert line, log
             log += line
     return log
+
+
+async def done(*command: str, timeout_s: float | None = None, **env: str) -> str:
+    """Run a program to its end, with these settings; return what it said.
+
+    Raises RuntimeError when it fails, TimeoutError when it takes longer than `timeout_s`.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**clean_environment(), **env}, stdout=PIPE, stderr=STDOUT
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), timeout_s)
+    if process.returncode:
+        raise RuntimeError(f"{command[0]} failed:\n{said.decode()[-2000:]}")
+    return said.decode().strip()

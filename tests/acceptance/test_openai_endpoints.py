@@ -7,6 +7,7 @@ import pytest
 
 from tests.acceptance.callers import MODEL
 from tests.acceptance.house import House
+from tests.acceptance.responses import receipt_of
 
 pytestmark = pytest.mark.acceptance
 
@@ -19,14 +20,7 @@ async def test_a_response_comes_whole(house: House) -> None:
     raw = await caller.sdk.responses.with_raw_response.create(model=MODEL, input="one two")
     response = raw.parse()
     assert response.output_text == "Echo: one two"
-    assert response.usage is not None
-    assert raw.headers["latchkey-key-source"] == "user"
-    receipt = await house.receipt(caller, raw.headers["latchkey-run-id"])
-    (attempt,) = receipt["attempts"]
-    assert (attempt["tokens"]["prompt"], attempt["tokens"]["completion"]) == (
-        response.usage.input_tokens,
-        response.usage.output_tokens,
-    )
+    receipt = await receipt_of(house, caller, raw.headers, response)
     assert receipt["totals"]["charged_micros"] == 0
 
 

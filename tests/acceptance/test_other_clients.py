@@ -1,10 +1,7 @@
 """Clients that others wrote, each as its users install it: whatever they can do, they do at the edge."""
 
-import asyncio
 import json
-import os
 import shutil
-from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +10,14 @@ import pytest_asyncio
 
 from infra.local.home import CHECKOUT
 from tests.acceptance.house import House
+from tests.others_programs import OthersPrograms
+from tests.processes import done
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 
 PROGRAMS: Final = Path(__file__).parent / "clients"
 HOME: Final = CHECKOUT / ".latchkey" / "clients"
-_UV: Final = shutil.which("uv") or str(CHECKOUT / ".latchkey" / "uv" / "bin" / "uv")
-_PYTHON: Final = HOME / "venv" / "bin" / "python"
-_NODE: Final = HOME / "venv" / "bin" / "node"
+OTHERS: Final = OthersPrograms(HOME, PROGRAMS)
 EXPECTED: Final = {
     "plain": "Echo: Hello there",
     "streamed": "Echo: Hello again there",
@@ -34,14 +31,7 @@ EXPECTED: Final = {
 @pytest_asyncio.fixture(scope="module", autouse=True)
 async def _installed() -> None:
     """Node and the packages, in the versions that are written down; what is there already stays."""
-    HOME.mkdir(parents=True, exist_ok=True)
-    if not _PYTHON.exists():
-        await _run(_UV, "venv", "--quiet", str(_PYTHON.parents[1]))
-    await _run(_UV, "pip", "install", "--quiet", "--python", str(_PYTHON), "-r", _program("requirements.txt"))
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(PROGRAMS / name, HOME)
-    npm = str(_NODE.with_name("npm"))  # of the wheel, which has a program for its own Node
-    await _run(npm, "ci", "--no-audit", "--no-fund", "--prefix", str(HOME))
+    await OTHERS.install()
 
 
 @pytest.mark.parametrize(
@@ -53,22 +43,9 @@ async def test_it_works_unchanged(house: House, program: str) -> None:
     env = {"LATCHKEY_URL": house.url, "LATCHKEY_USER_TOKEN": caller.token}
     if program.endswith(".mjs"):
         shutil.copy(PROGRAMS / program, HOME)  # Node looks for packages beside the program
-        said = await _run(str(_NODE), str(HOME / program), **env)
+        command = (OTHERS.program("node"), str(HOME / program))
     else:
-        said = await _run(str(_PYTHON), _program(program), **env)
-    found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
+        command = (OTHERS.program("python"), str(PROGRAMS / program))
+    said = await done(*command, timeout_s=300, **env)
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
     assert found == EXPECTED
-
-
-def _program(name: str) -> str:
-    return str(PROGRAMS / name)
-
-
-async def _run(*command: str, **env: str) -> str:
-    inherited = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
-    process = await asyncio.create_subprocess_exec(
-        *command, env={**inherited, **env}, stdout=PIPE, stderr=STDOUT
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 300)
-    assert process.returncode == 0, out.decode()
-    return out.decode()

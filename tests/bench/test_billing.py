@@ -4,7 +4,6 @@ Every event is a platform attempt with a hold, so each closes a hold, makes a tr
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -37,6 +36,7 @@ from shared.runtime.postgres import Pool, create_pool
 from tests.acceptance.house import eventually
 from tests.acceptance.parts import Part
 from tests.bench import bare_sql
+from tests.bench.cpu import cpu_ms, machine_cpu_ms
 from tests.fakes.billing import MODEL, usage_event
 from tests.nursery import nursery
 from tests.realm import TestRealm, temporary_realm
@@ -53,7 +53,6 @@ _RATE_MIN: Final = {_ACCOUNTS: 5_000, 1: 2_500}
 _RATIO_MIN: Final = 0.6
 _FALL_MAX: Final = 0.1
 _HOLD_MICROS: Final = 100_000
-_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -62,18 +61,18 @@ class Drained:
 
     rows_s: float
     told_s: float
-    billing_cpu_s: float
-    all_cpu_s: float
+    billing_cpu_ms: float
+    all_cpu_ms: float
 
     @property
     def rate(self) -> float:
         return _EVENTS / self.rows_s
 
     def __str__(self) -> str:
-        mine, others = self.billing_cpu_s, self.all_cpu_s - self.billing_cpu_s
+        mine, others = self.billing_cpu_ms, self.all_cpu_ms - self.billing_cpu_ms
         return (
             f"{self.rate:6,.0f} events/s (told {_EVENTS / self.told_s:6,.0f}/s); CPU µs an event:"
-            f" billing {mine / _EVENTS * 1e6:.0f}, the rest of the machine {others / _EVENTS * 1e6:.0f}"
+            f" billing {mine / _EVENTS * 1e3:.0f}, the rest of the machine {others / _EVENTS * 1e3:.0f}"
         )
 
 
@@ -112,12 +111,12 @@ class Ledger:
         last = await self.admin.fetchval(bare_sql.LAST_USAGE) + len(events)
         await self.admin.execute("CHECKPOINT")
         async with self.billing() as process:
-            start, mine, machine = time.perf_counter(), _cpu_s(process.pid), _machine_cpu_s()
+            start, mine, machine = time.perf_counter(), cpu_ms(process.pid), machine_cpu_ms()
             await _until(self.admin, bare_sql.LAST_USAGE, last)
             rows_s = time.perf_counter() - start
             await _until(self.admin, bare_sql.IS_TOLD, wanted=True)
             told_s = time.perf_counter() - start
-            return Drained(rows_s, told_s, _cpu_s(process.pid) - mine, _machine_cpu_s() - machine)
+            return Drained(rows_s, told_s, cpu_ms(process.pid) - mine, machine_cpu_ms() - machine)
 
     async def inserted(self, events: Sequence[UsageRecorded]) -> float:
         """Insert what billing would, by bare SQL; return events a second."""
@@ -270,15 +269,3 @@ def _verdict(is_good: bool) -> str:  # noqa: FBT001
 
 def _write(*lines: str) -> None:
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of a process so far (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) * _TICK_S
-
-
-def _machine_cpu_s() -> float:
-    """User, nice, system, irq and softirq time of all processors so far."""
-    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
-    return (user + nice + system + irq + softirq) * _TICK_S

@@ -19,6 +19,7 @@ import pytest_asyncio
 from infra.bootstrap import Servers
 from tests.acceptance.callers import Caller
 from tests.acceptance.house import House, running_house
+from tests.bench.cpu import cpu_ms
 from tests.realm import temporary_realm
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
@@ -74,15 +75,15 @@ async def test_throughput(bare_house: House, load: Load) -> None:
     else:
         await caller.store_key("sk-sim-fast-00112233445566")
     await repeat(load.ask, caller, WARM_UP)
-    before = cpu_ms(bare_house)
+    before = spent(bare_house)
 
     start = time.perf_counter()
     took_ms = await repeat(load.ask, caller, load.runs)
     elapsed = time.perf_counter() - start
 
     await asyncio.sleep(1)  # what is still being settled belongs to these runs
-    spent = {name: (after - before[name]) / load.runs for name, after in cpu_ms(bare_house).items()}
-    report(load, elapsed, took_ms, spent)
+    per_run = {name: (after - before[name]) / load.runs for name, after in spent(bare_house).items()}
+    report(load, elapsed, took_ms, per_run)
 
 
 def report(load: Load, elapsed: float, took_ms: list[float], spent: dict[str, float]) -> None:
@@ -110,13 +111,7 @@ async def repeat(ask: Ask, caller: Caller, runs: int) -> list[float]:
     return took
 
 
-def cpu_ms(house: House) -> dict[str, float]:
-    """CPU time of each process so far, user and system, in ms; the caller's own too."""
+def spent(house: House) -> dict[str, float]:
+    """CPU time of each process so far, in ms; the caller's own too."""
     pids = {name: part.pid for name, part in house.parts.items()} | {"caller": os.getpid()}
-    tick_ms = 1000 / os.sysconf("SC_CLK_TCK")
-    return {name: sum(map(int, _stat(pid)[11:13])) * tick_ms for name, pid in pids.items()}
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of proc(5)'s stat after the command's name."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return {name: cpu_ms(pid) for name, pid in pids.items()}

@@ -1,5 +1,6 @@
 """What was measured: the rounds of each cell, and one line of figures made of them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -71,7 +72,7 @@ def figures_of(rounds: Sequence[Round]) -> Figures:
         first_p50=quantile([ms for one in rounds for ms in one.taken.first_ms], 0.5),
         cpu={part: median(one.cpu_per_run(part) for one in rounds) for part in parts},
         runs=len(took),
-        faults=_faults(rounds),
+        faults=sum((Counter(one.taken.faults) for one in rounds), Counter[str]()),
     )
 
 
@@ -81,11 +82,3 @@ def quantile(values: Sequence[float], share: float) -> float:
         return float("nan")
     ranked = sorted(values)
     return ranked[min(len(ranked) - 1, round(share * (len(ranked) - 1)))]
-
-
-def _faults(rounds: Sequence[Round]) -> dict[str, int]:
-    faults: dict[str, int] = {}
-    for one in rounds:
-        for fault, times in one.taken.faults.items():
-            faults[fault] = faults.get(fault, 0) + times
-    return faults

@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
+from tests.bench.cpu import tree
 from tests.bench.versus.client import Client
-from tests.bench.versus.cpu import tree
 from tests.bench.versus.wire import Kind, question
 
 DIRECT: Final = "direct"

@@ -1,37 +1,21 @@
 """The other gateways as their users install them, in the versions that are written down."""
 
-import shutil
 from pathlib import Path
 from typing import Final
 
 from infra.local.home import CHECKOUT
-from tests.bench.versus.process import done
+from tests.others_programs import OthersPrograms
+from tests.processes import done
 
 WORK: Final = CHECKOUT / ".latchkey" / "versus"
-_HERE: Final = Path(__file__).parent
-_UV: Final = shutil.which("uv") or str(CHECKOUT / ".latchkey" / "uv" / "bin" / "uv")
-_BIN: Final = WORK / "venv" / "bin"
-PYTHON, LITELLM, NODE = (str(_BIN / name) for name in ("python", "litellm", "node"))
+_OTHERS: Final = OthersPrograms(WORK, Path(__file__).parent, patience_s=1200)
+PYTHON, LITELLM, NODE = (_OTHERS.program(name) for name in ("python", "litellm", "node"))
 PORTKEY: Final = str(WORK / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js")
 
 
 async def install() -> None:
-    """Fetch what is not there yet."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    if shutil.which(PYTHON) is None:
-        await done(_UV, "venv", "--quiet", str(_BIN.parent))
-    wanted = str(_HERE / "requirements.txt")
-    how = (
-        "--quiet",
-        "--compile-bytecode",
-        "--python",
-        PYTHON,
-    )  # it else starts in minutes where none is written
-    await done(_UV, "pip", "install", *how, "-r", wanted)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(_HERE / name, WORK)
-    npm = str(_BIN / "npm")  # of the wheel, which has a program for its own Node
-    await done(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(WORK))
+    """Fetch what is not there yet. LiteLLM else starts in minutes where no bytecode is written."""
+    await _OTHERS.install("--compile-bytecode")
 
 
 async def versions() -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from infra.local.home import CHECKOUT
 from infra.local.install import rabbitmq_server
 from tests.bench.versus.installing import versions
-from tests.bench.versus.process import done
+from tests.processes import done
 
 
 async def facts() -> dict[str, str]:

@@ -11,13 +11,14 @@ from typing import Final
 
 import orjson
 
-from tests.bench.versus.cpu import cpu_of, spent_between
+from tests.bench.cpu import cpu_of, spent_between
 from tests.bench.versus.figures import Cell, Figures, Round, figures_of
 from tests.bench.versus.gateway import Gateway, Opening, until_ready
 from tests.bench.versus.load import Order, Taken
-from tests.bench.versus.process import inherited, running
+from tests.bench.versus.process import running
 from tests.bench.versus.wire import Kind
 from tests.gate import free_port
+from tests.processes import clean_environment
 
 CLIENTS: Final = (1, 16, 64)
 _SHAPES: Final = tuple((kind, clients) for kind in Kind for clients in CLIENTS)
@@ -87,7 +88,7 @@ async def bench(plan: Plan, folder: Path) -> AsyncIterator[Bench]:
 async def _loader() -> AsyncIterator[Process]:
     command = (sys.executable, "-m", "tests.bench.versus.load")
     process = await asyncio.create_subprocess_exec(
-        *command, env=inherited(), stdin=PIPE, stdout=PIPE, limit=_LINE_MAX
+        *command, env=clean_environment(), stdin=PIPE, stdout=PIPE, limit=_LINE_MAX
     )
     try:
         yield process

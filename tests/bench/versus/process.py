@@ -9,19 +9,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from tests.bench.versus.cpu import tree
+from tests.bench.cpu import tree
 from tests.nursery import die_with_parent
+from tests.processes import clean_environment
 
 _STOP_S: Final = 15
-
-
-def inherited() -> dict[str, str]:
-    """The environment without settings of ours and without anybody's keys."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("LATCHKEY_") and not name.endswith(("_API_KEY", "_API_KEYS"))
-    }
 
 
 @asynccontextmanager
@@ -30,7 +22,7 @@ async def running(command: Sequence[str], log: Path, env: Mapping[str, str]) -> 
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             *command,
-            env={**inherited(), **env},
+            env={**clean_environment(), **env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -40,17 +32,6 @@ async def running(command: Sequence[str], log: Path, env: Mapping[str, str]) -> 
         yield process
     finally:
         await _end(process)
-
-
-async def done(*command: str) -> str:
-    """Run a program to its end; return what it said. Raises RuntimeError when it fails."""
-    process = await asyncio.create_subprocess_exec(
-        *command, env=inherited(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    said, _ = await process.communicate()
-    if process.returncode:
-        raise RuntimeError(f"{command[0]} failed:\n{said.decode()[-2000:]}")
-    return said.decode().strip()
 
 
 async def _end(process: Process) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.cpu import spent_between
 from tests.bench.versus.checking import fault_of
-from tests.bench.versus.cpu import spent_between
 from tests.bench.versus.figures import Cell, Figures, Round, figures_of, quantile
 from tests.bench.versus.gateway import DIRECT, LATCHKEY, LITELLM, LITELLM_2
 from tests.bench.versus.load import Taken

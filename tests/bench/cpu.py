@@ -17,6 +17,17 @@ def cpu_of(pids: Iterable[tuple[str, int]]) -> Spent:
     return {(part, pid): _ms(fields) for part, pid in pids if (fields := _stat(pid))}
 
 
+def cpu_ms(pid: int) -> float:
+    """User and system time of a process so far, in ms. Raises LookupError when it has ended."""
+    return _ms(_stat(pid))
+
+
+def machine_cpu_ms() -> float:
+    """User, nice, system, irq and softirq time of all processors so far, in ms."""
+    user, nice, system, _, _, irq, softirq, *_ = map(int, (_PROC / "stat").read_text().split()[1:11])
+    return (user + nice + system + irq + softirq) * _TICK_MS
+
+
 def spent_between(before: Spent, after: Spent) -> dict[str, float]:
     """CPU ms of each part; a process that began meanwhile counts whole."""
     parts: dict[str, float] = {}
