@@ -21,6 +21,7 @@ reader is a new version beside the old one.
 """
 _TITLES: Final = {
     "inference": "Runs",
+    "runs": "Ends of kept runs",
     "replies": "Answers and progress, to the instance that asked",
     "control": "To every worker",
     "keys": "What happens to keys and consent",

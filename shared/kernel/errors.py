@@ -8,12 +8,11 @@ from shared.kernel.names import KeyService
 class PlatformError(Exception):
     """Something the caller must be told, by a stable code.
 
-    `retryable` says that the same call may succeed later; `retry_after_s` (seconds) says when.
-    `message` is public: it never holds a key or a caller's text.
+    `retry_after_s`: in how many seconds the same call may succeed. `message` is public: it never holds a key
+    or a caller's text.
     """
 
     code: ClassVar[str] = "internal_error"
-    retryable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -75,7 +74,6 @@ class ConsentRequiredError(PlatformError):
 
 class SystemKeyExhaustedError(PlatformError):
     code = "system_key_exhausted"
-    retryable = True
 
     @classmethod
     def of(cls, service: KeyService, message: str, *, retry_after_s: float | None = None) -> Self:
@@ -96,27 +94,22 @@ class RateLimitedError(PlatformError):
     """The caller asks for more than they may, of us."""
 
     code = "rate_limited"
-    retryable = True
 
 
 class ProviderRateLimitedError(PlatformError):
     code = "provider_rate_limited"
-    retryable = True
 
 
 class ProviderError(PlatformError):
     code = "provider_error"
-    retryable = True
 
 
 class ProviderTimeoutError(PlatformError):
     code = "provider_timeout"
-    retryable = True
 
 
 class WorkerLostError(PlatformError):
     code = "worker_lost"
-    retryable = True
 
 
 class RunCancelledError(PlatformError):
@@ -125,24 +118,20 @@ class RunCancelledError(PlatformError):
 
 class VaultUnavailableError(PlatformError):
     code = "vault_unavailable"
-    retryable = True
 
 
 class BusUnavailableError(PlatformError):
     code = "bus_unavailable"
-    retryable = True
 
 
 class DatabaseUnavailableError(PlatformError):
     code = "database_unavailable"
-    retryable = True
 
 
 class ServiceUnavailableError(PlatformError):
     """A service of ours did not answer in time; `service` names it."""
 
     code = "service_unavailable"
-    retryable = True
 
 
 def error_class(code: str) -> type[PlatformError]:

@@ -59,6 +59,11 @@ def test_every_contract_is_published_and_every_request_has_its_answer() -> None:
 
 
 @pytest.mark.parametrize("key", _KEYS)
+def test_the_page_tells_of_every_contract(key: str) -> None:
+    assert f"[`{key}`]({key}.schema.json)" in (FOLDER / "README.md").read_text()
+
+
+@pytest.mark.parametrize("key", _KEYS)
 def test_a_real_message_is_valid(key: str) -> None:
     message = _enveloped(key)
     _validator(f"{key}.schema.json").validate(message)
