@@ -1,7 +1,8 @@
 """Messages of key_vault about a user's consent to what is not their own key."""
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
+from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 
 
@@ -23,10 +24,8 @@ class ChangeUserSettings(Request):
     allow_gateway_fallback: bool | None = None
 
 
-class UserSettings(BaseModel):
+class UserSettings(Answer):
     """`consent_id` names the decision, "default" before the first; `decided_at` is None then."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     allow_platform_fallback: bool
     allow_gateway_fallback: bool

@@ -2,8 +2,9 @@
 
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
+from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 from shared.contracts.sealed import SealedKey
 from shared.kernel.names import (
@@ -64,13 +65,11 @@ class UpdateKey(Request):
     status_of_version: int | None = None
 
 
-class Credential(BaseModel):
+class Credential(Answer):
     """What people may know of a stored key. `hint` shows its ends only.
 
     `last_used_at`: when a run last succeeded with it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: UUID
     service: KeyService
@@ -94,10 +93,8 @@ class ListKeys(Request):
     user_id: str
 
 
-class Credentials(BaseModel):
+class Credentials(Answer):
     """By service, in the order they are tried."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     items: tuple[Credential, ...]
 
@@ -120,9 +117,7 @@ class RevokeKeys(Request):
     service: KeyService | None = None
 
 
-class KeysRevoked(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class KeysRevoked(Answer):
     credential_ids: tuple[UUID, ...]
 
 
@@ -137,10 +132,8 @@ class IssueSessionKey(Request):
     base_url: str | None = None
 
 
-class SessionKeyIssued(BaseModel):
+class SessionKeyIssued(Answer):
     """`session_key` (`lks_…`) is ciphertext, good for this user until `expires_at`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     session_key: str
     service: KeyService
@@ -157,10 +150,8 @@ class GetKeyStatus(Request):
     user_id: str
 
 
-class ServiceKeys(BaseModel):
+class ServiceKeys(Answer):
     """`has_*_key`: one that could be used now."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     service: KeyService
     has_user_key: bool
@@ -168,12 +159,10 @@ class ServiceKeys(BaseModel):
     user_statuses: tuple[CredentialStatus, ...] = ()
 
 
-class KeyStatus(BaseModel):
+class KeyStatus(Answer):
     """`cache_age_s`: of what is remembered of this user's keys; None when nothing is. `cache_size`: users
     remembered.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     services: tuple[ServiceKeys, ...]
     allow_platform_fallback: bool
@@ -190,13 +179,11 @@ class RewrapKeys(Request):
     limit: int = Field(default=200, ge=1, le=1_000)
 
 
-class KeysRewrapped(BaseModel):
+class KeysRewrapped(Answer):
     """`remaining`: credentials under an older version. Repeat until it is 0.
 
     None rewrapped with some remaining: those do not decrypt, key_vault's log names them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     rewrapped: int
     remaining: int

@@ -1,7 +1,8 @@
 """What administrators ask key_vault about the platform's own keys."""
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
+from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 from shared.kernel.names import (
     KeyService,
@@ -15,10 +16,8 @@ class ListPlatformKeys(Request):
     ROUTING_KEY = "key_vault.platform_keys.v1"
 
 
-class PlatformKeyInfo(BaseModel):
+class PlatformKeyInfo(Answer):
     """One key of a platform pool. `until`: when its cooling ends; `reason`: the code it failed with."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     credential_id: str
     service: KeyService
@@ -29,9 +28,7 @@ class PlatformKeyInfo(BaseModel):
     changed_at: AwareDatetime | None = None
 
 
-class PlatformKeys(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class PlatformKeys(Answer):
     items: tuple[PlatformKeyInfo, ...]
 
 

@@ -3,8 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 from shared.contracts.sealed import RequestKey, SealBinding, SealedKey
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
@@ -45,14 +46,12 @@ class ResolveKey(Request):
         )
 
 
-class KeyResolved(BaseModel):
+class KeyResolved(Answer):
     """One credential for one attempt. `service` says whose spelling and address to use.
 
     `base_url`: the caller's own address, or the team gateway's. `would_refuse_policy`: the policy that,
     enforced, would have refused this key.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     credential_id: str
     source: KeySource
@@ -94,10 +93,8 @@ class OpenKey(Request):
         )
 
 
-class KeyOpened(BaseModel):
+class KeyOpened(Answer):
     """Sealed to the worker, binding purpose `open`, `run_id` = the validation's id."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     service: KeyService
     sealed: SealedKey

@@ -29,7 +29,9 @@ class RunRequested(Message):
     stream: bool
     operation: Operation = Operation.CHAT
     body: dict[str, Any]
-    """OpenAI's parameters as the client sent them, without `model`, `stream` and `stream_options`."""
+    """OpenAI's parameters as the client sent them, without `model` and `stream`; a chat's without
+    `stream_options`, too.
+    """
     request_key: RequestKey | None = None
     session_key: RequestKey | None = None
     report_only: bool = False
@@ -64,7 +66,7 @@ class RunStarted(_Progress):
 
 
 class RunChunk(_Progress):
-    """One or more OpenAI `chat.completion.chunk` objects, each as its JSON text."""
+    """Pieces of a stream of OpenAI's (`chat.completion.chunk`, event of a Response), each as its JSON text."""
 
     ROUTING_KEY = "run.chunk.v1"
 
@@ -131,7 +133,9 @@ class RunUsage(BaseModel):
 
 
 class RunCompleted(_Progress):
-    """The end. `response` is OpenAI's `chat.completion` as JSON text; None when it was streamed."""
+    """The end. `response` is a `chat.completion`, a Response or a list of embeddings as OpenAI writes it, in
+    JSON text; None when it was streamed.
+    """
 
     ROUTING_KEY = "run.completed.v1"
 

@@ -2,8 +2,7 @@
 
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-
+from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 from shared.contracts.sealed import SealedKey
 from shared.kernel.names import KeyService, KeyVerdict
@@ -24,7 +23,5 @@ class ValidateKey(Request):
     credential_id: UUID | None = None
 
 
-class KeyValidated(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
+class KeyValidated(Answer):
     verdict: KeyVerdict

@@ -176,7 +176,7 @@ class Bus:
     def subscribe_batches(
         self, queue: str, handler: BatchHandler, *, size: int = BATCH_SIZE, linger_ms: float = LINGER_MS
     ) -> None:
-        """Consume a work queue in batches, one at a time. Call before `start()`.
+        """Consume a work queue in batches, `batches.AT_ONCE` at a time. Call before `start()`.
 
         What the handler answers to a message, or raises for all of them, is as with `subscribe`. A batch goes
         on when the connection is lost meanwhile: its messages come again, and must be known then.

@@ -9,13 +9,13 @@ from services.api_edge.domain.errors import BadInputError
 from shared.kernel.names import Operation
 
 _DEPTH_MAX = 64
-_OURS = ("model", "stream", "stream_options")
+_OURS = ("model", "stream")
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAICall:
-    """A call of one of OpenAI's endpoints. `body` holds the client's parameters without `model`, `stream` and
-    `stream_options`.
+    """A call of one of OpenAI's endpoints. `body` holds what the client sent without `model` and `stream`; a
+    chat's without `stream_options`, too.
 
     `model` is None when the client leaves it to the flow.
     """
@@ -40,7 +40,7 @@ def chat_call(body: dict[str, Any]) -> OpenAICall:
         raise BadInputError("wrong_type" if messages else "wrong_value", "messages")
     options = optional(body, "stream_options", dict) or {}
     stream = bool(optional(body, "stream", bool))
-    for name in _OURS:
+    for name in (*_OURS, "stream_options"):
         body.pop(name, None)
     return OpenAICall(model, stream, options.get("include_usage") is True, body)
 
@@ -67,7 +67,7 @@ def _call(body: dict[str, Any], operation: Operation, *, stream: bool = False) -
     if asked is not None and not isinstance(asked, str | list):
         raise BadInputError("wrong_type", "input")
     model = optional(body, "model", str)
-    for name in ("model", "stream"):
+    for name in _OURS:
         body.pop(name, None)
     return OpenAICall(model, stream, include_usage=True, body=body, operation=operation)
 
