@@ -66,7 +66,7 @@ class RunStarted(_Progress):
 
 
 class RunChunk(_Progress):
-    """Pieces of a stream of OpenAI's (`chat.completion.chunk`, event of a Response), each as its JSON text."""
+    """Pieces of a stream of OpenAI's (`chat.completion.chunk`, event of a Response), each as JSON text."""
 
     ROUTING_KEY = "run.chunk.v1"
 
