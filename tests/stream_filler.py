@@ -12,8 +12,9 @@ from pamqp import commands, frame, header
 from pamqp.body import ContentBody
 
 from infra.usage_stream import UsageStream
-from shared.contracts.message import CONTENT_TYPE, Envelope, Message
+from shared.contracts.message import CONTENT_TYPE, Message
 from shared.kernel.names import BILLING, INFERENCE
+from tests.envelopes import event_body
 from tests.realm import TestRealm
 
 _AT_ONCE: Final = 500
@@ -30,7 +31,7 @@ class Told:
 
 def told(message: Message, *, event_id: str | None = None) -> Told:
     sender = INFERENCE if message.ROUTING_KEY.startswith("usage.") else BILLING
-    return Told(message.ROUTING_KEY, Envelope.wrap(message, source=sender, event_id=event_id).encode())
+    return Told(message.ROUTING_KEY, event_body(message, source=sender, event_id=event_id))
 
 
 async def fill(realm: TestRealm, sender: str, messages: Iterable[Told]) -> None:

@@ -6,7 +6,7 @@ Nothing is declared but this instance's own exclusive queues: the bootstrap has 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -26,7 +26,7 @@ from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.kernel.secret import SecretText
 from shared.runtime.acknowledging import acknowledge
 from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler
-from shared.runtime.delivery import Delivery
+from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
 from shared.runtime.metrics import BusMeters
 from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
@@ -34,8 +34,6 @@ from shared.runtime.rpc import RpcClient
 from shared.runtime.traced_consuming import traced_batches, traced_consumer
 from shared.runtime.tracing import OFF, Tracing
 from shared.runtime.watchdog import watch_consumers
-
-Handler = Callable[[Delivery], Awaitable[None]]
 
 _RETRY_S = 1.0
 _HEARTBEAT_S = 10

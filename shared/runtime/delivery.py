@@ -1,9 +1,9 @@
 """A message as it arrives, with what the broker itself vouches for."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 from aio_pika.abc import AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
@@ -69,6 +69,9 @@ class Delivery:
         """Raise ForbiddenError when it was not one of `senders`, whatever it is."""
         if self.sender not in senders:
             raise ForbiddenError(f"{what} may not come from {self.sender or 'an unknown sender'}")
+
+
+Handler: TypeAlias = Callable[[Delivery], Awaitable[None]]
 
 
 def _sender(user: str | None, realm: str) -> str:

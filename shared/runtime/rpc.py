@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from shared.contracts.message import read
 from shared.contracts.rpc import ErrorBody, Request, RpcReply
 from shared.kernel.errors import InternalError, InvalidRequestError, PlatformError, ServiceUnavailableError
-from shared.runtime.delivery import Delivery
+from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
 from shared.runtime.metrics import BusMeters
 from shared.runtime.replays import Replays
@@ -41,9 +41,7 @@ class RequestBus(Protocol):
     @property
     def tracing(self) -> Tracing: ...
 
-    def subscribe(
-        self, queue: str, handler: Callable[[Delivery], Awaitable[None]], /, *, prefetch: int
-    ) -> None: ...
+    def subscribe(self, queue: str, handler: Handler, /, *, prefetch: int) -> None: ...
 
     async def reply(self, to: Delivery, answer: RpcReply, /) -> None: ...
 

@@ -1,16 +1,13 @@
 """Handlers of a queue, with a span for every message that comes out of a trace."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 from opentelemetry.trace import Span, SpanKind
 
 from shared.kernel.errors import InvalidRequestError
-from shared.runtime.delivery import Delivery
+from shared.runtime.batches import BatchHandler, Verdicts
+from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.tracing import Tracing, error_type, fail, messaging, run_attributes
-
-Handler: TypeAlias = Callable[[Delivery], Awaitable[None]]
-BatchHandler: TypeAlias = Callable[[Sequence[Delivery]], Awaitable[Sequence[Exception | None]]]
 
 
 def traced_consumer(queue: str, handler: Handler, tracing: Tracing) -> Handler:
@@ -34,7 +31,7 @@ def traced_batches(queue: str, handler: BatchHandler, tracing: Tracing) -> Batch
     if not tracing.is_on:
         return handler
 
-    async def traced(deliveries: Sequence[Delivery]) -> Sequence[Exception | None]:
+    async def traced(deliveries: Sequence[Delivery]) -> Verdicts:
         spans = [_begin(queue, delivery, tracing, len(deliveries)) for delivery in deliveries]
         try:
             verdicts = await handler(deliveries)

@@ -24,7 +24,7 @@ from shared.contracts.credits import (
     ListStatement,
     StatementPage,
 )
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.contracts.prices import (
     FindPrice,
     ListPrices,
@@ -39,6 +39,7 @@ from shared.kernel.errors import DatabaseUnavailableError, ForbiddenError, Inval
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyService, KeySource, TransferKind
 from shared.runtime.delivery import Delivery
+from tests.envelopes import enveloped, event_body
 from tests.fakes.billing import (
     MODEL,
     NOON,
@@ -86,7 +87,7 @@ class Counter:
         return answer.model_validate(reply.result)
 
     async def reply(self, request: Request, sender: str) -> RpcReply:
-        body = Envelope.wrap(request, source=sender).encode()
+        body = event_body(request, source=sender)
         delivery = Delivery(body, sender, reply_to="reply.x", correlation_id="1")
         await self._bus.handlers[BILLING_RPC](delivery)
         return self._bus.answers.pop()
@@ -107,7 +108,7 @@ class Counter:
 
 
 def _delivery(event: Message, sender: str = INFERENCE) -> Delivery:
-    return Delivery(Envelope.wrap(event, source=sender).encode(), sender)
+    return Delivery(event_body(event, source=sender), sender)
 
 
 @pytest.fixture
@@ -256,7 +257,7 @@ async def test_a_batch_is_one_line_and_a_malformed_event_leaves_nothing_in_it(
     counter: Counter, log: Log
 ) -> None:
     event = usage_event()
-    envelope = Envelope.wrap(event, source=INFERENCE).model_dump(mode="json")
+    envelope = enveloped(event, source=INFERENCE).model_dump(mode="json")
     envelope["data"]["model"] = {"sk-canary": "sk-canary"}
     malformed = json.dumps(envelope).encode()
     verdicts = await counter.tell_all(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.contracts.runs import CancelRun
 from shared.kernel.errors import ForbiddenError, InvalidRequestError, UserApiKeyInvalidError
 from shared.kernel.ids import new_id
@@ -20,6 +20,7 @@ from shared.kernel.names import (
     Outcome,
 )
 from shared.runtime.delivery import Delivery
+from tests.envelopes import event_body
 from tests.fakes.inference import CANARY, Worker, a_key, a_request, an_answer
 from tests.logs import Log, logging_as
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.component
 
 
 def arrives(message: Message, sender: str = API_EDGE) -> Delivery:
-    return Delivery(body=Envelope.wrap(message, source=sender).encode(), sender=sender)
+    return Delivery(body=event_body(message, source=sender), sender=sender)
 
 
 @pytest.fixture
@@ -96,10 +97,8 @@ async def test_nobody_but_the_edge_may_ask_or_cancel(worker: Worker, sender: str
         b"[]",
         b'{"specversion":"1.0"}',
         f'{{"api_key":"{CANARY}"}}'.encode(),
-        Envelope.wrap(CancelRun(run_id=a_request().run_id), source="api_edge").encode(),
-        Envelope.wrap(a_request(), source="api_edge")
-        .encode()
-        .replace(b'"body":{', f'"body":"{CANARY}","x":{{'.encode()),
+        event_body(CancelRun(run_id=a_request().run_id), source="api_edge"),
+        event_body(a_request(), source="api_edge").replace(b'"body":{', f'"body":"{CANARY}","x":{{'.encode()),
     ],
 )
 async def test_a_malformed_request_is_refused_without_a_word_of_it(
@@ -202,7 +201,7 @@ async def test_other_key_events_end_nothing(worker: Worker) -> None:
 
 
 async def test_a_malformed_key_event_is_refused(worker: Worker) -> None:
-    body = Envelope.wrap(KeyRevoked(user_id="ann", credential_id=new_id()), source=KEY_VAULT).encode()
+    body = event_body(KeyRevoked(user_id="ann", credential_id=new_id()), source=KEY_VAULT)
 
     for broken in (b"", body.replace(b'"credential_id":"', b'"credential_id":"x')):
         with pytest.raises(InvalidRequestError):

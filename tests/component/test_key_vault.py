@@ -18,12 +18,12 @@ from shared.contracts.keys import (
     StoreKey,
     UpdateKey,
 )
-from shared.contracts.message import Envelope
 from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.contracts.rpc import Request
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyPolicy, KeyService
+from tests.envelopes import enveloped, event_body
 from tests.fakes.key_vault_desk import Desk
 from tests.fakes.key_vault_house import KEY, replace_command, request_key, store_command
 from tests.logs import Log, logging_as
@@ -92,7 +92,7 @@ async def test_only_a_worker_gets_a_key(desk: Desk, sender: str) -> None:
 
 async def test_the_source_a_message_claims_counts_for_nothing(desk: Desk) -> None:
     await desk.house.keep()
-    claimed = Envelope.wrap(desk.house.worker.asks(), source=INFERENCE).encode()
+    claimed = event_body(desk.house.worker.asks(), source=INFERENCE)
     answer = await desk.deliver(claimed, BILLING)
     assert answer.error is not None
     assert answer.error.code == "forbidden"
@@ -143,7 +143,7 @@ def _canary_in(envelope: dict[str, object], canary: str) -> list[bytes]:
 
 async def test_malformed_messages_are_answered_and_never_echoed(desk: Desk, log: Log) -> None:
     canary = "canary-without-a-known-shape-7f3a"
-    envelope = Envelope.wrap(ListKeys(user_id="ada"), source=API_EDGE).model_dump(mode="json")
+    envelope = enveloped(ListKeys(user_id="ada"), source=API_EDGE).model_dump(mode="json")
     for kind in (StoreKey, ListKeys, ResolveKey):
         for body in _canary_in({**envelope, "type": kind.event_type()}, canary):
             answer = await desk.deliver(body, INFERENCE if kind is ResolveKey else API_EDGE)

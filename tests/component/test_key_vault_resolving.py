@@ -9,7 +9,7 @@ import pytest
 from services.key_vault.handlers import UsageHandler
 from services.key_vault.use_cases.note_usage import Noted
 from shared.contracts.keys import Credentials, ListKeys, SessionKeyIssued
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
 from shared.contracts.resolving import KeyOpened, KeyResolved
 from shared.contracts.rpc import Request
@@ -35,6 +35,7 @@ from shared.kernel.names import (
     Outcome,
 )
 from shared.runtime.delivery import Delivery
+from tests.envelopes import event_body
 from tests.fakes.key_vault_asking import (
     limited,
     open_entered,
@@ -215,7 +216,7 @@ async def test_an_event_that_cannot_be_noted_stands_in_no_others_way() -> None:
 
 
 def _delivery(event: Message) -> Delivery:
-    return Delivery(Envelope.wrap(event, source=INFERENCE).encode(), INFERENCE)
+    return Delivery(event_body(event, source=INFERENCE), INFERENCE)
 
 
 # -- what is logged -----------------------------------------------------------------------------------------

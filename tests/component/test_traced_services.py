@@ -7,11 +7,11 @@ from services.inference.adapters.traced_provider import TracedProvider
 from services.inference.domain.answer_facts import answered_model, finish_reasons
 from services.inference.ports import Piece, ProviderCall
 from shared.contracts.credits import Balance, GetBalance
-from shared.contracts.message import Envelope
 from shared.kernel.errors import InsufficientCreditsError, ProviderError
 from shared.kernel.ids import new_id
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
+from tests.envelopes import event_body
 from tests.fakes.bus import InMemoryBus
 from tests.fakes.inference import CANARY, USAGE, InMemoryProvider, a_key
 from tests.spans import Spans
@@ -72,7 +72,7 @@ async def test_an_answered_request_goes_on_with_its_callers_trace() -> None:
     spans = Spans()
     bus = InMemoryBus("billing", tracing=spans.tracing)
     server = RpcServer(bus, "billing.rpc", [Route(GetBalance, refuse, callers=("api_edge",))])
-    body = Envelope.wrap(GetBalance(user_id="alice"), source="api_edge").encode()
+    body = event_body(GetBalance(user_id="alice"), source="api_edge")
     await server.on_request(
         Delivery(body, "api_edge", reply_to="r", correlation_id="c", traceparent=TRACEPARENT)
     )

@@ -24,7 +24,6 @@ from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.ports import KeptRun, Preferences, Probe, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
-from shared.contracts.message import Envelope
 from shared.contracts.models import ListedModel
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import (
@@ -46,6 +45,7 @@ from shared.kernel.errors import (
 )
 from shared.kernel.names import KeyService, KeySource, Outcome, Role
 from shared.kernel.secret import SecretText
+from tests.envelopes import event_body
 from tests.fakes.api_edge_billing import NOON, InMemoryBilling
 from tests.fakes.api_edge_councils import InMemoryCouncilStore
 from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
@@ -424,7 +424,7 @@ class InMemoryRunBus:
     async def request(self, run: RunRequested) -> None:
         if self.error:
             raise self.error
-        Envelope.wrap(run, source="api_edge").encode()  # what cannot travel fails here as on the real bus
+        event_body(run, source="api_edge")  # what cannot travel fails here as on the real bus
         self.requested.append(run)
         task = asyncio.ensure_future(self._work(Tell(self.waiting, run)))
         self._working.add(task)

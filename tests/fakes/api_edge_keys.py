@@ -19,11 +19,12 @@ from shared.contracts.keys import (
     StoreKey,
     UpdateKey,
 )
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.contracts.platform_keys import PlatformKeyInfo, PlatformKeys
 from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import NotFoundError, PlatformError
 from shared.kernel.names import CredentialStatus, KeyService, KeyVerdict, PlatformKeyState
+from tests.envelopes import event_body
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(hours=1)
@@ -39,7 +40,7 @@ class _Part:
         if self.error:
             raise self.error
         if message is not None:
-            Envelope.wrap(message, source="api_edge").encode()
+            event_body(message, source="api_edge")
 
 
 class InMemoryKeyVault(_Part):

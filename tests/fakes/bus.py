@@ -1,17 +1,14 @@
 """The bus in memory, as a service's handlers meet it: messages are handed in, answers kept."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
 from shared.contracts.rpc import RpcReply
 from shared.runtime.batches import BatchHandler
-from shared.runtime.delivery import Delivery
+from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.metrics import BusMeters
 from shared.runtime.tracing import Tracing
-
-Handler = Callable[[Delivery], Awaitable[None]]
 
 
 @dataclass

@@ -5,11 +5,12 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from services.key_vault.app import listen
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.contracts.rpc import Request, RpcReply
 from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE
 from shared.kernel.names import API_EDGE, INFERENCE, KEY_VAULT
 from shared.runtime.delivery import Delivery
+from tests.envelopes import event_body
 from tests.fakes.bus import InMemoryBus
 from tests.fakes.key_vault_house import House
 
@@ -30,7 +31,7 @@ class Desk:
         return answer.model_validate(reply.result)
 
     async def hand_in(self, request: Request, sender: str) -> RpcReply:
-        return await self.deliver(Envelope.wrap(request, source=sender).encode(), sender)
+        return await self.deliver(event_body(request, source=sender), sender)
 
     async def deliver(self, body: bytes, sender: str) -> RpcReply:
         await self.bus.handlers[KEY_VAULT_RPC](Delivery(body, sender, reply_to="reply.x", correlation_id="1"))
@@ -43,7 +44,7 @@ class Desk:
 
     async def tell(self, event: Message, sender: str = INFERENCE) -> None:
         """Hand in an event; return when it would be acknowledged."""
-        body = Envelope.wrap(event, source=sender).encode()
+        body = event_body(event, source=sender)
         (verdict,) = await self.bus.hand_in(KEY_VAULT_USAGE, Delivery(body, sender))
         if verdict is not None:
             raise verdict

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from services.billing.domain.hold import Admission, Hold, HoldState
 from services.billing.domain.settlement import is_byok
 from services.billing.ports import Entry, Outgoing, Usage
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message, write
 from shared.kernel.errors import ConflictError, InsufficientCreditsError
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING
@@ -71,8 +71,8 @@ def load_admission(wanted: Hold, row: Row) -> Admission:
 def outgoing(message: Message) -> Outgoing:
     """Return an event as the outbox keeps it, with an id of its own."""
     event_id = new_id()
-    envelope = Envelope.wrap(message, source=BILLING, event_id=str(event_id))
-    return Outgoing(event_id, message.ROUTING_KEY, envelope.encode().decode())
+    _, body = write(message, source=BILLING, event_id=str(event_id))
+    return Outgoing(event_id, message.ROUTING_KEY, body.decode())
 
 
 def distinct(usages: Sequence[Usage]) -> list[Usage]:

@@ -18,6 +18,7 @@ from shared.contracts.message import Envelope
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE
 from shared.runtime.bus import Bus
+from tests.envelopes import enveloped
 from tests.fakes.billing import rated, usage, usage_event
 from tests.fakes.billing_events import load_event
 from tests.integration.billing.conftest import (
@@ -111,7 +112,7 @@ async def test_a_malformed_event_is_dead_lettered_and_nothing_of_it_is_logged(
     realm: TestRealm, worker: Bus, edge: Edge, broker: AbstractChannel
 ) -> None:
     assert await dead(broker) == 0
-    envelope = Envelope.wrap(usage_event(), source=INFERENCE).model_dump(mode="json")
+    envelope = enveloped(usage_event(), source=INFERENCE).model_dump(mode="json")
     envelope["data"]["tokens"] = {"prompt": "sk-canary-1"}
     envelope["data"]["sk-canary-2"] = 1
     poisoned = usage_event(user_id=edge.user_id, model="openai/sk-canary-3\x00")

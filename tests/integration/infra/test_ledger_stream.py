@@ -16,9 +16,10 @@ import pytest_asyncio
 
 from infra.bootstrap import Servers
 from shared.contracts.credits import CreditsGranted
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING
+from tests.envelopes import encoded, enveloped
 from tests.fakes.billing import usage_event
 from tests.gate import Gate, open_gate
 from tests.integration.infra.ledger_house import COST, House, bus_of, running_house
@@ -157,8 +158,8 @@ async def test_forged_events_are_told_and_count_for_nothing(house: House) -> Non
     """By whoever got hold of the broker's administrator, who can publish all but another's name."""
     granted = CreditsGranted(transfer_id=new_id(), user_id="eve", amount_micros=5, granted_by="eve")
     used = usage_event(user_id="eve", cost_micros=COST)
-    forged = [Envelope.wrap(message, source="billing") for message in (granted, used)]
-    await _forge(house, (granted, forged[0].encode()), (used, forged[1].encode()), (granted, b"no event"))
+    forged = [enveloped(message, source="billing") for message in (granted, used)]
+    await _forge(house, (granted, encoded(forged[0])), (used, encoded(forged[1])), (granted, b"no event"))
     await house.quiet()
     rebuilt, found = await house.check(wait_s=1)
     wanted = [f"{event.type} {event.id}" for event in forged]

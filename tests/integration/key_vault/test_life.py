@@ -21,6 +21,7 @@ from shared.kernel.errors import (
 )
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeyPolicy, KeyService, KeySource
+from tests.envelopes import event_body
 from tests.fakes.key_vault_house import KEY, request_key
 from tests.integration.key_vault.clients import Edge, RpcWorker
 from tests.realm import BusFor, TestRealm
@@ -118,7 +119,7 @@ class Intruder:
         queue = await self._channel.declare_queue(exclusive=True)
         await queue.bind("replies", routing_key=self._key)
         exchange = await self._channel.get_exchange("rpc", ensure=False)
-        body = Envelope.wrap(message, source="inference").encode()
+        body = event_body(message, source="inference")
         question = aio_pika.Message(body, reply_to=self._key, correlation_id="1", user_id=user_id)
         await exchange.publish(question, message.ROUTING_KEY)
         answer = await queue.get(timeout=5, fail=False)

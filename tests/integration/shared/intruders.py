@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 
 from shared.contracts.message import CONTENT_TYPE, Envelope, Message
 from shared.contracts.rpc import RpcReply
+from tests.envelopes import event_body
 from tests.realm import TestRealm
 
 ADMIN = "admin"
@@ -42,7 +43,7 @@ class Intruder:
     ) -> aio_pika.Message:
         """As if it were the real thing. `claims`: with a user id, which the broker checks; else none."""
         return aio_pika.Message(
-            Envelope.wrap(message, source="forged").encode(),
+            event_body(message, source="forged"),
             content_type=CONTENT_TYPE,
             type=message.event_type(),
             user_id=self.user if claims else None,

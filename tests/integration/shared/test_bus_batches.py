@@ -11,7 +11,6 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from shared.contracts.credits import CreditsGranted
-from shared.contracts.message import Envelope
 from shared.contracts.topology import BILLING_USAGE, dead_letters
 from shared.kernel.errors import BusUnavailableError, InvalidRequestError
 from shared.kernel.ids import new_id
@@ -19,6 +18,7 @@ from shared.kernel.names import BILLING, INFERENCE
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
+from tests.envelopes import event_body
 from tests.fakes.billing import usage_event
 from tests.gate import open_gate
 from tests.realm import BusFor, TestRealm
@@ -265,7 +265,7 @@ async def test_without_a_connection_nothing_is_published(bus_for: BusFor) -> Non
 def _line(routing_key: str) -> Line:
     event_id = uuid4()
     message = usage_event() if routing_key.startswith("usage.") else _granted()
-    body = Envelope.wrap(message, source=INFERENCE, event_id=str(event_id)).encode().decode()
+    body = event_body(message, source=INFERENCE, event_id=str(event_id)).decode()
     return Line(event_id, routing_key, body)
 
 

@@ -4,7 +4,7 @@ The receivers are the services' own handlers on the real broker; behind them sta
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import uuid4
@@ -31,7 +31,7 @@ from shared.kernel.names import (
     KeyService,
 )
 from shared.runtime.bus import Bus
-from shared.runtime.delivery import Delivery
+from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.metrics import BusMeters
 from shared.runtime.rpc import RpcServer
 from shared.runtime.sealing import KeyPair
@@ -114,9 +114,7 @@ class Overheard:
     def tracing(self) -> Tracing:
         return self.bus.tracing
 
-    def subscribe(
-        self, queue: str, handler: Callable[[Delivery], Awaitable[None]], /, *, prefetch: int
-    ) -> None:
+    def subscribe(self, queue: str, handler: Handler, /, *, prefetch: int) -> None:
         self.bus.subscribe(queue, handler, prefetch=prefetch)
 
     async def reply(self, to: Delivery, answer: RpcReply, /) -> None:

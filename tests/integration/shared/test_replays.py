@@ -10,13 +10,13 @@ import pytest
 
 from shared.contracts import topology
 from shared.contracts.credits import Balance, GetBalance
-from shared.contracts.message import Envelope
 from shared.kernel.names import (
     API_EDGE,
     BILLING,
 )
 from shared.runtime.bus import Bus
 from shared.runtime.rpc import Route, RpcServer
+from tests.envelopes import event_body
 from tests.integration.shared.intruders import intruding
 from tests.realm import BusFor, TestRealm
 
@@ -90,7 +90,7 @@ async def test_a_request_of_another_time_is_refused(realm: TestRealm, billing: B
         for minutes in (-2, 2):
             request, time = GetBalance(user_id="late"), datetime.now(UTC) + timedelta(minutes=minutes)
             message = intruder.message(request, reply_to=ear.name)
-            message.body = Envelope.wrap(request, source=API_EDGE, time=time).encode()
+            message.body = event_body(request, source=API_EDGE, time=time)
             await intruder.publish("rpc", request.ROUTING_KEY, message)
             reply = await ear.reply()
             assert (reply.error.code if reply.error else None) == "invalid_request"
@@ -106,7 +106,7 @@ async def test_what_a_replica_finds_after_its_caller_gave_up_is_not_done(
         for age_s, code in ((1, None), (4, "service_unavailable")):
             request, time = GetBalance(user_id=f"{age_s} s"), datetime.now(UTC) - timedelta(seconds=age_s)
             message = intruder.message(request, reply_to=ear.name)
-            message.body = Envelope.wrap(request, source=API_EDGE, time=time).encode()
+            message.body = event_body(request, source=API_EDGE, time=time)
             message.expiration = 3
             await intruder.publish("rpc", request.ROUTING_KEY, message)
             reply = await ear.reply()

@@ -12,11 +12,11 @@ from infra.contracts.files import FOLDER, files
 from infra.contracts.found import ANSWERS
 from infra.contracts.routes import route
 from shared.contracts.credits import GetBalance
-from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody, Request, RpcReply
 from shared.contracts.runs import CancelRun, RunChunk
 from shared.contracts.usage import UsageRecorded
 from tests.contracts import all_contracts
+from tests.envelopes import event_body
 
 pytestmark = pytest.mark.unit
 
@@ -36,8 +36,8 @@ _ASYNCAPI: Final = _HERE / "asyncapi-3.0.0.json"
 def _enveloped(key: str) -> dict[str, Any]:
     model = all_contracts()[key]
     golden = json.loads((_HERE / "golden" / f"{key}.json").read_text())
-    wrapped = Envelope.wrap(model.model_validate(golden), source="inference", subject="s")
-    told: dict[str, Any] = json.loads(wrapped.encode())
+    body = event_body(model.model_validate(golden), source="inference", subject="s")
+    told: dict[str, Any] = json.loads(body)
     return told
 
 
@@ -93,11 +93,9 @@ def test_an_answer_is_a_result_or_an_error() -> None:
     validator = _validator(f"{GetBalance.ROUTING_KEY}.answer.schema.json")
     balance = {"balance_micros": 1, "held_micros": 0, "receivable_micros": 0}
     for reply in (RpcReply(result=balance), RpcReply(error=ErrorBody(code="conflict", message="no"))):
-        validator.validate(json.loads(Envelope.wrap(reply, source="billing").encode()))
+        validator.validate(json.loads(event_body(reply, source="billing")))
     with pytest.raises(ValidationError):
-        validator.validate(
-            json.loads(Envelope.wrap(RpcReply(result={"balance_micros": "1"}), source="billing").encode())
-        )
+        validator.validate(json.loads(event_body(RpcReply(result={"balance_micros": "1"}), source="billing")))
 
 
 def _asyncapi() -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from services.inference.adapters.key_vault import RpcKeyVault
-from shared.contracts.message import Envelope
 from shared.contracts.resolving import KeyOpened, OpenKey
 from shared.contracts.rpc import Request, RpcReply
 from shared.contracts.sealed import SealBinding, SealedKey
@@ -18,6 +17,7 @@ from shared.kernel.secret import SecretText
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import RpcClient
 from shared.runtime.sealing import seal
+from tests.envelopes import event_body
 from tests.fakes.inference import CANARY
 
 pytestmark = pytest.mark.unit
@@ -38,7 +38,7 @@ class InMemoryKeyVault:
         assert ttl_s > 0
         self.asked.append(message)
         reply = RpcReply(result=self._opened(message).model_dump(mode="json"))
-        body = Envelope.wrap(reply, source=KEY_VAULT).encode()
+        body = event_body(reply, source=KEY_VAULT)
         self.rpc.on_reply(Delivery(body=body, sender=KEY_VAULT, correlation_id=correlation_id))
 
     def _opened(self, query: OpenKey) -> KeyOpened:

@@ -13,10 +13,11 @@ from infra.usage_stream import Entry
 from services.billing.domain.movement import Movement, event_of, plan
 from services.billing.domain.settlement import charge_micros
 from shared.contracts.credits import Balance, CreditsAdjusted, CreditsCharged, CreditsGranted
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource, TransferCause
+from tests.envelopes import encoded, enveloped, event_body
 from tests.fakes.billing import usage_event
 
 pytestmark = pytest.mark.unit
@@ -27,7 +28,7 @@ _PUBLISHER: Final[dict[type[Message], str]] = {UsageRecorded: "house_inference"}
 
 def told(message: Message, sender: str | None = None) -> tuple[Any, ...]:
     sender = _PUBLISHER.get(type(message), "house_billing") if sender is None else sender
-    return _READER.read(Entry(7, sender, Envelope.wrap(message, source="test").encode()))
+    return _READER.read(Entry(7, sender, event_body(message, source="test")))
 
 
 def test_a_usage_event_says_what_is_due() -> None:
@@ -83,10 +84,10 @@ def test_anothers_grant_counts_for_nothing(sender: str) -> None:
         b"\xff",
         b"[]",
         b'{"specversion": "1.0"}',
-        Envelope.wrap(usage_event(), source="x").encode().replace(b'"attempt":1', b'"attempt":0'),
-        Envelope.wrap(usage_event(), source="x").encode().replace(b'"attempt":1', b'"attempt":2147483648'),
-        Envelope.wrap(usage_event(model="openai/\x00"), source="x").encode(),
-        Envelope.wrap(usage_event(cost_micros=2**63), source="x").encode(),
+        event_body(usage_event(), source="x").replace(b'"attempt":1', b'"attempt":0'),
+        event_body(usage_event(), source="x").replace(b'"attempt":1', b'"attempt":2147483648'),
+        event_body(usage_event(model="openai/\x00"), source="x"),
+        event_body(usage_event(cost_micros=2**63), source="x"),
     ],
     ids=["empty", "no text", "no object", "no event", "no attempt", "too large", "zero", "too dear"],
 )
@@ -110,7 +111,7 @@ def test_what_no_contract_says_is_told_and_counts_for_nothing(body: bytes) -> No
 )
 def test_what_a_forger_calls_a_message_is_shown_on_a_line(name: str, shown: str) -> None:
     grant = CreditsGranted(transfer_id=new_id(), user_id="ada", amount_micros=1, granted_by="root")
-    body = Envelope.wrap(grant, source="x").model_copy(update={"type": name}).encode()
+    body = encoded(enveloped(grant, source="x").model_copy(update={"type": name}))
     (difference,) = _READER.read(Entry(7, "house_admin", body))
     assert isinstance(difference, Difference)
     assert difference.subject.startswith(shown)
@@ -124,9 +125,7 @@ def test_a_backslash_before_a_zero_is_a_text_like_others() -> None:
 
 
 def test_a_kind_of_event_that_is_to_come_is_passed_over() -> None:
-    body = (
-        Envelope.wrap(usage_event(), source="x").encode().replace(b"usage.recorded.v1", b"usage.recorded.v2")
-    )
+    body = event_body(usage_event(), source="x").replace(b"usage.recorded.v1", b"usage.recorded.v2")
     assert _READER.read(Entry(7, "house_inference", body)) == ()
 
 

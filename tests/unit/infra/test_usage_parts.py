@@ -17,9 +17,10 @@ from infra.analytics.window import Window
 from infra.analytics.writers import NdjsonWriter, whole_file
 from infra.usage_stream import Entry
 from shared.contracts.credits import CreditsAdjusted, CreditsCharged, CreditsGranted
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
+from tests.envelopes import event_body
 
 pytestmark = pytest.mark.unit
 
@@ -35,7 +36,7 @@ def _golden(key: str) -> dict[str, Any]:
 
 def _body(contract: type[Message] = UsageRecorded, **changed: Any) -> bytes:
     message = contract.model_validate(_golden(contract.ROUTING_KEY))
-    return orjson.dumps({**orjson.loads(Envelope.wrap(message, source="x").encode()), **changed})
+    return orjson.dumps({**orjson.loads(event_body(message, source="x")), **changed})
 
 
 def _check(body: bytes, sender: str) -> tuple[Event | None, list[str]]:

@@ -10,11 +10,12 @@ from services.key_vault.adapters.memory import KeyMemory
 from services.key_vault.adapters.memory_watch import MemoryWatch
 from services.key_vault.domain.credentials import DEFAULT_CONSENT, OwnKeys
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
-from shared.contracts.message import Envelope, Message
+from shared.contracts.message import Message
 from shared.kernel.errors import BusUnavailableError, ForbiddenError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, CredentialStatus, KeyService
 from shared.runtime.delivery import Delivery
+from tests.envelopes import event_body
 
 pytestmark = pytest.mark.unit
 
@@ -137,7 +138,7 @@ def _events(user_id: str) -> list[Message]:
 
 
 def _delivery(event: Message, sender: str = KEY_VAULT) -> Delivery:
-    return Delivery(Envelope.wrap(event, source=KEY_VAULT).encode(), sender)
+    return Delivery(event_body(event, source=KEY_VAULT), sender)
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -158,10 +159,8 @@ async def test_what_is_not_understood_makes_it_forget_everybody(world: World) ->
     """A newer replica's event, say: what it changed is not known here."""
     for body in (
         b"nonsense",
-        Envelope.wrap(_events("ada")[0], source=KEY_VAULT)
-        .encode()
-        .replace(b"key.stored.v1", b"key.stored.v2"),
-        Envelope.wrap(_events("ada")[1], source=KEY_VAULT).encode().replace(b"user_id", b"other"),
+        event_body(_events("ada")[0], source=KEY_VAULT).replace(b"key.stored.v1", b"key.stored.v2"),
+        event_body(_events("ada")[1], source=KEY_VAULT).replace(b"user_id", b"other"),
     ):
         world.learn("ada", "bob")
         await world.watch.on_event(Delivery(body, KEY_VAULT))

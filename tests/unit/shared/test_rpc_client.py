@@ -3,7 +3,6 @@ import asyncio
 import pytest
 
 from shared.contracts.credits import Balance, GetBalance
-from shared.contracts.message import Envelope
 from shared.contracts.rpc import ErrorBody, Request, RpcReply
 from shared.kernel.errors import (
     BusUnavailableError,
@@ -13,6 +12,7 @@ from shared.kernel.errors import (
 )
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import RpcClient
+from tests.envelopes import event_body
 
 pytestmark = pytest.mark.unit
 
@@ -28,7 +28,7 @@ class RecordingBus:
 
 
 def _reply(correlation_id: str, reply: RpcReply, sender: str = "billing") -> Delivery:
-    return Delivery(Envelope.wrap(reply, source=sender).encode(), sender, correlation_id=correlation_id)
+    return Delivery(event_body(reply, source=sender), sender, correlation_id=correlation_id)
 
 
 def _ok() -> RpcReply:

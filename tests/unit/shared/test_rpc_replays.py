@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.contracts.credits import Balance, GetBalance
-from shared.contracts.message import Envelope
 from shared.contracts.rpc import RpcReply
 from shared.kernel.errors import ConflictError, InvalidRequestError, ServiceUnavailableError
 from shared.runtime.delivery import Delivery
 from shared.runtime.replays import WINDOW_S, Replays
 from shared.runtime.rpc import Route, RpcServer
+from tests.envelopes import event_body
 from tests.fakes.bus import InMemoryBus
 
 pytestmark = pytest.mark.unit
@@ -44,7 +44,7 @@ def _request(
     redelivered: bool = False,
     ttl_s: float | None = None,
 ) -> Delivery:
-    body = Envelope.wrap(GetBalance(user_id="u"), source=sender, event_id=event_id, time=sent).encode()
+    body = event_body(GetBalance(user_id="u"), source=sender, event_id=event_id, time=sent)
     return Delivery(body, sender, redelivered, reply_to="reply.api_edge.1", correlation_id="c", ttl_s=ttl_s)
 
 

@@ -3,11 +3,11 @@ from collections.abc import Callable
 import pytest
 
 from shared.contracts.credits import Balance, GetBalance
-from shared.contracts.message import Envelope
 from shared.contracts.rpc import RpcReply
 from shared.kernel.errors import InsufficientCreditsError
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
+from tests.envelopes import event_body
 from tests.fakes.bus import InMemoryBus
 
 pytestmark = pytest.mark.unit
@@ -25,7 +25,7 @@ async def _balance(request: GetBalance) -> Balance:
 
 
 def _request(user: str = "alice") -> bytes:
-    return Envelope.wrap(GetBalance(user_id=user), source="api_edge").encode()
+    return event_body(GetBalance(user_id=user), source="api_edge")
 
 
 # Bodies are written when they are sent: a request from another time would be refused.
@@ -59,7 +59,7 @@ class _Writing(InMemoryBus):
     """Writes its answers, as the broker's bus does."""
 
     async def reply(self, to: Delivery, answer: RpcReply) -> None:
-        Envelope.wrap(answer, source=self.service).encode()
+        event_body(answer, source=self.service)
         await super().reply(to, answer)
 
 

@@ -1,7 +1,6 @@
 import pytest
 from opentelemetry.trace import INVALID_SPAN, SpanKind, StatusCode, get_current_span
 
-from shared.contracts.message import Envelope
 from shared.contracts.runs import CancelRun
 from shared.kernel.errors import ProviderError
 from shared.kernel.ids import new_id
@@ -10,6 +9,7 @@ from shared.runtime.logs import get_logger
 from shared.runtime.publisher import Publisher
 from shared.runtime.traced_consuming import traced_batches, traced_consumer
 from shared.runtime.tracing import Tracing
+from tests.envelopes import event_body
 from tests.logs import logging_as
 from tests.spans import Spans
 
@@ -26,7 +26,7 @@ def spans() -> Spans:
 
 
 def arrives(traceparent: str | None = TRACEPARENT) -> Delivery:
-    body = Envelope.wrap(CancelRun(run_id=new_id()), source="api_edge").encode()
+    body = event_body(CancelRun(run_id=new_id()), source="api_edge")
     return Delivery(body=body, sender="api_edge", traceparent=traceparent)
 
 
