@@ -11,7 +11,8 @@ from infra.analytics.progress import Meter
 from infra.analytics.seen import Seen
 from infra.analytics.window import Progress, Window, events
 from infra.usage_stream import UsageStream
-from shared.kernel.names import KeyPolicy, Outcome
+from services.billing.domain.settlement import PAID
+from shared.kernel.names import KeyPolicy
 
 BY: Final = (
     *("user", "flow", "policy", "model", "provider", "service", "key_source", "outcome"),
@@ -19,7 +20,7 @@ BY: Final = (
 )
 _WAITING_MAX: Final = 200_000
 _COLUMN: Final = {"user": "user_id"}
-_NOT_PAID: Final = (Outcome.REFUSED, Outcome.EXPIRED, Outcome.INTERRUPTED)
+_NOT_PAID: Final = frozenset(outcome for outcome, is_paid in PAID.items() if not is_paid)
 Group: TypeAlias = tuple[str | None, ...]
 
 
