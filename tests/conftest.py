@@ -12,10 +12,12 @@ import pytest_asyncio
 from infra.bootstrap import Servers
 from infra.local.install import rabbitmq_server
 from shared.kernel.ids import new_id
+from shared.kernel.names import KEY_VAULT
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.postgres import create_pool
 from shared.runtime.vault import VaultClient
+from tests.gate import Gates, open_gates
 from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
 from tests.servers import Way, choose, has_docker, running_servers
 
@@ -97,6 +99,13 @@ async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
     """A bootstrapped realm, shared by the session's tests: use ids of your own."""
     async with temporary_realm(servers, tmp_path_factory.mktemp("realm")) as made:
         yield made
+
+
+@pytest_asyncio.fixture
+async def gates(realm: TestRealm) -> AsyncIterator[Gates]:
+    """Before the servers, for whoever is told of them by `gates.before(realm.settings(…))`."""
+    async with open_gates(realm.settings(KEY_VAULT)) as opened:
+        yield opened
 
 
 @pytest_asyncio.fixture

@@ -3,8 +3,10 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 _PIECE = 65_536
@@ -106,3 +108,32 @@ async def open_gate(url: str) -> AsyncIterator[Gate]:
         yield gate
     finally:
         await gate.close()
+
+
+@dataclass(frozen=True)
+class Gates:
+    """One before each server."""
+
+    rabbitmq: Gate
+    vault: Gate
+    postgres: Gate
+
+    def before(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a service's settings, with its servers by way of the gates."""
+        return {
+            **settings,
+            "amqp_url": self.rabbitmq.before(settings["amqp_url"]),
+            "vault_addr": self.vault.before(settings["vault_addr"]),
+            "postgres_url": self.postgres.before(settings["postgres_url"]),
+        }
+
+
+@asynccontextmanager
+async def open_gates(settings: Mapping[str, Any]) -> AsyncIterator[Gates]:
+    """Gates before the servers that a service's settings name, closed at the end."""
+    async with (
+        open_gate(settings["amqp_url"]) as rabbitmq,
+        open_gate(settings["vault_addr"]) as vault,
+        open_gate(settings["postgres_url"]) as postgres,
+    ):
+        yield Gates(rabbitmq, vault, postgres)

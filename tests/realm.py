@@ -37,6 +37,17 @@ class TestRealm:
         """Return a service's variables, by name."""
         return read_env(self.env_dir / f"{service}.env")
 
+    def settings(self, service: str) -> dict[str, Any]:
+        """Return the same as its settings take it, groups (`LATCHKEY_AUTH__…`) as dicts of their own."""
+        values: dict[str, Any] = {}
+        for name, value in self.env(service).items():
+            group, _, member = name.removeprefix("LATCHKEY_").lower().partition("__")
+            if member:
+                values.setdefault(group, {})[member] = value
+            else:
+                values[group] = value
+        return values
+
     @cached_property
     def admin(self) -> dict[str, str]:
         """Return the administrator's variables: URLs of the realm's vhost and database, Vault's token."""

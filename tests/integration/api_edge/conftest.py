@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any
 
 import hvac
 import pytest
@@ -14,7 +12,7 @@ from infra.bootstrap import Realm, Servers, mint_token
 from services.api_edge.settings import EdgeSettings
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.kernel.secret import SecretText
-from tests.gate import Gate, free_port, open_gate
+from tests.gate import Gates, free_port
 from tests.integration.api_edge.house import (
     Billing,
     House,
@@ -22,9 +20,9 @@ from tests.integration.api_edge.house import (
     Validator,
     Worker,
     serving_edge,
-    until,
 )
 from tests.realm import BusFor, TestRealm, temporary_realm
+from tests.waiting import until
 
 
 @pytest_asyncio.fixture(scope="package")
@@ -33,38 +31,11 @@ async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
         yield made
 
 
-@dataclass(frozen=True)
-class Gates:
-    rabbitmq: Gate
-    vault: Gate
-    postgres: Gate
-
-
-@pytest.fixture
-async def gates(realm: TestRealm) -> AsyncIterator[Gates]:
-    env = realm.env(API_EDGE)
-    async with (
-        open_gate(env["LATCHKEY_AMQP_URL"]) as rabbitmq,
-        open_gate(env["LATCHKEY_VAULT_ADDR"]) as vault,
-        open_gate(env["LATCHKEY_POSTGRES_URL"]) as postgres,
-    ):
-        yield Gates(rabbitmq, vault, postgres)
-
-
 @pytest.fixture
 def settings(realm: TestRealm, gates: Gates) -> EdgeSettings:
-    """The realm's own settings, by way of the gates; runs may wait two seconds to start."""
-    env = realm.env(API_EDGE)
-    values: dict[str, Any] = {name.removeprefix("LATCHKEY_").lower(): v for name, v in env.items()}
-    values["amqp_url"] = gates.rabbitmq.before(values["amqp_url"])
-    values["vault_addr"] = gates.vault.before(values["vault_addr"])
-    values["postgres_url"] = gates.postgres.before(values["postgres_url"])
+    """The realm's own settings, by way of the gates; runs may wait five seconds to start."""
+    values = gates.before(realm.settings(API_EDGE))
     values["http"] = {"port": free_port(), "grace_s": 1}
-    values["auth"] = {
-        name.removeprefix("LATCHKEY_AUTH__").lower(): v
-        for name, v in env.items()
-        if name.startswith("LATCHKEY_AUTH__")
-    }
     times = {"start_timeout_s": 5, "rpc_timeout_s": 2, "validate_timeout_s": 2}
     return EdgeSettings(**{**values, "instance": token_hex(4), **times})
 

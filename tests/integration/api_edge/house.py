@@ -45,6 +45,7 @@ from tests.fakes.api_edge import RESPONSE, chunk
 from tests.fakes.api_edge_billing import InMemoryBilling
 from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
 from tests.loopback import http_client
+from tests.waiting import until
 
 
 class Worker:
@@ -256,12 +257,6 @@ async def serving_edge(settings: EdgeSettings) -> AsyncIterator[None]:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(truth: Callable[[], Awaitable[bool]], timeout_s: float = 20) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not await truth():
-            await asyncio.sleep(0.05)
 
 
 async def _answers(url: str) -> bool:

@@ -13,8 +13,7 @@ from services.api_edge.api import shipped_flows
 from services.api_edge.settings import EdgeSettings
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KeyPolicy
-from tests.gate import free_port
-from tests.integration.api_edge.conftest import Gates
+from tests.gate import Gates, free_port
 from tests.integration.api_edge.house import House, serving_edge
 from tests.loopback import http_client
 

@@ -11,10 +11,12 @@ import pytest
 from services.api_edge.settings import EdgeSettings
 from shared.contracts.runs import RunRequested
 from tests.fakes.api_edge import chunk
-from tests.integration.api_edge.conftest import Gates, is_ready
-from tests.integration.api_edge.house import House, serving_edge, until
+from tests.gate import Gates
+from tests.integration.api_edge.conftest import is_ready
+from tests.integration.api_edge.house import House, serving_edge
 from tests.loopback import http_client
 from tests.realm import BusFor
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -51,7 +53,7 @@ async def test_too_long_a_queue_is_told_at_once(settings: EdgeSettings, mint: Mi
         http_client(base_url=url, headers=auth) as client,
     ):
         await asyncio.gather(*(client.post(CHAT, json=ASK) for _ in range(4)))
-        await until(is_refused_at_once, timeout_s=5)
+        await until(is_refused_at_once, within_s=5)
 
 
 async def test_rabbitmq_goes_away_in_the_middle_of_runs(house: House, mint: Mint, gates: Gates) -> None:

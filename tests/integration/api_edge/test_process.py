@@ -10,10 +10,10 @@ import pytest
 
 from shared.kernel.names import API_EDGE
 from tests.gate import free_port
-from tests.integration.api_edge.house import until
 from tests.loopback import http_client
 from tests.processes import service_process
 from tests.realm import TestRealm
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

@@ -47,12 +47,12 @@ async def postgres_gate(realm: TestRealm) -> AsyncIterator[Gate]:
 @pytest.fixture
 def start(realm: TestRealm, postgres_gate: Gate) -> Start:
     """Starts a replica of billing in this process, behind the gate."""
-    values = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(BILLING).items()}
+    values = realm.settings(BILLING)
     values["postgres_url"] = postgres_gate.before(values["postgres_url"])
 
     @asynccontextmanager
     async def started() -> AsyncIterator[Bus]:
-        async with serving(BillingSettings(**values)) as bus:  # type: ignore[arg-type]
+        async with serving(BillingSettings(**values)) as bus:
             yield bus
 
     return started

@@ -1,6 +1,5 @@
 """What was committed is published, whatever becomes of the worker and the run's message."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -26,6 +25,7 @@ from tests.fakes.inference import a_request
 from tests.gate import open_gate
 from tests.integration.inference.house import Billing, Edge, StartWorker
 from tests.realm import PoolFor, TestRealm
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -41,20 +41,14 @@ async def database(pool_for: PoolFor) -> Database:
 @asynccontextmanager
 async def another_worker(realm: TestRealm) -> AsyncIterator[None]:
     """Here in the test's own process, and less patient than workers are."""
-    env = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(INFERENCE).items()}
+    values = realm.settings(INFERENCE)
 
     def build(parts: Parts) -> Inference:
         return Inference(replace(parts, limits=QUICK))
 
-    settings = InferenceSettings(**env, shutdown_grace_s=0.1)  # type: ignore[arg-type]
+    settings = InferenceSettings(**values, shutdown_grace_s=0.1)
     async with serving(settings, build=build):
         yield
-
-
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 20) -> None:
-    async with asyncio.timeout(within_s):
-        while not await condition():
-            await asyncio.sleep(0.02)
 
 
 async def is_published(database: Database, run_id: UUID) -> bool:

@@ -203,10 +203,10 @@ _WITHOUT_HOLD: Final[Sequence[dict[str, Any]]] = (
 @asynccontextmanager
 async def running_house(realm: TestRealm) -> AsyncIterator[House]:
     """Billing in this process, and its callers."""
-    values = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(BILLING).items()}
+    values = realm.settings(BILLING)
     edge, worker = bus_of(realm, API_EDGE), bus_of(realm, INFERENCE)
     database = await asyncpg.connect(realm.admin["LATCHKEY_POSTGRES_URL"])
-    async with serving(BillingSettings(**values)):  # type: ignore[arg-type]
+    async with serving(BillingSettings(**values)):
         await asyncio.gather(edge.start(), worker.start())
         try:
             yield House(realm, edge, worker, database)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import hvac
@@ -13,7 +12,7 @@ from infra.bootstrap import Servers
 from services.key_vault.app import Settings, serving
 from shared.kernel.names import API_EDGE, INFERENCE, KEY_VAULT
 from shared.runtime.bus import Bus
-from tests.gate import Gate, open_gate
+from tests.gate import Gates
 from tests.integration.key_vault.clients import Edge, RpcWorker
 from tests.realm import BusFor, TestRealm, VaultFor, temporary_realm
 
@@ -24,36 +23,14 @@ async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
         yield made
 
 
-@dataclass(frozen=True)
-class Gates:
-    vault: Gate
-    postgres: Gate
-    rabbitmq: Gate
-
-
-@pytest.fixture
-async def gates(realm: TestRealm) -> AsyncIterator[Gates]:
-    env = realm.env(KEY_VAULT)
-    async with (
-        open_gate(env["LATCHKEY_VAULT_ADDR"]) as vault,
-        open_gate(env["LATCHKEY_POSTGRES_URL"]) as postgres,
-        open_gate(env["LATCHKEY_AMQP_URL"]) as rabbitmq,
-    ):
-        yield Gates(vault, postgres, rabbitmq)
-
-
 @pytest.fixture
 def start(realm: TestRealm, gates: Gates) -> Callable[[], AbstractAsyncContextManager[Bus]]:
     """Starts key_vault, in this process, behind the gates."""
-    env = realm.env(KEY_VAULT)
-    values = {name.removeprefix("LATCHKEY_").lower(): value for name, value in env.items()}
-    values["vault_addr"] = gates.vault.before(values["vault_addr"])
-    values["postgres_url"] = gates.postgres.before(values["postgres_url"])
-    values["amqp_url"] = gates.rabbitmq.before(values["amqp_url"])
+    values = gates.before(realm.settings(KEY_VAULT))
 
     @asynccontextmanager
     async def started() -> AsyncIterator[Bus]:
-        async with serving(Settings(**values)) as bus:  # type: ignore[arg-type]
+        async with serving(Settings(**values)) as bus:
             yield bus
 
     return started

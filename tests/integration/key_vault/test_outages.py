@@ -12,8 +12,8 @@ from shared.kernel.errors import DatabaseUnavailableError, PlatformError, VaultU
 from shared.kernel.names import KeyPolicy, KeySource
 from shared.runtime.bus import Bus
 from tests.fakes.key_vault_house import KEY
+from tests.gate import Gates
 from tests.integration.key_vault.clients import Edge, RpcWorker
-from tests.integration.key_vault.conftest import Gates
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration

@@ -26,8 +26,8 @@ from tests.fakes.key_vault_asking import (
     used,
 )
 from tests.fakes.key_vault_house import KEY
+from tests.gate import Gates
 from tests.integration.key_vault.clients import TIMEOUT_S, Edge, RpcWorker
-from tests.integration.key_vault.conftest import Gates
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration

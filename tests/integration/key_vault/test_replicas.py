@@ -15,8 +15,8 @@ from shared.kernel.errors import ConsentRequiredError, PlatformError, UserApiKey
 from shared.kernel.names import KEY_VAULT, CredentialStatus, KeyPolicy, KeySource
 from shared.runtime.bus import Bus
 from tests.fakes.key_vault_house import KEY, replace_command
+from tests.gate import Gates
 from tests.integration.key_vault.clients import TIMEOUT_S, Edge, RpcWorker
-from tests.integration.key_vault.conftest import Gates
 from tests.realm import TestRealm
 
 pytestmark = pytest.mark.integration
@@ -40,8 +40,8 @@ async def gated(start: Start) -> AsyncIterator[Bus]:
 @pytest.fixture
 async def two(gated: Bus, realm: TestRealm) -> AsyncIterator[None]:
     """That one, and another with ways of its own."""
-    env = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(KEY_VAULT).items()}
-    async with serving(Settings(**env)):  # type: ignore[arg-type]
+    values = realm.settings(KEY_VAULT)
+    async with serving(Settings(**values)):
         yield
 
 

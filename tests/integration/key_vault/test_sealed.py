@@ -35,12 +35,12 @@ async def edge(realm: TestRealm, vault: OwnVault, bus_for: BusFor) -> AsyncItera
     logins = await asyncio.to_thread(
         prepare, servers, Realm(realm.name), {}, timeout_s=20, progress=lambda _line: None
     )
-    env = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(KEY_VAULT).items()}
+    values = realm.settings(KEY_VAULT)
     role_id, secret_id = logins[KEY_VAULT]
-    env |= {"vault_addr": vault.addr, "vault_role_id": role_id, "vault_secret_id": secret_id}
+    values |= {"vault_addr": vault.addr, "vault_role_id": role_id, "vault_secret_id": secret_id}
     bus = bus_for("api_edge")
     await bus.start()
-    async with serving(Settings(**env)):  # type: ignore[arg-type]
+    async with serving(Settings(**values)):
         yield Edge(bus, _read(vault, realm, "sealing/public")["public_key"])
 
 

@@ -64,11 +64,11 @@ async def _before(vault_addr: str) -> AsyncIterator[tuple[SlowOnce, str]]:
 async def test_500_resolves_do_not_wait_for_a_slow_one(
     realm: TestRealm, edge: Edge, worker: RpcWorker
 ) -> None:
-    env = {name.removeprefix("LATCHKEY_").lower(): value for name, value in realm.env(KEY_VAULT).items()}
+    values = realm.settings(KEY_VAULT)
     users = [f"user-{uuid4().hex}" for _ in range(USERS)]
     async with (
-        _before(env["vault_addr"]) as (slow, address),
-        serving(Settings(**{**env, "vault_addr": address})),  # type: ignore[arg-type]
+        _before(values["vault_addr"]) as (slow, address),
+        serving(Settings(**{**values, "vault_addr": address})),
     ):
         await asyncio.gather(*(edge.keep(f"sk-{user}", user_id=user) for user in ["slow", *users]))
         await asyncio.gather(*(worker.resolve(user_id=user) for user in users[COLD:]))

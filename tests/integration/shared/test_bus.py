@@ -1,7 +1,7 @@
 """The bus on a real broker: what is confirmed is there, what fails comes back or is dead-lettered."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -21,6 +21,7 @@ from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
 from tests.fakes.billing import usage_event
 from tests.realm import BusFor, TestRealm
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -69,7 +70,7 @@ async def test_a_thousand_messages_at_once_do_not_wait_for_each_other(bus_for: B
     await asyncio.gather(*(worker.relay(start, edge.reply_to) for start in starts))
     counting.cancel()
     assert turns < 20
-    await _until(lambda: len(heard) == 1000)
+    await until(lambda: len(heard) == 1000)
     assert heard == list(range(1000))
 
 
@@ -104,7 +105,7 @@ async def test_relayed_messages_arrive_in_order_and_only_where_they_are_sent(bus
         await worker.relay(
             RunStarted(run_id=run_id, seq=seq, attempt=1, key_source=KeySource.USER), one.reply_to
         )
-    await _until(lambda: len(seen) == 200)
+    await until(lambda: len(seen) == 200)
     assert seen == list(range(200))
     assert strays == []
 
@@ -122,7 +123,7 @@ async def test_control_reaches_every_worker(bus_for: BusFor) -> None:
     await edge.start()
     cancel = CancelRun(run_id=uuid4())
     await edge.publish(cancel)
-    await _until(lambda: len(seen) == 2)
+    await until(lambda: len(seen) == 2)
     assert seen == [cancel, cancel]
 
 
@@ -150,7 +151,7 @@ async def test_a_failing_message_comes_back_and_a_malformed_one_is_dead_lettered
     await _put(realm, topology.BILLING_USAGE, b"not an event")
     await _put(realm, topology.BILLING_USAGE, b'{"specversion":"1.0","id":"1","source":"s","type":"t",'
                b'"time":"2026-01-01T00:00:00Z","data":{}}')  # fmt: skip
-    await _until(lambda: len(tries) == 2)
+    await until(lambda: len(tries) == 2)
     assert tries == [False, True]
     assert (await _take(realm, topology.dead_letters(topology.BILLING_USAGE))).body == b"not an event"
 
@@ -176,12 +177,6 @@ async def test_what_is_published_outlives_the_broker_and_names_its_sender(
 
 def _granted() -> Message:
     return CreditsGranted(transfer_id=uuid4(), user_id="u", amount_micros=1, granted_by="t")
-
-
-async def _until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from tests.fakes.billing import usage_event
 from tests.gate import open_gate
 from tests.realm import BusFor, TestRealm
 from tests.stream_filler import Told, fill
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -63,12 +64,6 @@ async def _put(realm: TestRealm, count: int, first: int = 0) -> list[bytes]:
     return bodies
 
 
-async def _until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 async def _left(realm: TestRealm, queue: str) -> list[bytes]:
     """Take what a queue still has."""
     async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
@@ -85,7 +80,7 @@ async def test_each_message_of_a_batch_has_its_own_fate(bus_for: BusFor, realm: 
     billing = bus_for(BILLING)
     billing.subscribe_batches(BILLING_USAGE, taker.take)
     await billing.start()
-    await _until(lambda: len(taker.bodies) == 1_001)
+    await until(lambda: len(taker.bodies) == 1_001)
     await billing.stop()
     assert 50 < max(map(len, taker.batches)) <= 500
     assert sorted(taker.bodies) == sorted([*bodies, bodies[499]])
@@ -110,7 +105,7 @@ async def test_a_batch_that_is_done_first_acknowledges_none_of_the_one_before(
     billing.subscribe_batches(BILLING_USAGE, first_is_slow, size=10)
     await billing.start()
     bodies = await _put(realm, 20)
-    await _until(lambda: bool(done))
+    await until(lambda: bool(done))
     await asyncio.sleep(0.2)
     await billing.broker.stop()  # as a process that is killed
     assert sorted(await _left(realm, BILLING_USAGE)) == sorted(bodies)
@@ -133,7 +128,7 @@ async def test_what_a_handler_raises_for_all_of_them_brings_them_all_back(
     billing = bus_for(BILLING)
     billing.subscribe_batches(BILLING_USAGE, fail_once)
     await billing.start()
-    await _until(lambda: sum(map(len, seen[1:])) == 3)
+    await until(lambda: sum(map(len, seen[1:])) == 3)
     await billing.stop()
     assert sorted(body for batch in seen[1:] for body in batch) == bodies
     assert await _left(realm, BILLING_USAGE) == []
@@ -147,11 +142,11 @@ async def test_two_batches_are_at_work_at_a_time_and_the_next_one_gathers(
     billing.subscribe_batches(BILLING_USAGE, taker.take, size=10)
     await billing.start()
     bodies = await _put(realm, 1) + await _put(realm, 25, first=1)
-    await _until(lambda: len(taker.batches) == 2)
+    await until(lambda: len(taker.batches) == 2)
     await asyncio.sleep(0.2)
     assert list(map(len, taker.batches)) == [1, 10]
     taker.go_on.set()
-    await _until(lambda: len(taker.bodies) == 26)
+    await until(lambda: len(taker.bodies) == 26)
     assert taker.bodies == bodies, "in order"
     assert await billing.consumers(BILLING_USAGE) == 1
     await billing.stop()
@@ -165,7 +160,7 @@ async def test_a_draining_bus_finishes_what_it_has_and_takes_no_more(
     billing.subscribe_batches(BILLING_USAGE, taker.take, size=5)
     await billing.start()
     bodies = await _put(realm, 30)
-    await _until(lambda: bool(taker.batches))
+    await until(lambda: bool(taker.batches))
     draining = asyncio.create_task(billing.drain())
     await asyncio.sleep(0.2)
     assert not draining.done()
@@ -184,7 +179,7 @@ async def test_a_handler_that_does_not_end_is_left_after_a_while(realm: TestReal
     billing.subscribe_batches(BILLING_USAGE, taker.take)
     await billing.start()
     bodies = await _put(realm, 3)
-    await _until(lambda: bool(taker.batches))
+    await until(lambda: bool(taker.batches))
     await asyncio.wait_for(billing.stop(), 5)
     assert sorted(await _left(realm, BILLING_USAGE)) == bodies
 
@@ -215,12 +210,12 @@ async def test_on_a_new_connection_it_consumes_on_and_acknowledges_nothing_by_ol
     taker.go_on.clear()
     async with _gated(realm, taker) as cut:
         first = await _put(realm, 25)
-        await _until(lambda: len(taker.batches) == 2)
+        await until(lambda: len(taker.batches) == 2)
         await cut()
         await asyncio.sleep(3)  # longer than it takes to connect anew
         taker.go_on.set()
         second = await _put(realm, 15, first=25)
-        await _until(lambda: set(taker.bodies) == {*first, *second} and len(taker.bodies) >= 60)
+        await until(lambda: set(taker.bodies) == {*first, *second} and len(taker.bodies) >= 60)
     again = [delivery.body for batch in taker.batches for delivery in batch if delivery.redelivered]
     assert sorted(again) == sorted(first), "those in hand came again, the batch at work and the waiting ones"
     assert len(taker.bodies) == 60, "and those that only waited were handed over once"
@@ -254,7 +249,7 @@ async def test_what_the_broker_refuses_is_not_confirmed(bus_for: BusFor) -> None
     worker = bus_for(INFERENCE)
     await worker.start()
     assert await worker.publish_all("usage", [_line("credits.granted.v1")]) == []
-    await _until(lambda: worker.connected)
+    await until(lambda: worker.connected)
 
 
 async def test_without_a_connection_nothing_is_published(bus_for: BusFor) -> None:

@@ -1,7 +1,6 @@
 """Who tells: no service answers, reports or announces in another's name; the true word is heard."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +37,7 @@ from shared.kernel.names import (
 from shared.runtime.delivery import Delivery
 from tests.integration.shared.intruders import ADMIN, Intruder, intruding
 from tests.realm import BusFor, TestRealm
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -207,7 +207,7 @@ async def test_forged_key_events_change_nothing_and_true_ones_do(
     true_ones = _key_events()
     for event in true_ones:
         await key_vault.publish(event)
-    await _until(lambda: listeners.memory.forgot == [_USER] * 3)
+    await until(lambda: listeners.memory.forgot == [_USER] * 3)
     assert listeners.in_flight.revoked == [str(getattr(true_ones[0], "credential_id"))]  # noqa: B009
 
 
@@ -236,12 +236,6 @@ async def test_forged_progress_is_dropped_and_the_workers_taken(realm: TestRealm
     await worker.relay(told, edge.reply_to)
     async with asyncio.timeout(_PATIENCE_S):
         assert await inbox.get() == told
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def _ignore(_delivery: Delivery) -> None: ...

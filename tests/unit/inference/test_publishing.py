@@ -11,7 +11,7 @@ from shared.contracts.runs import RunRequested
 from shared.kernel.errors import BusUnavailableError, DatabaseUnavailableError
 from shared.kernel.names import KeySource, Outcome, TokensSource
 from tests.fakes.inference import InMemoryAttemptStore, Worker, a_key, a_request, an_answer
-from tests.unit.inference.watching import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 

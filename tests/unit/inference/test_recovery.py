@@ -25,7 +25,7 @@ from tests.fakes.inference import (
     an_answer,
     chunks,
 )
-from tests.unit.inference.watching import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 

@@ -23,7 +23,8 @@ from shared.kernel.errors import (
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 from tests.fakes.inference import CANARY, PLATFORM, QUICK, Worker, a_key, a_request, an_answer, chunks
-from tests.unit.inference.watching import failure, until
+from tests.unit.inference.watching import failure
+from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 

@@ -20,7 +20,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService, Outcome
 from shared.kernel.prices import Price, Quote, Rate, Tariff
 from tests.fakes.inference import PLATFORM, InMemoryQuoteFinder, Worker, a_key, a_request, an_answer, chunks
-from tests.unit.inference.watching import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 
