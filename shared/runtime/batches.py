@@ -28,7 +28,9 @@ BatchHandler: TypeAlias = Callable[[Sequence[Delivery]], Awaitable[Verdicts]]
 class BatchBus(RequestBus, Protocol):
     """What a service that answers requests and works in batches needs of the bus."""
 
-    def subscribe_batches(self, queue: str, handler: BatchHandler, /) -> None: ...
+    def subscribe_batches(
+        self, queue: str, handler: BatchHandler, /, *, linger_ms: float = LINGER_MS
+    ) -> None: ...
 
 
 class BatchConsumer:
