@@ -70,8 +70,6 @@ from shared.runtime.settings import ServiceSettings, VaultSettings
 from shared.runtime.tracing import Tracing
 from shared.runtime.vault import VaultClient
 
-_USES_LINGER_MS: Final = 100.0
-"""Nobody waits for a use to be noted: few batches are cheaper than many."""
 _VAULT_S: Final = 3
 _WATCH_S: Final = 1
 _STATEMENT_S: Final = 2.0
@@ -140,11 +138,7 @@ def build(
 def listen(bus: BatchBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
     """Register the handlers of both queues. Usage is noted again every `retry_s` while Postgres is away."""
     RpcServer(bus, KEY_VAULT_RPC, handlers.routes())
-    bus.subscribe_batches(
-        KEY_VAULT_USAGE,
-        UsageHandler(handlers.note_usage, retry_s=retry_s).on_batch,
-        linger_ms=_USES_LINGER_MS,
-    )
+    bus.subscribe_batches(KEY_VAULT_USAGE, UsageHandler(handlers.note_usage, retry_s=retry_s).on_batch)
 
 
 @asynccontextmanager

@@ -85,7 +85,7 @@ class _Meanwhile:
 
 async def test_from_a_checkpoint_when_the_begin_is_gone(house: House) -> None:
     """One that was made while runs went on: the stream told of more than the tables had when it was begun."""
-    await _spend(house, 20)
+    await _spend(house, 30)  # more than one segment tells of: the first of them is gone soon
     more = _Meanwhile(house)
     whole, found = await house.check(stream=more)
     assert (found, whole.start, await house.stream.find(FIRST)) == ([], 0, 0)
