@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -54,19 +55,26 @@ class HoldCouncil:
         self._held: dict[UUID, asyncio.Task[None]] = {}
 
     def called(self, council: Council, headers: Mapping[str, str], timeout_s: float | None) -> None:
-        """Hold a council that was called here."""
+        """Hold a council that was called here, instead of whoever holds it without its headers."""
+        if (held := self._held.get(council.council_id)) is not None:
+            held.cancel()
         self._begin(_Holding(council, headers, timeout_s, patience_s=0.0))
 
     def asked_for(self, council: Council) -> None:
         """Hold a council that somebody asks for, unless it is held here already."""
-        self._begin(_Holding(council, _NOTHING, None, _PATIENCE_S))
+        if council.council_id not in self._held:
+            self._begin(_Holding(council, _NOTHING, None, _PATIENCE_S))
 
     def _begin(self, holding: _Holding) -> None:
         council_id = holding.council.council_id
-        if holding.council.question is None or council_id in self._held:
+        if holding.council.question is None:
             return
         task = self._held[council_id] = asyncio.create_task(self._hold(holding))
-        task.add_done_callback(lambda _: self._held.pop(council_id))
+        task.add_done_callback(partial(self._let_go, council_id))
+
+    def _let_go(self, council_id: UUID, task: asyncio.Task[None]) -> None:
+        if self._held.get(council_id) is task:
+            del self._held[council_id]
 
     async def _hold(self, holding: _Holding) -> None:
         council = holding.council
@@ -83,7 +91,7 @@ class HoldCouncil:
         while True:
             if await self._is_asked(holding, answers):
                 return
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(max(_RETRY_S, holding.patience_s))
 
     async def _answers(self, council: Council) -> list[Answer]:
         told = await asyncio.gather(*(self._answer(council, member) for member in council.members))
@@ -135,4 +143,5 @@ def _synthesis(holding: _Holding, question: Question, answers: Sequence[Answer])
         session_id=council.session_id,
         kept=True,
         timeout_s=holding.timeout_s,
+        is_insistent=True,
     )

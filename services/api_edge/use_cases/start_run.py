@@ -57,6 +57,10 @@ class StartRun:
     idempotency: Idempotency | None = None
     timeout_s: float | None = None
     """The client's own, when it is shorter than ours."""
+    is_insistent: bool = False
+    """Whoever starts it starts it again until the workers have it: when they cannot be asked, it stays kept.
+    What came unconfirmed may come late, so it may begin as late as its deadline.
+    """
 
 
 class StartRunUseCase:
@@ -118,27 +122,36 @@ class StartRunUseCase:
     async def _keep(self, command: StartRun, message: RunRequested) -> Running:
         kept = _kept(command, message)
         before = await self._before(kept)
-        if before is not None:
-            check_same(before.idempotency, command.idempotency)
-            return await self._follow.kept(before)
+        if before is None:
+            return await self._ask(command, kept, message)
+        if command.is_insistent and before.outcome is None:
+            times = {"start_by": before.start_by, "deadline": before.deadline}
+            return await self._ask(command, before, message.model_copy(update=times))
+        check_same(before.idempotency, command.idempotency)
+        return await self._follow.kept(before)
+
+    async def _ask(self, command: StartRun, kept: KeptRun, message: RunRequested) -> Running:
         run = self._follow.own(kept)
         try:
             await self._bus.request(message)
         except BaseException:
-            # Unconfirmed, it may have reached a worker all the same.
             run.close()
-            self._bus.cancel(command.run_id)
-            await self._runs.free(command.run_id)
+            if not command.is_insistent:
+                # Unconfirmed, it may have reached a worker all the same.
+                self._bus.cancel(command.run_id)
+                await self._runs.free(command.run_id)
             raise
         return run
 
     async def _before(self, run: KeptRun) -> KeptRun | None:
-        """Keep a run; return the one that has its idempotency key instead. Only a new one is too many."""
+        """Keep a run; return the one that has its id or its key instead. Only a new one is too many."""
         user_id, key = run.record.user_id, run.idempotency
         try:
             await self._guard.check_kept(partial(self._runs.going_on, user_id))
         except OverLimitError:
-            before = None if key is None else await self._runs.with_key(user_id, key.key)
+            before = await self._runs.find(user_id, run.record.run_id)
+            if before is None and key is not None:
+                before = await self._runs.with_key(user_id, key.key)
             if before is None or is_free(before, run.created_at):
                 raise
             return before
@@ -181,6 +194,7 @@ class StartRunUseCase:
 
     def _message(self, command: StartRun, flow: Flow, model: Model) -> RunRequested:
         now, run_s = datetime.now(UTC), self._times.for_client(command.timeout_s)
+        start_s = run_s if command.is_insistent else min(self._times.start_s, run_s)
         sent = sent_keys(command.headers, model.provider)
         terms = run_terms(flow, command.caller, model.provider, has_key=sent.any)
         return RunRequested(
@@ -198,7 +212,7 @@ class StartRunUseCase:
             report_only=terms.report_only,
             reply_to=self._bus.reply_to,
             requested_at=now,
-            start_by=now + timedelta(seconds=min(self._times.start_s, run_s)),
+            start_by=now + timedelta(seconds=start_s),
             deadline=now + timedelta(seconds=run_s),
             kept=command.kept or command.idempotency is not None,
             session_id=command.session_id,
