@@ -220,7 +220,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
             problems,
         )
     )
-    follow_council = FollowCouncil(councils=ports.councils, runs=ports.runs, follow=follow)
+    follow_council = FollowCouncil(councils=ports.councils, runs=ports.runs, bus=ports.bus, follow=follow)
     hold = HoldCouncil(
         councils=ports.councils, follow=follow_council, start=start_run, given_up=council_given_up
     )

@@ -116,3 +116,31 @@ async def test_whoever_looks_before_all_are_asked_does_not_lose_the_callers_key(
         await until(lambda: len(bus.requested) == 3)
     assert bus.requested[-1].model == LAST
     assert all(run.request_key is not None for run in bus.requested)
+
+
+async def test_stopped_while_the_synthesis_is_being_asked_for_it_is_stopped_too() -> None:
+    edge, bus = an_edge(LAST)
+    async with edge.client() as client:
+        called = await call(client)
+        await until(lambda: len(bus.tried) == 1)
+        stopped = await client.post(f"/api/councils/{called['council_id']}/cancel")
+        bus.passing.set()
+        await until(lambda: len(bus.requested) == 3)
+        council = await read(client, called)
+    assert (stopped.status_code, council["status"], council["response"]) == (202, "cancelled", None)
+    assert bus.cancelled == [bus.requested[-1].run_id]
+
+
+async def test_stopped_while_the_bus_is_away_it_is_not_asked_for_any_more() -> None:
+    edge, bus = an_edge(LAST)
+    bus.refusals = 100
+    bus.passing.set()
+    async with edge.client() as client:
+        called = await call(client)
+        await until(lambda: len(bus.tried) == 1)
+        await client.post(f"/api/councils/{called['council_id']}/cancel")
+        events = await client.get(f"/api/councils/{called['council_id']}/events")
+        council = await read(client, called)
+        await asyncio.sleep(1.1)
+    assert (council["status"], len(bus.tried)) == ("cancelled", 1)
+    assert '"code":"run_cancelled"' in events.text

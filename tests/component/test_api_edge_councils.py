@@ -193,11 +193,12 @@ async def test_stopped_all_its_runs_are_and_nothing_follows() -> None:
 
     edge = await an_edge(goes_on)
     async with edge.client() as client:
-        council_id = (await call(client))["council_id"]
+        called = await call(client)
+        council_id, synthesis_id = called["council_id"], UUID(called["synthesis_run_id"])
         answer = await client.post(f"/api/councils/{council_id}/cancel")
         council = (await client.get(f"/api/councils/{council_id}")).json()
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelling")
-    assert set(edge.bus.cancelled) == {run.run_id for run in edge.bus.requested}
+    assert set(edge.bus.cancelled) == {*(run.run_id for run in edge.bus.requested), synthesis_id}
     assert council["status"] == "cancelled"
     await _end_of_all(edge)
 

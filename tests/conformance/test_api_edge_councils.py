@@ -91,6 +91,19 @@ async def test_closed_it_asks_nothing_and_let_go_its_key_is_free(councils: Counc
     assert await councils.keep(again) is None
 
 
+async def test_a_key_that_several_let_go_at_once_goes_to_one(councils: CouncilStore) -> None:
+    dead = a_council()
+    await councils.keep(dead)
+
+    async def keep_anew() -> Council | None:
+        await councils.close(dead.council_id, free=True)
+        return await councils.keep(a_council(user_id=dead.user_id))
+
+    found = await asyncio.gather(*(keep_anew() for _ in range(5)))
+    assert found.count(None) == 1
+    assert len({one.council_id for one in found if one is not None} - {dead.council_id}) == 1
+
+
 async def test_pages_are_newest_first_and_ones_own(councils: CouncilStore) -> None:
     user_id = f"user-{secrets.token_hex(6)}"
     kept = [

@@ -39,6 +39,7 @@ from shared.contracts.runs import (
 from shared.contracts.sealed import SealBinding, SealedKey
 from shared.kernel.errors import (
     PlatformError,
+    RunCancelledError,
     UnauthenticatedError,
     VaultUnavailableError,
     WorkerLostError,
@@ -406,7 +407,9 @@ def fails(error: PlatformError, source: KeySource | None = None) -> Worker:
 
 
 class InMemoryRunBus:
-    """`worker` takes every run. `error` makes requests fail. What is kept ends in `store`."""
+    """`worker` takes every run but those that were cancelled before. `error` makes requests fail. What is
+    kept ends in `store`.
+    """
 
     reply_to = "reply.api_edge.test"
 
@@ -442,7 +445,10 @@ class InMemoryRunBus:
 
     async def _work(self, tell: Tell) -> None:
         self._telling[tell.run.run_id] = tell
-        await self.worker(tell)
+        if tell.run.run_id in self.cancelled:
+            tell.failed(RunCancelledError())
+        else:
+            await self.worker(tell)
         if tell.run.kept and tell.told and isinstance(tell.told[-1], RunCompleted | RunFailed):
             await self.store.end([the_end(tell)])
         del self._telling[tell.run.run_id]

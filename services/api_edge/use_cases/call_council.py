@@ -73,7 +73,7 @@ class CallCouncilUseCase:
         of another request, and what starting a run raises.
         """
         council = await self._convened(command)
-        before = await self._councils.keep(council)
+        before = await self._keep(council)
         if before is not None:
             check_same(before.idempotency, command.idempotency)
             return before
@@ -85,6 +85,14 @@ class CallCouncilUseCase:
             raise
         self._hold.called(council, command.headers, command.timeout_s)
         return council
+
+    async def _keep(self, council: Council) -> Council | None:
+        """Keep a council; return the one that has its idempotency key instead, unless that is free."""
+        before = await self._councils.keep(council)
+        if before is not None and await self._follow.is_free(before, council.created_at):
+            await self._follow.cancel(before, free=True)
+            before = await self._councils.keep(council)
+        return before
 
     async def _convened(self, command: CallCouncil) -> Council:
         call, caller, now = command.call, command.caller, datetime.now(UTC)

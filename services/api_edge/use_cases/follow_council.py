@@ -3,26 +3,32 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from services.api_edge.domain.identity import Caller
-from services.api_edge.ports import Council, CouncilStore, KeptRun, RunStore
-from services.api_edge.use_cases.follow_run import FollowRun
+from services.api_edge.ports import Council, CouncilStore, KeptRun, RunBus, RunStore
+from services.api_edge.use_cases.follow_run import FollowRun, is_free
 from services.api_edge.use_cases.hearing import Hearing
-from shared.kernel.errors import NotFoundError, ServiceUnavailableError
-from shared.kernel.names import API_EDGE
+from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunEnded
+from shared.kernel.errors import NotFoundError, RunCancelledError, ServiceUnavailableError
+from shared.kernel.names import API_EDGE, Outcome
 
 _LOOK_S: Final = 0.1
 _LOOKS_MAX: Final = 50
+_ASKED_WITHIN: Final = timedelta(seconds=30)
+"""Members that were not asked by then never are: the edge that was to ask them is gone."""
 
 
 class FollowCouncil:
     """On any edge, whichever it was called at."""
 
-    def __init__(self, *, councils: CouncilStore, runs: RunStore, follow: FollowRun) -> None:
+    def __init__(self, *, councils: CouncilStore, runs: RunStore, bus: RunBus, follow: FollowRun) -> None:
         self._councils = councils
         self._runs = runs
+        self._bus = bus
         self._follow = follow
 
     async def find(self, caller: Caller, council_id: UUID) -> Council:
@@ -65,10 +71,26 @@ class FollowCouncil:
             await asyncio.sleep(_LOOK_S)
 
     async def cancel(self, council: Council, *, free: bool = False) -> None:
-        """Stop what goes on, and what was to follow; with `free` the idempotency key may be used anew."""
+        """Stop what goes on, and what was to follow; with `free` the idempotency key may be used anew.
+
+        Also what is being asked for right now: workers remember whom they were told to stop. When nobody has
+        the last run yet, nobody else would tell of its end.
+        """
         await self._councils.close(council.council_id, free=free)
-        for run in (await self.runs(council)).values():
-            self._follow.cancel(run)
+        runs = await self.runs(council)
+        for run_id in council.run_ids:
+            if run_id not in runs or runs[run_id].outcome is None:
+                self._bus.cancel(run_id)
+        if council.question is not None:
+            await self._runs.end([_unasked(council)])
+
+    async def is_free(self, council: Council, now: datetime) -> bool:
+        """Say whether its idempotency key may be used anew: nobody was asked in time, or all runs' may be."""
+        runs = await self.runs(council)
+        *members, _ = council.run_ids
+        if now < council.created_at + _ASKED_WITHIN and not runs.keys() >= set(members):
+            return False
+        return all(is_free(run, now) for run in runs.values())
 
     async def _asked(self, council: Council, run_id: UUID) -> KeptRun:
         for _ in range(_LOOKS_MAX):
@@ -76,3 +98,13 @@ class FollowCouncil:
                 return found
             await asyncio.sleep(_LOOK_S)
         raise ServiceUnavailableError("the run was not asked for", service=API_EDGE)
+
+
+def _unasked(council: Council) -> RunEnded:
+    return RunEnded(
+        run_id=council.synthesis_id,
+        user_id=council.user_id,
+        outcome=Outcome.CANCELLED,
+        error=ErrorBody.of(RunCancelledError("the council was ended before its answer")),
+        ended_at=datetime.now(UTC),
+    )
