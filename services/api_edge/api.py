@@ -222,7 +222,11 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     )
     follow_council = FollowCouncil(councils=ports.councils, runs=ports.runs, bus=ports.bus, follow=follow)
     hold = HoldCouncil(
-        councils=ports.councils, follow=follow_council, start=start_run, given_up=council_given_up
+        councils=ports.councils,
+        follow=follow_council,
+        start=start_run,
+        sizes=rules.sizes,
+        given_up=council_given_up,
     )
     call = CallCouncilUseCase(
         flows=flows,
@@ -232,6 +236,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         start=start_run,
         follow=follow_council,
         hold=hold,
+        sizes=rules.sizes,
         times=rules.times,
     )
     app.include_router(

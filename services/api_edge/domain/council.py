@@ -1,7 +1,7 @@
 """A council: several models are asked the same side by side, then one makes their answers into one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, take
@@ -13,6 +13,7 @@ _ASK: Final = (
     "model's name. Weigh them against each other, settle where they differ, and give one answer to what was "
     "asked above; speak as one, without a word about the others unless that was asked for."
 )
+_CUT: Final = "\n[cut here: the answer was too long]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,12 @@ class Answer:
     model: str
     text: str
 
+    def cut(self, chars_max: int) -> "Answer":
+        """Return it no longer than that; what is cut says so."""
+        if len(self.text) <= chars_max:
+            return self
+        return replace(self, text=self.text[: chars_max - len(_CUT)] + _CUT)
+
 
 def parse_council(raw: bytes) -> CouncilCall:
     """Raise BadInputError for what is no council."""
@@ -44,10 +51,25 @@ def parse_council(raw: bytes) -> CouncilCall:
     return CouncilCall(members, flow, session_id, chat_call(body))
 
 
-def with_answers(body: Mapping[str, Any], answers: Sequence[Answer]) -> dict[str, Any]:
-    """Return the chat in which the answers are made into one."""
-    told = "\n\n".join(f"### {answer.model}\n{answer.text}" for answer in answers)
-    return {**body, "messages": [*body["messages"], {"role": "user", "content": f"{_ASK}\n\n{told}"}]}
+def with_answers(body: Mapping[str, Any], answers: Sequence[Answer], *, chars_max: int = 0) -> dict[str, Any]:
+    """Return the chat in which the answers are made into one.
+
+    `chars_max`: of the message that tells them, 0 for no limit. Too long for it, each has an equal share.
+    """
+    told = _told(answers)
+    if chars_max and len(told) > chars_max:
+        share = (chars_max - len(_told([replace(answer, text="") for answer in answers]))) // len(answers)
+        told = _told([answer.cut(share) for answer in answers])
+    return {**body, "messages": [*body["messages"], {"role": "user", "content": told}]}
+
+
+def with_shortest_answers(body: Mapping[str, Any], models: Sequence[str]) -> dict[str, Any]:
+    """Return the smallest chat that must be possible, whatever these models will say."""
+    return with_answers(body, [Answer(model, _CUT) for model in models])
+
+
+def _told(answers: Sequence[Answer]) -> str:
+    return "\n\n".join((_ASK, *(f"### {answer.model}\n{answer.text}" for answer in answers)))
 
 
 def _members(names: list[Any] | None) -> tuple[str, ...]:

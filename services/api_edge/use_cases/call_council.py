@@ -1,16 +1,17 @@
 """Call a council: decide who can answer, start their runs, see to it that one answer comes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
-from services.api_edge.domain.council import CouncilCall
+from services.api_edge.domain.council import CouncilCall, with_shortest_answers
 from services.api_edge.domain.flows import Flow
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import sent_keys
 from services.api_edge.domain.run_call import RunKind
+from services.api_edge.domain.sizes import Sizes
 from services.api_edge.domain.usable_keys import is_served
 from services.api_edge.ports import (
     Council,
@@ -55,6 +56,7 @@ class CallCouncilUseCase:
         start: StartRunUseCase,
         follow: FollowCouncil,
         hold: HoldCouncil,
+        sizes: Sizes,
         times: RunTimes,
     ) -> None:
         self._flows = flows
@@ -64,6 +66,7 @@ class CallCouncilUseCase:
         self._start = start
         self._follow = follow
         self._hold = hold
+        self._sizes = sizes
         self._times = times
 
     async def __call__(self, command: CallCouncil) -> Council:
@@ -98,7 +101,7 @@ class CallCouncilUseCase:
         call, caller, now = command.call, command.caller, datetime.now(UTC)
         flow = (await self._flows()).named(command.flow, caller.role)
         models = [self._catalogue.find(name, "members") for name in call.members]
-        self._check_last(command)
+        self._check_last(command, models)
         status = await self._key_vault.status(caller.user_id)
         members = tuple(_member(model, flow, status, command.headers) for model in models)
         if all(member.run_id is None for member in members):
@@ -116,10 +119,13 @@ class CallCouncilUseCase:
             question=Question(call.call.model, command.flow, caller.role, call.call.body),
         )
 
-    def _check_last(self, command: CallCouncil) -> None:
-        """Refuse a last model or key that cannot be, before the members are asked for nothing."""
-        if (name := command.call.call.model) is not None:
-            sent_keys(command.headers, self._catalogue.find(name).provider)
+    def _check_last(self, command: CallCouncil, members: Sequence[Model]) -> None:
+        """Refuse a last model, key or chat that cannot be, before the members are asked for nothing."""
+        call = command.call.call
+        if call.model is not None:
+            sent_keys(command.headers, self._catalogue.find(call.model).provider)
+        body = with_shortest_answers(call.body, [member.id for member in members])
+        self._sizes.check(replace(call, body=body))
 
     async def _ask(self, member: CouncilMember, command: CallCouncil) -> None:
         if member.run_id is None:

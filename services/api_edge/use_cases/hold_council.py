@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from services.api_edge.domain.chat import OpenAICall
 from services.api_edge.domain.council import Answer, with_answers
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.run_call import RunKind
+from services.api_edge.domain.sizes import Sizes
 from services.api_edge.ports import Council, CouncilMember, CouncilStore, Question
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.running import EdgeClosingError
@@ -46,11 +47,13 @@ class HoldCouncil:
         councils: CouncilStore,
         follow: FollowCouncil,
         start: StartRunUseCase,
+        sizes: Sizes,
         given_up: GivenUp,
     ) -> None:
         self._councils = councils
         self._follow = follow
         self._start = start
+        self._sizes = sizes
         self._given_up = given_up
         self._held: dict[UUID, asyncio.Task[None]] = {}
 
@@ -118,7 +121,8 @@ class HoldCouncil:
             if found is None or found.question is None:
                 return True
             if answers:
-                (await self._start(_synthesis(holding, found.question, answers))).close()
+                body = with_answers(found.question.body, answers, chars_max=self._sizes.message_chars)
+                (await self._start(_synthesis(holding, found.question, body))).close()
             await self._councils.close(council.council_id)
         except InvalidRequestError:
             await self._councils.close(council.council_id)
@@ -128,11 +132,9 @@ class HoldCouncil:
         return True
 
 
-def _synthesis(holding: _Holding, question: Question, answers: Sequence[Answer]) -> StartRun:
+def _synthesis(holding: _Holding, question: Question, body: dict[str, Any]) -> StartRun:
     council = holding.council
-    call = OpenAICall(
-        question.model, stream=True, include_usage=True, body=with_answers(question.body, answers)
-    )
+    call = OpenAICall(question.model, stream=True, include_usage=True, body=body)
     return StartRun(
         council.synthesis_id,
         Caller(council.user_id, question.role),
