@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 
 from services.api_edge.domain.identity import Caller
+from services.api_edge.ports import Idempotency
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import Role
 from shared.kernel.secret import SecretText
@@ -43,6 +44,20 @@ class Database:
         with database_errors():
             async with asyncio.timeout(_PROBE_S):
                 return bool(await self.pool().fetchval("SELECT true"))
+
+
+def page_clause(id_column: str) -> str:
+    """Return what picks rows, newest first: $1 whose, $2 before which id, $3 which session's, $4 how many."""
+    return f"""
+    user_id = $1 AND ($2::uuid IS NULL OR {id_column} < $2) AND ($3::text IS NULL OR session_id = $3)
+    ORDER BY {id_column} DESC LIMIT $4
+    """
+
+
+def idempotency_of(row: "asyncpg.Record") -> Idempotency | None:
+    if row["idempotency_key"] is None:
+        return None
+    return Idempotency(row["idempotency_key"], row["request_sha256"])
 
 
 class PostgresTokenStore:

@@ -8,8 +8,8 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from services.api_edge.adapters.postgres import Database
-from services.api_edge.ports import Council, CouncilMember, Idempotency, Question
+from services.api_edge.adapters.postgres import Database, idempotency_of, page_clause
+from services.api_edge.ports import Council, CouncilMember, Question
 from shared.kernel.names import KeyService, Role
 from shared.runtime.postgres import database_errors
 
@@ -23,11 +23,7 @@ ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTH
 """  # noqa: S608 - columns of ours
 _OF_KEY: Final = f"SELECT {_COLUMNS} FROM councils WHERE user_id = $1 AND idempotency_key = $2"  # noqa: S608
 _FIND: Final = f"SELECT {_COLUMNS} FROM councils WHERE user_id = $1 AND council_id = $2"  # noqa: S608
-_PAGE: Final = f"""
-SELECT {_COLUMNS} FROM councils
-WHERE user_id = $1 AND ($2::uuid IS NULL OR council_id < $2) AND ($3::text IS NULL OR session_id = $3)
-ORDER BY council_id DESC LIMIT $4
-"""  # noqa: S608 - columns of ours
+_PAGE: Final = f"SELECT {_COLUMNS} FROM councils WHERE {page_clause('council_id')}"  # noqa: S608
 _CLOSE: Final = """
 UPDATE councils SET question = NULL, idempotency_key = CASE WHEN $2 THEN NULL ELSE idempotency_key END
 WHERE council_id = $1
@@ -93,7 +89,7 @@ def _values(council: Council) -> tuple[Any, ...]:
 
 
 def _council(row: "asyncpg.Record") -> Council:
-    key, question = row["idempotency_key"], row["question"]
+    question = row["question"]
     return Council(
         council_id=row["council_id"],
         user_id=row["user_id"],
@@ -102,7 +98,7 @@ def _council(row: "asyncpg.Record") -> Council:
         created_at=row["created_at"],
         deadline=row["deadline"],
         session_id=row["session_id"],
-        idempotency=None if key is None else Idempotency(key, row["request_sha256"]),
+        idempotency=idempotency_of(row),
         question=None if question is None else _question(orjson.loads(question)),
     )
 

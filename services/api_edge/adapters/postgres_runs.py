@@ -7,9 +7,9 @@ from uuid import UUID
 
 import asyncpg
 
-from services.api_edge.adapters.postgres import Database
+from services.api_edge.adapters.postgres import Database, idempotency_of, page_clause
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.ports import Idempotency, KeptRun, RunRecord
+from services.api_edge.ports import KeptRun, RunRecord
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import WorkerLostError
@@ -47,11 +47,7 @@ UPDATE runs SET outcome = told.outcome, ended_at = told.ended_at, ending = told.
 FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[]) AS told (run_id, outcome, ended_at, ending)
 WHERE runs.run_id = told.run_id AND runs.kept AND runs.outcome IS NULL
 """
-_PAGE = f"""
-SELECT {_LIGHT}, NULL AS ending FROM runs
-WHERE user_id = $1 AND kept AND ($2::uuid IS NULL OR run_id < $2) AND ($3::text IS NULL OR session_id = $3)
-ORDER BY run_id DESC LIMIT $4
-"""  # noqa: S608 - columns of ours
+_PAGE = f"SELECT {_LIGHT}, NULL AS ending FROM runs WHERE kept AND {page_clause('run_id')}"  # noqa: S608
 _OUTCOMES = "SELECT run_id, outcome FROM runs WHERE user_id = $1 AND run_id = ANY($2::uuid[]) AND kept"
 _FORGET = "UPDATE runs SET ending = NULL WHERE ending IS NOT NULL AND ended_at < $1"
 _LOST = (
@@ -160,7 +156,7 @@ def _run(row: "asyncpg.Record") -> KeptRun:
         start_by=row["start_by"],
         deadline=row["deadline"],
         session_id=row["session_id"],
-        idempotency=_idempotency(row),
+        idempotency=idempotency_of(row),
         outcome=_outcome(row),
         ended_at=row["ended_at"],
         end=None if row["ending"] is None else RunEnded.model_validate_json(row["ending"]),
@@ -169,12 +165,6 @@ def _run(row: "asyncpg.Record") -> KeptRun:
 
 def _outcome(row: "asyncpg.Record") -> Outcome | None:
     return None if row["outcome"] is None else Outcome(row["outcome"])
-
-
-def _idempotency(row: "asyncpg.Record") -> Idempotency | None:
-    if row["idempotency_key"] is None:
-        return None
-    return Idempotency(row["idempotency_key"], row["request_sha256"])
 
 
 def _lost(run: KeptRun) -> RunEnded:

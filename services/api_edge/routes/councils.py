@@ -114,14 +114,14 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
     async def list_own_councils(request: Request) -> Json:
         """Councils, newest first: how each stands, and its members. What they said is at each of them."""
         query = read_query(request, SessionPageQuery)
-        page = await councils.list(
+        listed = await councils.list(
             caller_of(request).user_id,
             limit=query.limit,
             cursor=query.cursor,
             session_id=query.session_id,
         )
-        items = [council_item(council, page.outcomes) for council in page.items]
-        return Json({"items": items, "next_cursor": page.next_cursor})
+        items = [council_item(council, listed.outcomes) for council in listed.page.items]
+        return Json({"items": items, "next_cursor": listed.page.next_cursor})
 
     @router.get("/{council_id}", response_class=Json, dependencies=own)
     async def read_council(request: Request, council_id: str) -> Json:
