@@ -14,6 +14,8 @@ _ASK: Final = (
     "asked above; speak as one, without a word about the others unless that was asked for."
 )
 _CUT: Final = "\n[cut here: the answer was too long]"
+_CHARS_MAX: Final = 2_000_000
+"""What one message on the bus can carry beside the rest of the chat, whatever it is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,12 @@ def parse_council(raw: bytes) -> CouncilCall:
 def with_answers(body: Mapping[str, Any], answers: Sequence[Answer], *, chars_max: int = 0) -> dict[str, Any]:
     """Return the chat in which the answers are made into one.
 
-    `chars_max`: of the message that tells them, 0 for no limit. Too long for it, each has an equal share.
+    `chars_max`: of the message that tells them, 0 for no limit but ours. Too long for it, each has an equal
+    share.
     """
-    told = _told(answers)
-    if chars_max and len(told) > chars_max:
-        share = (chars_max - len(_told([replace(answer, text="") for answer in answers]))) // len(answers)
+    told, room = _told(answers), min(chars_max or _CHARS_MAX, _CHARS_MAX)
+    if len(told) > room:
+        share = (room - len(_told([replace(answer, text="") for answer in answers]))) // len(answers)
         told = _told([answer.cut(share) for answer in answers])
     return {**body, "messages": [*body["messages"], {"role": "user", "content": told}]}
 
