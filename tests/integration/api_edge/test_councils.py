@@ -12,10 +12,10 @@ from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.kernel.names import API_EDGE, KeySource, Outcome
 from tests.fakes.api_edge import chunk
-from tests.gate import Gate
-from tests.integration.api_edge.conftest import Gates
-from tests.integration.api_edge.house import House, until
+from tests.gate import Gate, Gates
+from tests.integration.api_edge.house import House
 from tests.realm import PoolFor
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
