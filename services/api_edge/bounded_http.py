@@ -1,5 +1,5 @@
-"""What uvicorn leaves unbounded: the length of a request's head, and the time that its coming takes; and the
-house's form for what it refuses by itself.
+"""What uvicorn leaves unbounded: how much of a request may be no body, and how long its coming may take; and
+the house's form for what it refuses by itself.
 """
 
 import asyncio
@@ -12,26 +12,32 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _MESSAGES: Final = {
     HTTPStatus.BAD_REQUEST: "The request is no HTTP that can be read.",
     HTTPStatus.REQUEST_TIMEOUT: "The request took too long to come.",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's head is too long.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's headers or trailers are too long.",
 }
 _HEAD: Final = (
     "HTTP/1.1 {status:d} {status.phrase}\r\nconnection: close\r\ncontent-length: {length}\r\n"
     "content-type: application/problem+json\r\ncontent-language: en\r\n"
     "cache-control: no-store\r\nx-content-type-options: nosniff\r\n\r\n"
 )
+_CHUNK_BYTES: Final = 16
+"""What a chunk takes beside its data: a size of up to twelve digits, two line ends."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """A head of more than `head_bytes_max`, or a request that dawdles, is refused and the connection closed.
+    """A request that dawdles, or of which more than `head_bytes_max` are no body, is refused and the
+    connection closed. The body itself is for the application to bound.
 
-    A head, or the first byte of a new connection, may take `head_s`; a body `body_s`.
+    A head, or the first byte of a new connection, may take `head_s`; a body `body_s`. Trailers are dropped:
+    they are no headers (RFC 9110 §6.5).
     """
 
     head_bytes_max: ClassVar[int] = 64 * 1024
     head_s: ClassVar[float] = 10
     body_s: ClassVar[float] = 30
 
-    _head_bytes: int | None = 0
+    _head_bytes: int = 0
+    """Of the message that is coming: head, trailers, and what chunks take beyond the usual."""
+    _is_head: bool = True
     _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -43,29 +49,43 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._head_bytes is None:
-            return
         self._head_bytes += len(data)
+        super().data_received(data)
         if self._head_bytes > self.head_bytes_max:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_bytes = 0
+        self._is_head = True
         self._allow(self.head_s)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._head_bytes = None
+        self._is_head = False
         self._allow(self.body_s)
         super().on_headers_complete()
 
+    def on_chunk_header(self) -> None:
+        self._discount(_CHUNK_BYTES)
+
+    def on_body(self, body: bytes) -> None:
+        self._discount(len(body))
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        # What follows in the same read is not counted: nobody says how much of it that is.
+        self._head_bytes = 0
         self._allow(None)
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's, as text
         self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def _discount(self, size: int) -> None:
+        self._head_bytes = max(0, self._head_bytes - size)
 
     def _allow(self, seconds: float | None) -> None:
         """Give what comes next this long, from now."""
@@ -86,10 +106,11 @@ class BoundedHttp(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Say why, unless an answer has begun, and hang up."""
+        """Say why, unless an answer has begun or is to come before, and hang up."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        is_quiet = self.cycle is None or self.cycle.response_complete or not self.cycle.response_started
+        if is_quiet and not self.pipeline:
             self.transport.write(_refusal(status))
         self.transport.close()
 

@@ -17,10 +17,12 @@ from services.api_edge.bounded_http import BoundedHttp
 pytestmark = pytest.mark.component
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 SLOW = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nslow"
 
 
 class Impatient(BoundedHttp):
+    head_bytes_max = 16 * 1024
     head_s = 0.2
     body_s = 0.4
 
@@ -32,7 +34,7 @@ async def measure(scope: Scope, receive: Receive, send: Send) -> None:
         return
     if body == b"slow":
         await asyncio.sleep(0.8)
-    await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
+    await PlainTextResponse(f"{len(scope['headers'])} headers, {len(body)} bytes")(scope, receive, send)
 
 
 @pytest.fixture
@@ -63,9 +65,13 @@ class Client:
             return await self._reader.readuntil(end)
 
     async def rest(self) -> bytes:
-        """What comes until the server hangs up."""
+        """What comes until the server hangs up, or resets."""
+        told = b""
         async with asyncio.timeout(3):
-            return await self._reader.read()
+            with suppress(ConnectionError):
+                while piece := await self._reader.read(65_536):
+                    told += piece
+        return told
 
     async def is_hung_up_on(self, data: bytes, *, times: int, pause_s: float = 0) -> bool:
         try:
@@ -99,6 +105,57 @@ async def test_a_long_head_is_told_why(client: Client) -> None:
     await client.send(b"GET / HTTP/1.1\r\nX-Long: " + b"a" * Impatient.head_bytes_max)
 
     assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize(
+    ("begun", "repeated"),
+    [
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"x-1: " + b"a" * 4000 + b"\r\n"),
+        (CHUNKED + b"2\r\n{}\r\n0\r\nx-1: ", b"a" * 4000),
+        (CHUNKED + b"2;x=", b"a" * 4000),
+    ],
+    ids=["many trailers", "a long trailer", "a long chunk extension"],
+)
+async def test_what_is_no_body_is_bounded_after_the_head_too(
+    client: Client, begun: bytes, repeated: bytes
+) -> None:
+    await client.send(begun)
+
+    assert await client.is_hung_up_on(repeated, times=1000)
+
+
+async def test_a_long_trailer_is_told_why(client: Client) -> None:
+    await client.send(CHUNKED + b"2\r\n{}\r\n0\r\nx-1: " + b"a" * Impatient.head_bytes_max)
+
+    assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_trailers_are_dropped_and_the_connection_goes_on(client: Client) -> None:
+    for _ in range(3):
+        await client.send(CHUNKED + b"2\r\n{}\r\n0\r\nx-1: " + b"a" * 10_000 + b"\r\n\r\n")
+        assert await client.until(b"2 headers, 2 bytes")
+
+
+@pytest.mark.parametrize(("size", "times"), [(1, 10_000), (20_000, 3)])
+async def test_a_chunked_body_may_be_longer_than_a_head(client: Client, size: int, times: int) -> None:
+    chunk = b"%x\r\n%s\r\n" % (size, b"a" * size)
+    for _ in range(2):
+        await client.send(CHUNKED + chunk * times + b"0\r\n\r\n")
+        assert await client.until(b"2 headers, %d bytes" % (size * times))
+
+
+async def test_many_requests_may_come_at_once(client: Client) -> None:
+    await client.send(GET * 1000)
+    for _ in range(1000):
+        await client.until(b"1 headers, 0 bytes")
+
+
+async def test_an_answer_that_is_coming_is_not_mixed_with_a_refusal(client: Client) -> None:
+    await client.send(SLOW + CHUNKED + b"2\r\n{}\r\n0\r\nx-1: ")
+    await asyncio.sleep(0.1)
+    await client.send(b"a" * (Impatient.head_bytes_max + 1))
+
+    assert not (await client.rest()).startswith(b"HTTP/1.1 431 ")
 
 
 async def test_what_is_refused_is_told_as_a_problem(client: Client) -> None:
