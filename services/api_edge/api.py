@@ -69,6 +69,7 @@ from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.list_councils import ListCouncils
 from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.model_list import AskModels, ModelList
+from services.api_edge.use_cases.places import Places
 from services.api_edge.use_cases.price_overrides import PriceOverrides
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase
@@ -125,6 +126,7 @@ class EdgeRules:
     cors_origins: tuple[str, ...] = ()
     is_open: bool = False
     runs_at_once_max: int = 0
+    hearings_at_once_max: int = 0
     sizes: Sizes = ANY_SIZE
     queue_runs_max: int = 1000
     receipt_pauses_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.35, 0.5, 0.8)
@@ -165,7 +167,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     back_pressure = BackPressure(ports.waiting_runs, waiting_max=rules.queue_runs_max)
     catalogue = Catalogue.read((_DATA / "catalogue.json").read_bytes())
     flows = KnownFlows(ports.flows, shipped_flows())
-    follow = FollowRun(runs=ports.runs, bus=ports.bus, waiting=ports.waiting)
+    follow = _follow_run(ports, rules.hearings_at_once_max)
     start_run = StartRunUseCase(
         flows=flows,
         catalogue=catalogue,
@@ -220,10 +222,11 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
             problems,
         )
     )
-    follow_council = FollowCouncil(councils=ports.councils, runs=ports.runs, bus=ports.bus, follow=follow)
+    follow_council = _follow_council(ports, follow)
+    # The edge's own hearing of a council is not its user's: at a limit, answers would be left out.
     hold = HoldCouncil(
         councils=ports.councils,
-        follow=follow_council,
+        follow=_follow_council(ports, _follow_run(ports, 0)),
         start=start_run,
         sizes=rules.sizes,
         given_up=council_given_up,
@@ -254,6 +257,14 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         )
     )
     app.include_router(health_router(CheckReadiness(ports.probes)))
+
+
+def _follow_run(ports: EdgePorts, at_once_max: int) -> FollowRun:
+    return FollowRun(runs=ports.runs, bus=ports.bus, waiting=ports.waiting, places=Places(at_once_max))
+
+
+def _follow_council(ports: EdgePorts, follow: FollowRun) -> FollowCouncil:
+    return FollowCouncil(councils=ports.councils, runs=ports.runs, bus=ports.bus, follow=follow)
 
 
 def _choose_model(ports: EdgePorts, catalogue: Catalogue, flows: KnownFlows) -> ChooseModel:

@@ -188,6 +188,7 @@ def _rules(settings: EdgeSettings) -> EdgeRules:
         cors_origins=settings.http.cors_origins,
         is_open=settings.auth_mode == "open",
         runs_at_once_max=settings.limits.runs_at_once,
+        hearings_at_once_max=settings.limits.hearings_at_once,
         sizes=settings.limits.sizes,
         queue_runs_max=settings.queue_runs_max,
     )

@@ -58,6 +58,8 @@ class LimitSettings(_Group):
     runs_per_minute: int = Field(default=6000, ge=0)
     requests_per_minute: int = Field(default=6000, ge=0)
     runs_at_once: int = Field(default=1000, ge=0)
+    hearings_at_once: int = Field(default=64, ge=0)
+    """Streams of `/events` at one edge, a council's for each member, and requests that came again."""
     messages: int = Field(default=2048, ge=0)
     message_chars: int = Field(default=2_000_000, ge=0)
 

@@ -468,6 +468,7 @@ class Edge:
     cors_origins: tuple[str, ...] = ()
     is_open: bool = False
     runs_at_once_max: int = 0
+    hearings_at_once_max: int = 0
     sizes: Sizes = ANY_SIZE
     queue_runs_max: int = 1000
 
@@ -524,6 +525,7 @@ class Edge:
                 cors_origins=self.cors_origins,
                 is_open=self.is_open,
                 runs_at_once_max=self.runs_at_once_max,
+                hearings_at_once_max=self.hearings_at_once_max,
                 sizes=self.sizes,
                 queue_runs_max=self.queue_runs_max,
                 receipt_pauses_s=(0.01, 0.01),

@@ -1,6 +1,7 @@
 """Kept runs, found again: to hear the rest of them, to look at them, to stop them."""
 
 import asyncio
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -9,6 +10,7 @@ from uuid import UUID
 from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import Idempotency, KeptRun, RunBus, RunStore
 from services.api_edge.use_cases.kept_run import KeptRunInProgress
+from services.api_edge.use_cases.places import GiveBack, Places
 from services.api_edge.use_cases.running import START_GRACE_S
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunEnded
@@ -25,12 +27,13 @@ _LATE_START_S: Final = 60.0
 
 
 class FollowRun:
-    """On any edge, whichever it was asked for at."""
+    """On any edge, whichever it was asked for at. `places`: in which a user hears kept runs here."""
 
-    def __init__(self, *, runs: RunStore, bus: RunBus, waiting: WaitingRuns) -> None:
+    def __init__(self, *, runs: RunStore, bus: RunBus, waiting: WaitingRuns, places: Places) -> None:
         self._runs = runs
         self._bus = bus
         self._waiting = waiting
+        self._places = places
 
     async def find(self, caller: Caller, run_id: UUID) -> KeptRun:
         """Raise NotFoundError for a run that is not the caller's, or not kept."""
@@ -40,46 +43,56 @@ class FollowRun:
         return found
 
     async def kept(self, run: KeptRun) -> KeptRunInProgress:
-        """Hear a run from its beginning on, or what is kept of it.
+        """Hear a run from its beginning on, or what is kept of it. Nothing is waited for here, so that nobody
+        can go away between the opening and what closes it.
 
-        Raises NotFoundError when nothing is.
+        Raises NotFoundError when nothing is, OverLimitError, ServiceUnavailableError.
         """
         if run.outcome is not None and run.end is None:
             raise NotFoundError("the run's answer is not kept any more")
-        late = self._hear(run, start_s=_LATE_START_S, silence_s=_LATE_SILENCE_S)
-        await late.look()
-        return late
+        give_back = self._places.take(run.record.user_id)
+        return self._hear(run, give_back, start_s=_LATE_START_S, silence_s=_LATE_SILENCE_S, is_late=True)
 
     def own(self, run: KeptRun) -> KeptRunInProgress:
         """Hear a run that is about to be asked for here."""
         start_s = (run.start_by - datetime.now(UTC)).total_seconds() + START_GRACE_S
-        return self._hear(run, start_s=start_s, silence_s=_OWN_SILENCE_S)
+        return self._hear(run, _no_place, start_s=start_s, silence_s=_OWN_SILENCE_S, is_late=False)
 
     def cancel(self, run: KeptRun) -> None:
         """Stop a run that is not over."""
         if run.outcome is None:
             self._bus.cancel(run.record.run_id)
 
-    def _hear(self, run: KeptRun, *, start_s: float, silence_s: float) -> KeptRunInProgress:
+    def _hear(
+        self, run: KeptRun, give_back: GiveBack, *, start_s: float, silence_s: float, is_late: bool
+    ) -> KeptRunInProgress:
         run_id, now = run.record.run_id, asyncio.get_running_loop().time()
         left_s = (run.deadline - datetime.now(UTC)).total_seconds()
-        inbox = self._waiting.open(run_id, kept=True)
-        return KeptRunInProgress(
-            run_id,
-            inbox,
-            start_limit=now + start_s,
-            deadline=now + max(left_s, 0.0) + _LATE_START_S,
-            silence_s=silence_s,
-            look=partial(self._end_of, run),
-            attach=partial(self._bus.attach, run_id),
-            close=partial(self._waiting.close, run_id, inbox),
-        )
+        with ExitStack() as opened:
+            opened.callback(give_back)
+            inbox = self._waiting.open(run_id, kept=True)
+            opened.callback(self._waiting.close, run_id, inbox)
+            return KeptRunInProgress(
+                run_id,
+                inbox,
+                start_limit=now + start_s,
+                deadline=now + max(left_s, 0.0) + _LATE_START_S,
+                silence_s=silence_s,
+                is_late=is_late,
+                look=partial(self._end_of, run),
+                attach=partial(self._bus.attach, run_id),
+                close=opened.pop_all().close,
+            )
 
     async def _end_of(self, run: KeptRun) -> RunEnded | None:
         found = await self._runs.find(run.record.user_id, run.record.run_id)
         if found is None:
             raise NotFoundError("no such run")
         return found.end
+
+
+def _no_place() -> None:
+    """Whoever asks for a run is counted by the runs that go on."""
 
 
 def check_same(before: Idempotency | None, asked: Idempotency | None) -> None:

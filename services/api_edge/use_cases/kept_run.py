@@ -29,7 +29,8 @@ class KeptRunInProgress:
     """Hears of a run from its worker; when that is silent, looks for its end, and asks to be told again.
 
     Times are of the event loop's clock, in seconds. `start_limit`: until when it must have begun;
-    `silence_s`: after how long without a word it is looked for, twice as long the next time.
+    `silence_s`: after how long without a word it is looked for, twice as long the next time; `is_late`: it
+    may have told something, or be over, so it is looked for at once.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class KeptRunInProgress:
         start_limit: float,
         deadline: float,
         silence_s: float,
+        is_late: bool,
         look: LookFor,
         attach: Attach,
         close: Callable[[], None],
@@ -51,6 +53,7 @@ class KeptRunInProgress:
         self._inbox = inbox
         self._limit = min(start_limit, deadline)
         self._silence_s = silence_s
+        self._is_late = is_late
         self._look = look
         self._attach = attach
         self._chunks = 0
@@ -59,11 +62,10 @@ class KeptRunInProgress:
     def abandon(self) -> None:
         self._inbox.fail(RunCancelledError("the client went away"))
 
-    async def look(self) -> None:
-        """Look for the end, or ask to be told what was before: for whoever comes late."""
-        await self._is_over()
-
     async def next(self) -> RunChunk | RunCompleted:
+        if self._is_late:
+            self._is_late = False
+            await in_time(self._is_over(), self.deadline)
         while True:
             match self._rest.popleft() if self._rest else await self._progress():
                 case RunStarted(key_source=source):

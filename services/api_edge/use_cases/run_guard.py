@@ -1,14 +1,12 @@
 """What may be started now: so much at once, and nothing while too many wait already."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from services.api_edge.domain.chat import OpenAICall
 from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.sizes import Sizes
 from services.api_edge.use_cases.back_pressure import BackPressure
-
-GiveBack = Callable[[], None]
+from services.api_edge.use_cases.places import GiveBack, Places
 
 
 class RunGuard:
@@ -20,7 +18,7 @@ class RunGuard:
         self._back_pressure = back_pressure
         self._sizes = sizes
         self._at_once_max = at_once_max
-        self._at_once: Counter[str] = Counter()
+        self._places = Places(at_once_max)
 
     def check(self, call: OpenAICall) -> None:
         """Raise ServiceUnavailableError when too many runs wait, BadInputError for too large a call."""
@@ -29,18 +27,7 @@ class RunGuard:
 
     def take_place(self, user_id: str) -> GiveBack:
         """Return what gives the place back, however often it is called. Raises OverLimitError."""
-        if self._at_once_max and self._at_once[user_id] >= self._at_once_max:
-            raise OverLimitError
-        self._at_once[user_id] += 1
-        taken = True
-
-        def give_back() -> None:
-            nonlocal taken
-            if taken:
-                taken = False
-                self._leave(user_id)
-
-        return give_back
+        return self._places.take(user_id)
 
     async def check_kept(self, going_on: Callable[[], Awaitable[int]]) -> None:
         """Kept runs go on without their client, so they are counted where they are kept.
@@ -49,8 +36,3 @@ class RunGuard:
         """
         if self._at_once_max and await going_on() >= self._at_once_max:
             raise OverLimitError
-
-    def _leave(self, user_id: str) -> None:
-        self._at_once[user_id] -= 1
-        if not self._at_once[user_id]:
-            del self._at_once[user_id]
