@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from services.api_edge.domain.idempotency import request_sha256
-from shared.kernel.errors import BusUnavailableError, InsufficientCreditsError
+from shared.kernel.errors import (
+    BusUnavailableError,
+    DatabaseUnavailableError,
+    InsufficientCreditsError,
+    PlatformError,
+    ServiceUnavailableError,
+    VaultUnavailableError,
+)
 from shared.kernel.names import Outcome
 from tests.fakes.api_edge import Edge, Tell, answers, chunk, fails
 
@@ -113,6 +120,23 @@ async def test_what_was_refused_before_a_provider_was_called_may_be_tried_again(
         assert run.end is not None
         await asyncio.sleep(0)
         edge.runs.kept[run.record.run_id] = replace(run, outcome=Outcome.REFUSED)
+        edge.bus.worker = answers
+        assert (await client.post(CHAT, json=BODY)).status_code == 200
+    assert len(edge.bus.requested) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [VaultUnavailableError, BusUnavailableError, DatabaseUnavailableError, ServiceUnavailableError],
+)
+async def test_what_failed_while_a_part_of_ours_was_away_may_be_tried_again(
+    error: type[PlatformError],
+) -> None:
+    edge = Edge()
+    edge.bus.worker = fails(error())
+    async with edge.client(headers=KEY) as client:
+        assert (await client.post(CHAT, json=BODY)).status_code == 503
+        await asyncio.sleep(0)
         edge.bus.worker = answers
         assert (await client.post(CHAT, json=BODY)).status_code == 200
     assert len(edge.bus.requested) == 2

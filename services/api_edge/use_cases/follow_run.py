@@ -14,11 +14,28 @@ from services.api_edge.use_cases.places import GiveBack, Places
 from services.api_edge.use_cases.running import START_GRACE_S
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunEnded
-from shared.kernel.errors import ConflictError, NotFoundError
+from shared.kernel.errors import (
+    BusUnavailableError,
+    ConflictError,
+    DatabaseUnavailableError,
+    NotFoundError,
+    ServiceUnavailableError,
+    VaultUnavailableError,
+)
 from shared.kernel.names import Outcome
 
 REUSED: Final = "idempotency_key_reused"
 _NEVER_CALLED: Final = (Outcome.REFUSED, Outcome.EXPIRED)
+_AWAY: Final = frozenset(
+    error.code
+    for error in (
+        VaultUnavailableError,
+        BusUnavailableError,
+        DatabaseUnavailableError,
+        ServiceUnavailableError,
+    )
+)
+"""Parts of ours, before a provider was asked: no attempt ends by these once it was."""
 _LOST_AFTER: Final = timedelta(minutes=5)
 _OWN_SILENCE_S: Final = 2.0
 _LATE_SILENCE_S: Final = 0.5
@@ -102,9 +119,11 @@ def check_same(before: Idempotency | None, asked: Idempotency | None) -> None:
 
 
 def is_free(before: KeptRun, now: datetime) -> bool:
-    """Say whether a run's key may be used anew: no provider was ever called, nobody will ever end it, or what
+    """Say whether a run's key may be used anew: no provider answered it, nobody will ever end it, or what
     became of it is not kept any more.
     """
     if before.outcome is None:
         return now > before.deadline + _LOST_AFTER
-    return before.outcome in _NEVER_CALLED or before.end is None
+    if before.end is None or before.outcome in _NEVER_CALLED:
+        return True
+    return before.end.error is not None and before.end.error.code in _AWAY
