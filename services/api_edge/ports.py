@@ -79,13 +79,23 @@ class KeptRun:
     end: RunEnded | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunOwner:
+    """Whose run it is. `goes_on`: of a kept run that has no end yet; of another one only those know who wait
+    for it.
+    """
+
+    user_id: str
+    goes_on: bool = False
+
+
 class RunStore(Protocol):
     """Raises `database_unavailable`."""
 
     async def add(self, run: RunRecord) -> None: ...
 
-    async def owner(self, run_id: UUID) -> str | None:
-        """Return the user whose run it is; None for an unknown one."""
+    async def owner(self, run_id: UUID) -> RunOwner | None:
+        """Return None for an unknown run."""
         ...
 
     async def keep(self, run: KeptRun) -> KeptRun | None:

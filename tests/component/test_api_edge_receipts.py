@@ -1,13 +1,14 @@
 """Receipts: what a run used and cost."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
 from services.api_edge.ports import RunRecord
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource
-from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge import Edge, Tell, answers
 from tests.fakes.api_edge_billing import billed
 
 pytestmark = pytest.mark.component
@@ -70,6 +71,28 @@ async def test_a_run_that_still_runs_has_no_final_receipt() -> None:
     async with edge.client() as alice:
         answer = await alice.get(f"/api/runs/{run_id}/receipt")
     assert (answer.json()["status"], len(answer.json()["attempts"])) == ("pending", 1)
+
+
+async def test_a_kept_run_that_goes_on_unheard_has_no_final_receipt() -> None:
+    ending = asyncio.Event()
+
+    async def second_attempt(tell: Tell) -> None:
+        tell.started()
+        await ending.wait()
+        await answers(tell)
+
+    edge = Edge()
+    edge.bus.worker = second_attempt
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    async with edge.client() as alice:
+        run_id = (await alice.post("/api/runs", json=body)).json()["run_id"]
+        edge.billing.attempts = [billed(UUID(run_id), source=KeySource.USER, charged_micros=0)]
+        early = await alice.get(f"/api/runs/{run_id}/receipt")
+        asked = await alice.post("/api/user/deduct-credits", json={"run_id": run_id})
+        ending.set()
+        late = await alice.get(f"/api/runs/{run_id}/receipt")
+    assert (early.json()["status"], asked.status_code) == ("pending", 202)
+    assert late.json()["status"] == "final"
 
 
 @pytest.mark.parametrize("whose", ["bobs", "nobodys", "no_id"])

@@ -11,7 +11,7 @@ import pytest
 from services.api_edge.adapters.postgres import Database
 from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.ports import Idempotency, KeptRun, RunRecord, RunStore
+from services.api_edge.ports import Idempotency, KeptRun, RunOwner, RunRecord, RunStore
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
@@ -79,7 +79,14 @@ async def test_a_kept_run_is_its_owners(runs: RunStore) -> None:
     assert await runs.keep(run) is None
     assert await runs.find(run.record.user_id, run.record.run_id) == run
     assert await runs.find("bob", run.record.run_id) is None
-    assert await runs.owner(run.record.run_id) == run.record.user_id
+
+
+async def test_a_kept_run_goes_on_until_its_end(runs: RunStore) -> None:
+    run = a_run(a_user())
+    await runs.keep(run)
+    assert await runs.owner(run.record.run_id) == RunOwner(run.record.user_id, goes_on=True)
+    await runs.end([an_end(run)])
+    assert await runs.owner(run.record.run_id) == RunOwner(run.record.user_id)
 
 
 async def test_a_run_that_is_not_kept_is_not_found(runs: RunStore) -> None:

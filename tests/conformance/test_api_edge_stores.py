@@ -16,7 +16,7 @@ from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from services.api_edge.api import shipped_flows
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
-from services.api_edge.ports import FlowStore, RunRecord, RunStore, TokenStore
+from services.api_edge.ports import FlowStore, RunOwner, RunRecord, RunStore, TokenStore
 from services.api_edge.use_cases.known_flows import KnownFlows
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
@@ -103,8 +103,8 @@ async def test_a_run_has_an_owner(stores: Stores) -> None:
     mine, other = _run(), _run("bob")
     await stores.runs.add(mine)
     await stores.runs.add(other)
-    assert await stores.runs.owner(mine.run_id) == "alice"
-    assert await stores.runs.owner(other.run_id) == "bob"
+    assert await stores.runs.owner(mine.run_id) == RunOwner("alice")
+    assert await stores.runs.owner(other.run_id) == RunOwner("bob")
     assert await stores.runs.owner(new_id()) is None
 
 
@@ -112,7 +112,7 @@ async def test_many_runs_at_once_are_all_kept(stores: Stores) -> None:
     runs = [_run(f"user-{number}") for number in range(300)]
     await asyncio.gather(*(stores.runs.add(run) for run in runs))
     owners = await asyncio.gather(*(stores.runs.owner(run.run_id) for run in runs))
-    assert owners == [run.user_id for run in runs]
+    assert owners == [RunOwner(run.user_id) for run in runs]
 
 
 async def test_a_token_names_its_caller_until_it_is_revoked(stores: Stores) -> None:

@@ -21,7 +21,7 @@ from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
-from services.api_edge.ports import KeptRun, Preferences, Probe, RunRecord
+from services.api_edge.ports import KeptRun, Preferences, Probe, RunOwner, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
 from shared.contracts.models import ListedModel
@@ -76,11 +76,11 @@ class InMemoryRunStore:
             raise self.error
         self.runs[run.run_id] = run
 
-    async def owner(self, run_id: UUID) -> str | None:
+    async def owner(self, run_id: UUID) -> RunOwner | None:
         if self.error:
             raise self.error
-        run = self.runs.get(run_id)
-        return run.user_id if run else None
+        run, kept = self.runs.get(run_id), self.kept.get(run_id)
+        return RunOwner(run.user_id, kept is not None and kept.outcome is None) if run else None
 
     async def keep(self, run: KeptRun) -> KeptRun | None:
         if self.error:

@@ -9,7 +9,7 @@ import asyncpg
 
 from services.api_edge.adapters.postgres import Database, idempotency_of, page_clause
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.ports import KeptRun, RunRecord
+from services.api_edge.ports import KeptRun, RunOwner, RunRecord
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import WorkerLostError
@@ -18,14 +18,16 @@ from shared.runtime.batcher import Batcher
 from shared.runtime.postgres import database_errors
 
 _BATCH_MAX = 128
+_END_S = 30.0
+"""Nobody waits for it, and whole answers take time."""
 
 # One row a run; a batch is whatever asked in the same turn of the event loop.
 _ADD = """
 INSERT INTO runs (run_id, user_id, flow, model, stream)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[])
 """
-# Whose run it is.
-_OWNER = "SELECT user_id FROM runs WHERE run_id = $1"
+# Whose run it is, and whether its end is still to come.
+_OWNER = "SELECT user_id, kept AND outcome IS NULL AS goes_on FROM runs WHERE run_id = $1"
 _KEEP = """
 INSERT INTO runs (run_id, user_id, flow, model, stream, kept, kind, created_at, start_by, deadline,
                   session_id, idempotency_key, request_sha256)
@@ -63,10 +65,10 @@ class PostgresRunStore:
     async def add(self, run: RunRecord) -> None:
         await self._adding.submit(run)
 
-    async def owner(self, run_id: UUID) -> str | None:
+    async def owner(self, run_id: UUID) -> RunOwner | None:
         with database_errors():
-            found: str | None = await self._database.pool().fetchval(_OWNER, run_id)
-        return found
+            row = await self._database.pool().fetchrow(_OWNER, run_id)
+        return None if row is None else RunOwner(row["user_id"], row["goes_on"])
 
     async def keep(self, run: KeptRun) -> KeptRun | None:
         pool, key = self._database.pool(), run.idempotency
@@ -98,7 +100,8 @@ class PostgresRunStore:
         values = [(end.run_id, end.outcome, end.ended_at, end.model_dump_json()) for end in last.values()]
         if values:
             with database_errors():
-                await self._database.pool().execute(_END, *map(list, zip(*values, strict=True)))
+                columns = map(list, zip(*values, strict=True))
+                await self._database.pool().execute(_END, *columns, timeout=_END_S)
 
     async def going_on(self, user_id: str) -> int:
         with database_errors():

@@ -37,8 +37,6 @@ class ReadReceipt:
 
     async def __call__(self, caller: Caller, run_id: UUID) -> RunReceipt:
         """Raise NotFoundError for a run that is not the caller's."""
-        if await self._runs.owner(run_id) != caller.user_id:
-            raise NotFoundError("no such run")
         found = await self._look(caller, run_id)
         for pause_s in self._pauses_s:
             if found.is_final:
@@ -48,6 +46,9 @@ class ReadReceipt:
         return found
 
     async def _look(self, caller: Caller, run_id: UUID) -> RunReceipt:
+        owner = await self._runs.owner(run_id)
+        if owner is None or owner.user_id != caller.user_id:
+            raise NotFoundError("no such run")
         receipt = await self._billing.receipt(caller.user_id, run_id)
-        is_over = not receipt.is_open and run_id not in self._waiting
+        is_over = not (owner.goes_on or receipt.is_open or run_id in self._waiting)
         return RunReceipt(receipt, bool(receipt.attempts) and is_over)
