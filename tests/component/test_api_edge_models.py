@@ -190,6 +190,15 @@ async def test_a_choice_that_is_none_is_named(body: dict[str, object], param: st
     assert (answer.status_code, answer.json()["param"]) == (422, param)
 
 
+async def test_a_preferred_length_is_not_sent_beside_the_bodys() -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        await client.post("/settings/model", json={"model": "groq/x", "parameters": {"max_tokens": 100}})
+        await client.post(CHAT, json={"messages": MESSAGES, "max_completion_tokens": 7})
+    (run,) = edge.bus.requested
+    assert (run.body["max_completion_tokens"], "max_tokens" in run.body) == (7, False)
+
+
 async def test_a_run_that_names_nothing_takes_the_users_own() -> None:
     edge = Edge()
     async with edge.client() as client:

@@ -1,5 +1,6 @@
 """OpenAI's chat request, checked lightly: what we do not need to know passes through untouched."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from shared.kernel.names import Operation
 
 _DEPTH_MAX = 64
 _OURS = ("model", "stream")
+_LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,15 @@ def json_object(raw: bytes) -> dict[str, Any]:
     if _is_deep(raw, body):
         raise BadInputError("too_deep")
     return body
+
+
+def with_preferred(body: dict[str, Any], preferred: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a user's own parameters where the body has none. Of the names for the answer's length providers
+    take one at a time, so the body's own leaves no room for another.
+    """
+    if any(name in body for name in _LENGTHS):
+        preferred = {name: value for name, value in preferred.items() if name not in _LENGTHS}
+    return {**preferred, **body}
 
 
 def _required(body: dict[str, Any], name: str, kind: type) -> Any:

@@ -8,7 +8,7 @@ from functools import partial
 from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
-from services.api_edge.domain.chat import OpenAICall
+from services.api_edge.domain.chat import OpenAICall, with_preferred
 from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, run_terms
 from services.api_edge.domain.identity import Caller
@@ -116,7 +116,7 @@ class StartRunUseCase:
         chosen = await self._preferences.find(command.caller.user_id)
         if chosen.model is None:
             return command
-        body = {**chosen.parameters, **call.body}
+        body = with_preferred(call.body, chosen.parameters)
         return replace(command, call=replace(call, model=chosen.model, body=body))
 
     async def _keep(self, command: StartRun, message: RunRequested) -> Running:

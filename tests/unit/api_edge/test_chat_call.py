@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from services.api_edge.domain.chat import parse_chat
+from services.api_edge.domain.chat import parse_chat, with_preferred
 from services.api_edge.domain.errors import BadInputError
 
 pytestmark = pytest.mark.unit
@@ -93,3 +93,10 @@ def test_the_model_may_be_left_to_the_flow(more: str) -> None:
     call = parse_chat(f'{{{more}"messages": [{{"role": "user"}}]}}'.encode())
     assert call.model is None
     assert call.body == {"messages": [{"role": "user"}]}
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_a_preferred_length_gives_way_to_the_bodys_by_whatever_name(name: str) -> None:
+    preferred = {"temperature": 0.2, "max_tokens": 100}
+    assert with_preferred({name: 7}, preferred) == {"temperature": 0.2, name: 7}
+    assert with_preferred({"temperature": 1}, preferred) == {"temperature": 1, "max_tokens": 100}
