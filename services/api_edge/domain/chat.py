@@ -7,9 +7,11 @@ from typing import Any
 import orjson
 
 from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.json_text import is_deep
 from shared.kernel.names import Operation
 
 _DEPTH_MAX = 64
+"""More than any reader downstream must bear."""
 _OURS = ("model", "stream")
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
@@ -82,7 +84,7 @@ def json_object(raw: bytes) -> dict[str, Any]:
         raise BadInputError("unreadable") from None
     if not isinstance(body, dict):
         raise BadInputError("not_an_object")
-    if _is_deep(raw, body):
+    if is_deep(raw, body, _DEPTH_MAX):
         raise BadInputError("too_deep")
     return body
 
@@ -115,20 +117,3 @@ def take(body: dict[str, Any], name: str, kind: type) -> Any:
     value = optional(body, name, kind)
     body.pop(name, None)
     return value
-
-
-def _is_deep(raw: bytes, body: dict[str, Any]) -> bool:
-    """Tell whether the body is nested deeper than any reader downstream must bear."""
-    if raw.count(b"[") + raw.count(b"{") <= _DEPTH_MAX:
-        return False
-    level: list[Any] = [body]
-    for _ in range(_DEPTH_MAX):
-        level = [child for value in level for child in _children(value)]
-        if not level:
-            return False
-    return True
-
-
-def _children(value: Any) -> list[Any]:
-    inside = value.values() if isinstance(value, dict) else value
-    return [child for child in inside if isinstance(child, dict | list)]

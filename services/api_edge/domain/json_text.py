@@ -1,11 +1,14 @@
 """JSON that passes through as text."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from services.api_edge.domain.errors import BadInputError
+from shared.kernel.errors import ProviderError
+
+TOO_DEEP: Final = "the answer is nested too deep"
 
 
 def check_once(text: bytes) -> None:
@@ -21,10 +24,28 @@ def _once(members: list[tuple[str, Any]]) -> None:
         raise BadInputError("member_repeated")
 
 
+def is_deep(text: bytes, value: dict[str, Any] | list[Any], depth_max: int) -> bool:
+    """Tell whether what a text was read as is nested deeper than that."""
+    if text.count(b"[") + text.count(b"{") <= depth_max:
+        return False
+    level: list[Any] = [value]
+    for _ in range(depth_max):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    inside = value.values() if isinstance(value, dict) else value
+    return [child for child in inside if isinstance(child, dict | list)]
+
+
 def with_member(text: str, name: str, value: Any) -> str:
     """Add a member at the end of a JSON object without reading it; what is no object stays as it is.
 
-    An object that may have one of this name already is read: ours takes its place.
+    An object that may have one of this name already is read: ours takes its place. Raises ProviderError for
+    one that is nested too deep for it.
     """
     text = text.strip()
     if f'"{name}"' in text:
@@ -44,4 +65,7 @@ def _without(text: str, name: str) -> str:
     if not isinstance(value, dict) or name not in value:
         return text
     del value[name]
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise ProviderError(TOO_DEEP) from None

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from services.api_edge.domain.json_text import TOO_DEEP, is_deep
 from services.api_edge.domain.response_reading import (
     ended_response,
     is_response_event,
@@ -21,6 +22,8 @@ from shared.contracts.runs import RunChunk
 from shared.kernel.errors import ProviderError
 
 NOT_JSON: Final = "answer_is_not_json"
+_DEPTH_MAX: Final = 200
+"""orjson reads 1024 levels and writes 254; a few are ours."""
 _PLAIN: Final = frozenset({"content", "role", "refusal"})
 
 
@@ -49,7 +52,10 @@ class Transcript:
         self._chunks = 0
 
     def pieces(self, chunk: RunChunk) -> Iterator[Event]:
-        """Return the events of what a worker told: one for each chunk that says something."""
+        """Return the events of what a worker told: one for each chunk that says something.
+
+        Raises ProviderError, as `take` and `response` do, for what cannot be read, or told again.
+        """
         for text in chunk.chunks:
             self._chunks += 1
             if (data := self._piece(_object(text))) is not None:
@@ -78,12 +84,9 @@ class Transcript:
         text = "".join(self._texts)
         if self._kind is not RunKind.JSON:
             return text
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            value = None
+        value = _read(text)
         if not isinstance(value, dict):
-            raise ProviderError("the answer is not a JSON object", detail=NOT_JSON)
+            raise _no_object()
         return value
 
     def last(self, nth: int, name: str, data: Mapping[str, Any]) -> Event:
@@ -130,8 +133,23 @@ def _says_more(body: Mapping[str, Any], delta: Mapping[str, Any]) -> bool:
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = orjson.loads(text)
+    value = _read(text)
     return value if isinstance(value, dict) else {}
+
+
+def _read(text: str) -> Any:
+    """Raise ProviderError for what is no JSON, or nested too deep to be told again."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise _no_object() from None
+    if isinstance(value, dict | list) and is_deep(text.encode(), value, _DEPTH_MAX):
+        raise ProviderError(TOO_DEEP)
+    return value
+
+
+def _no_object() -> ProviderError:
+    return ProviderError("the answer is not a JSON object", detail=NOT_JSON)
 
 
 def _first(body: Mapping[str, Any]) -> Mapping[str, Any]:
