@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -55,6 +56,7 @@ from services.api_edge.routes.runs import RunUseCases, runs_router
 from services.api_edge.routes.tracing import Traced
 from services.api_edge.routes.usage import usage_router
 from services.api_edge.routes.user_settings import user_settings_router
+from services.api_edge.use_cases.attaching import Attaching
 from services.api_edge.use_cases.authenticate import Authenticate
 from services.api_edge.use_cases.back_pressure import BackPressure
 from services.api_edge.use_cases.call_council import CallCouncilUseCase
@@ -167,7 +169,10 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     back_pressure = BackPressure(ports.waiting_runs, waiting_max=rules.queue_runs_max)
     catalogue = Catalogue.read((_DATA / "catalogue.json").read_bytes())
     flows = KnownFlows(ports.flows, shipped_flows())
-    follow = _follow_run(ports, rules.hearings_at_once_max)
+    following = partial(
+        FollowRun, runs=ports.runs, bus=ports.bus, attach=Attaching(ports.bus), waiting=ports.waiting
+    )
+    follow = following(places=Places(rules.hearings_at_once_max))
     start_run = StartRunUseCase(
         flows=flows,
         catalogue=catalogue,
@@ -226,7 +231,7 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
     # The edge's own hearing of a council is not its user's: at a limit, answers would be left out.
     hold = HoldCouncil(
         councils=ports.councils,
-        follow=_follow_council(ports, _follow_run(ports, 0)),
+        follow=_follow_council(ports, following(places=Places(0))),
         start=start_run,
         sizes=rules.sizes,
         given_up=council_given_up,
@@ -257,10 +262,6 @@ def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Prob
         )
     )
     app.include_router(health_router(CheckReadiness(ports.probes)))
-
-
-def _follow_run(ports: EdgePorts, at_once_max: int) -> FollowRun:
-    return FollowRun(runs=ports.runs, bus=ports.bus, waiting=ports.waiting, places=Places(at_once_max))
 
 
 def _follow_council(ports: EdgePorts, follow: FollowRun) -> FollowCouncil:

@@ -47,6 +47,12 @@ async def start(client: httpx2.AsyncClient) -> str:
     return run_id
 
 
+async def start_streamed(client: httpx2.AsyncClient) -> str:
+    body = {"kind": "stream", "messages": MESSAGES}
+    run_id: str = (await client.post("/api/runs", json=body)).json()["run_id"]
+    return run_id
+
+
 async def council(client: httpx2.AsyncClient) -> str:
     key = {"service": "openai", "api_key": "sk-openai-0123456789abcdef"}
     (await client.post("/api/keys", json=key)).raise_for_status()
@@ -114,6 +120,24 @@ async def test_one_user_takes_so_many_places_and_no_more() -> None:
     )
     assert (refused.headers["retry-after"], started.status_code) == ("1", 202)
     assert len(edge.waiting) == 0
+
+
+async def test_many_who_come_at_once_hear_all_of_a_run_that_is_told_again_hardly_ever() -> None:
+    async def says_on(tell: Tell) -> None:
+        tell.started()
+        for number in range(5):
+            tell.chunk(chunk(f"{number} "))
+            await asyncio.sleep(0.4)
+        tell.completed()
+
+    edge = Edge()
+    edge.bus.worker = says_on
+    async with edge.client() as client:
+        path = f"/api/runs/{await start_streamed(client)}/events"
+        await asyncio.sleep(0.1)
+        told = await asyncio.gather(*(client.get(path) for _ in range(20)))
+    assert {answer.text.count("event: message_chunk\n") for answer in told} == {5}
+    assert len(edge.bus.attached) <= 4
 
 
 async def test_every_member_of_a_council_takes_a_place_of_its_listener() -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from services.api_edge.domain.identity import Caller
 from services.api_edge.ports import Idempotency, KeptRun, RunBus, RunStore
+from services.api_edge.use_cases.attaching import Attaching
 from services.api_edge.use_cases.kept_run import KeptRunInProgress
 from services.api_edge.use_cases.places import GiveBack, Places
 from services.api_edge.use_cases.running import START_GRACE_S
@@ -46,9 +47,12 @@ _LATE_START_S: Final = 60.0
 class FollowRun:
     """On any edge, whichever it was asked for at. `places`: in which a user hears kept runs here."""
 
-    def __init__(self, *, runs: RunStore, bus: RunBus, waiting: WaitingRuns, places: Places) -> None:
+    def __init__(
+        self, *, runs: RunStore, bus: RunBus, attach: Attaching, waiting: WaitingRuns, places: Places
+    ) -> None:
         self._runs = runs
         self._bus = bus
+        self._attach = attach
         self._waiting = waiting
         self._places = places
 
@@ -97,7 +101,7 @@ class FollowRun:
                 silence_s=silence_s,
                 is_late=is_late,
                 look=partial(self._end_of, run),
-                attach=partial(self._bus.attach, run_id),
+                attach=partial(self._attach, run_id),
                 close=opened.pop_all().close,
             )
 
