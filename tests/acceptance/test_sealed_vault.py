@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
-from tests.acceptance.callers import Caller, error_of
+from tests.acceptance.callers import MODEL, Caller, error_of
 from tests.acceptance.house import PLATFORM_KEY, House, eventually, running_house
 from tests.own_vault import ROOT, OwnVault, own_vault
 from tests.realm import temporary_realm
@@ -89,3 +89,26 @@ async def has_answers(answers: list[tuple[float, httpx2.Response]], count: int) 
 
 async def is_served(answers: list[tuple[float, httpx2.Response]], since: float) -> bool:
     return any(began > since and answer.is_success for began, answer in answers)
+
+
+async def test_what_was_refused_while_vault_was_sealed_may_be_asked_again_with_its_key(
+    sealable: House, vault: OwnVault
+) -> None:
+    owner = await an_owner(sealable)
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "are you there?"}]}
+
+    async def ask() -> httpx2.Response:
+        return await owner.http.post(
+            "/v1/chat/completions", json=body, headers={"Idempotency-Key": "the-same"}
+        )
+
+    await asyncio.to_thread(vault.seal)
+    refused = await ask()
+    assert error_of(refused) == (503, "vault_unavailable")
+    await asyncio.to_thread(vault.unseal)
+
+    async def is_answered() -> bool:
+        return (await ask()).is_success
+
+    await eventually(is_answered, "the same request goes through")
+    assert (await ask()).headers["latchkey-run-id"] != refused.headers["latchkey-run-id"]
