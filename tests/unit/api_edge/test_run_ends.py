@@ -9,12 +9,12 @@ import pytest
 from services.api_edge.adapters.run_ends import RunEnds
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.ports import KeptRun, RunRecord
-from shared.contracts.message import Envelope
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import DatabaseUnavailableError, ForbiddenError
 from shared.kernel.ids import new_id
 from shared.kernel.names import Outcome
 from shared.runtime.delivery import Delivery
+from tests.envelopes import event_body
 from tests.fakes.api_edge import InMemoryRunStore
 
 pytestmark = pytest.mark.unit
@@ -50,7 +50,7 @@ async def _told(runs: BusyRunStore, user: str, sender: str) -> Delivery:
     record = RunRecord(new_id(), user, "chat", "openai/gpt-4o", stream=True)
     await runs.keep(KeptRun(record, RunKind.STREAM, _NOW, _NOW, _NOW + timedelta(hours=1)))
     end = RunEnded(run_id=record.run_id, user_id=user, outcome=Outcome.COMPLETED, ended_at=_NOW)
-    return Delivery(Envelope.wrap(end, source=sender).encode(), sender)
+    return Delivery(event_body(end, source=sender), sender)
 
 
 async def test_what_is_too_much_at_once_is_written_one_by_one() -> None:
