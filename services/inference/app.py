@@ -229,7 +229,9 @@ def _parts(
         usage_log=MeteredUsageLog(BusUsageLog(bus), registry),
         audience=BusAudience(bus),
         worker=f"{settings.instance}-{new_id().hex[-8:]}",
-        limits=Limits(completion_tokens_ceiling=settings.max_tokens_ceiling),
+        limits=Limits(
+            completion_tokens_ceiling=settings.max_tokens_ceiling, kept_bytes_max=settings.kept_bytes_max
+        ),
     )
 
 

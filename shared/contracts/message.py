@@ -4,7 +4,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.
 """
 
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -13,8 +13,15 @@ from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import new_id
 
 CONTENT_TYPE = "application/cloudevents+json"
+MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+"""The broker's `max_message_size`: it closes the channel on which more comes, whoever else uses that."""
 
 MessageT = TypeVar("MessageT", bound="Message")
+
+
+def text_bytes(text: str) -> int:
+    """Return how long a text is within a message: as JSON, where a backslash or a quote takes two bytes."""
+    return len(orjson.dumps(text))
 
 
 def event_type(routing_key: str) -> str:

@@ -13,8 +13,8 @@ from opentelemetry.trace import SpanKind
 from pamqp.commands import Basic
 from pamqp.common import FieldValue
 
-from shared.contracts.message import CONTENT_TYPE, Message, event_type, write
-from shared.kernel.errors import BusUnavailableError
+from shared.contracts.message import CONTENT_TYPE, MESSAGE_BYTES_MAX, Message, event_type, write
+from shared.kernel.errors import BusUnavailableError, InvalidRequestError
 from shared.runtime.logs import get_logger
 from shared.runtime.pipelining import Parcel, publish_in_one_piece, send_on
 from shared.runtime.streams import Streams
@@ -58,7 +58,10 @@ class Publisher:
         return self._connection is not None and self._connection.connected.is_set()
 
     async def publish(self, message: Message, *, event_id: str | None, subject: str | None) -> None:
-        """Persistent, mandatory, confirmed. Raises BusUnavailableError."""
+        """Persistent, mandatory, confirmed.
+
+        Raises BusUnavailableError, or InvalidRequestError for more than a message may hold.
+        """
         if not self._tracing.is_on:
             await self._publish(message, event_id, subject)
             return
@@ -67,7 +70,7 @@ class Publisher:
 
     async def _publish(self, message: Message, event_id: str | None, subject: str | None) -> None:
         await self._check_reaches_all(message.EXCHANGE)
-        identity, body = write(message, source=self._service, event_id=event_id, subject=subject)
+        identity, body = _written(message, self._service, event_id, subject)
         properties = self._properties(identity, message.ROUTING_KEY, persistent=True)
         properties.headers = self._headers()
         parcel = Parcel(message.ROUTING_KEY, properties, body)
@@ -94,12 +97,12 @@ class Publisher:
         reply_to: str | None = None,
         ttl_s: float | None = None,
     ) -> None:
-        """Transient and unconfirmed, in order with all else sent so. Raises BusUnavailableError.
+        """Transient and unconfirmed, in order with all else sent so. Raises as `publish` does.
 
         What has a `ttl_s` asks for something, and carries its trace on.
         """
         self._check_connected()
-        identity, body = write(message, source=self._service)
+        identity, body = _written(message, self._service)
         properties = self._properties(identity, message.ROUTING_KEY, persistent=False)
         properties.correlation_id, properties.reply_to = correlation_id, reply_to
         if ttl_s is not None:
@@ -155,6 +158,15 @@ class Publisher:
             message_type=event_type(routing_key),
             user_id=self._user,
         )
+
+
+def _written(
+    message: Message, source: str, event_id: str | None = None, subject: str | None = None
+) -> tuple[str, bytes]:
+    identity, body = write(message, source=source, event_id=event_id, subject=subject)
+    if len(body) > MESSAGE_BYTES_MAX:
+        raise InvalidRequestError("this is too long for one message")
+    return identity, body
 
 
 def _attributes(message: Message) -> dict[str, str]:

@@ -47,7 +47,7 @@ class OpenAIProvider:
     async def complete(self, call: ProviderCall) -> Piece:
         with provider_errors(call):
             async with self._post(call, stream=False) as response:
-                body = await response.aread()
+                body = await _read(call, response)
             return _whole(call, body)
 
     async def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
@@ -144,9 +144,18 @@ async def _drain(events: AsyncIterator[object]) -> None:
         return
 
 
+async def _read(call: ProviderCall, response: httpx2.Response) -> bytes:
+    """Read a whole answer, and no more than one may be long."""
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > _ANSWER_BYTES_MAX:
+            raise ProviderError("the answer is too long", service=call.key.used.service)
+        parts.append(part)
+    return b"".join(parts)
+
+
 def _whole(call: ProviderCall, body: bytes) -> Piece:
-    if len(body) > _ANSWER_BYTES_MAX:
-        raise ProviderError("the answer is too long", service=call.key.used.service)
     try:
         text = body.decode()
     except UnicodeDecodeError:

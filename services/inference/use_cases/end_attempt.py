@@ -1,6 +1,11 @@
 """End an attempt for good: the row, the word to the edge, the usage event, in this order."""
 
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final
+
 from services.inference.domain.attempt import Attempt, Ending, usage_event
+from services.inference.domain.run_end import answer_chars
 from services.inference.ports import AttemptStore, Clock
 from services.inference.use_cases.insist import insist
 from services.inference.use_cases.limits import Limits
@@ -12,13 +17,18 @@ from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import DatabaseUnavailableError, InternalError, PlatformError
 from shared.kernel.names import Outcome
 
+_LARGE_CHARS: Final = 1024 * 1024
+
 
 class EndAttempt:
+    """Of large kept answers one is written down, or published, at a time: each takes several copies."""
+
     def __init__(self, *, store: AttemptStore, publish: PublishUsage, limits: Limits, now: Clock) -> None:
         self._store = store
         self._publish = publish
         self._limits = limits
         self._now = now
+        self._large = asyncio.Lock()
 
     async def record(self, run: Run, attempt: Attempt, ending: Ending) -> None:
         """End an attempt that another one follows. Raises BusUnavailableError."""
@@ -36,10 +46,10 @@ class EndAttempt:
         body = ErrorBody.of(error) if error else None
         end = run.end(usage, body, ending.response)
         try:
-            ended = await self._store.finish(usage, body, end)
+            ended = await self._write(usage, body, end)
         except DatabaseUnavailableError:
             await self._tell(run, attempt, ending, error)
-            ended = await insist(lambda: self._store.finish(usage, body, end), self._limits)
+            ended = await insist(lambda: self._write(usage, body, end), self._limits)
         else:
             if ended:
                 await self._tell(run, attempt, ending, error)
@@ -48,8 +58,16 @@ class EndAttempt:
 
     async def _publish_all(self, usage: UsageRecorded, end: RunEnded | None) -> None:
         if end is not None:
-            await self._publish.end(end)
+            async with self._turn(end):
+                await self._publish.end(end)
         await self._publish(usage)
+
+    async def _write(self, usage: UsageRecorded, error: ErrorBody | None, end: RunEnded | None) -> bool:
+        async with self._turn(end):
+            return await self._store.finish(usage, error, end)
+
+    def _turn(self, end: RunEnded | None) -> AbstractAsyncContextManager[object]:
+        return self._large if end is not None and answer_chars(end) > _LARGE_CHARS else nullcontext()
 
     def _ended(self, run: Run, attempt: Attempt, ending: Ending) -> UsageRecorded:
         usage = usage_event(run.request, attempt, ending, self._now())

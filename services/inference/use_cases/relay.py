@@ -2,21 +2,34 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
+
+_GATHERED_BYTES_MAX: Final = 1024 * 1024
 
 
 class ChunkRelay:
-    """Sends in order, for one producer. A chunk waits at most `linger_s`, and only just after another."""
+    """Sends in order, for one producer. A chunk waits at most `linger_s`, and only just after another.
+
+    When many bytes wait, the producer waits for them to be sent: so no message gets longer than those and one
+    chunk, and a slow bus makes a slow stream.
+    """
 
     def __init__(self, send: Callable[[tuple[str, ...]], Awaitable[None]], *, linger_s: float) -> None:
         self._send = send
         self._linger_s = linger_s
         self._waiting: list[str] = []
+        self._bytes = 0
         self._sent_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._sending: asyncio.Task[None] | None = None
 
-    async def put(self, chunk: str) -> None:
+    async def put(self, chunk: str, size: int) -> None:
+        """`size`: in bytes, as the chunk travels."""
         self._waiting.append(chunk)
+        self._bytes += size
+        if self._bytes >= _GATHERED_BYTES_MAX:
+            await self.finish()
+            return
         if self._timer is not None or self._sending is not None:
             return
         loop = asyncio.get_running_loop()
@@ -32,7 +45,7 @@ class ChunkRelay:
             self._timer.cancel()
             self._timer = None
         if self._sending is not None:
-            await self._sending
+            await asyncio.shield(self._sending)
         await self._flush()
 
     def _start_sending(self) -> None:
@@ -45,6 +58,6 @@ class ChunkRelay:
 
     async def _flush(self) -> None:
         while self._waiting:
-            chunks, self._waiting = tuple(self._waiting), []
+            chunks, self._waiting, self._bytes = tuple(self._waiting), [], 0
             self._sent_at = asyncio.get_running_loop().time()
             await self._send(chunks)

@@ -1,15 +1,19 @@
 """A run while this worker has it: who may stop it, when it must end, what its audience was told."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import Enum, auto
 from typing import Final
 
-from services.inference.domain.run_end import run_ended
+from services.inference.domain.run_end import run_ended, too_long
 from services.inference.ports import Audience, Clock
+from services.inference.use_cases.kept_memory import KeptShare
+from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.listeners import Listeners
+from shared.contracts.message import text_bytes
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import (
     KeyUse,
@@ -22,11 +26,14 @@ from shared.contracts.runs import (
     RunUsage,
 )
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.errors import PlatformError, ProviderError
-from shared.kernel.names import KeySource
+from shared.kernel.errors import PlatformError, ServiceUnavailableError
+from shared.kernel.names import INFERENCE, KeySource
 
-_KEPT_CHARS_MAX: Final = 8 * 1024 * 1024
-"""As JSON inside JSON it must still fit into one message."""
+_MESSAGE_BYTES: Final = 640
+"""What a message takes in memory beside its texts."""
+_ANSWER_BYTES: Final = 64 * 1024
+"""For most answers that is enough."""
+_FULL_S: Final = 10.0
 
 
 class Stop(Enum):
@@ -52,7 +59,9 @@ class Run:
     Every progress message has a number; the edge sees a lost one by the gap.
     """
 
-    def __init__(self, request: RunRequested, audience: Audience, now: Clock) -> None:
+    def __init__(
+        self, request: RunRequested, audience: Audience, now: Clock, *, kept: KeptShare, limits: Limits
+    ) -> None:
         self.request = request
         self.done = asyncio.Event()
         self.stopped: Stop | None = None
@@ -60,9 +69,11 @@ class Run:
         self.excluding: tuple[str, ...] = ()
         self._listeners = Listeners(audience, request.reply_to, keeps=request.kept)
         self._now = now
+        self._kept = kept
+        self._limits = limits
         self._seq = 0
         self._chunks_told = 0
-        self._chars = 0
+        self._bytes = 0
         self._ended: dict[int, UsageRecorded] = {}
         self._leash: asyncio.Timeout | None = None
         self._telling_late: asyncio.Task[None] | None = None
@@ -141,6 +152,8 @@ class Run:
             run_id=self.request.run_id, seq=self._next(), chunks=chunks, index=self._chunks_told
         )
         self._chunks_told += len(chunks)
+        if self.request.kept:
+            self._kept.hold(_MESSAGE_BYTES)
         await self._listeners.tell(message)
 
     async def tell_completed(self, source: KeySource, response: str | None) -> None:
@@ -159,11 +172,29 @@ class Run:
         message = RunFailed(run_id=self.request.run_id, seq=self._next(), error=body, key_source=source)
         await self._listeners.tell(message)
 
-    def check_keepable(self, text: str) -> None:
-        """Raise ProviderError for one chunk too many of an answer that is kept."""
-        self._chars += len(text)
-        if self.request.kept and self._chars > _KEPT_CHARS_MAX:
-            raise ProviderError("the answer is too long to be kept")
+    def measure(self, text: str) -> int:
+        """Return how long a piece of the answer is in a message.
+
+        Raises ProviderError for one that is too long, or one too many of an answer that is kept, and
+        ServiceUnavailableError when this worker keeps too much already.
+        """
+        size = text_bytes(text)
+        self._bytes = self._bytes + size if self.request.kept else size
+        if self._bytes > self._limits.answer_bytes_max:
+            raise too_long()
+        if self.request.kept:
+            self._hold(sys.getsizeof(text))
+        return size
+
+    def check_room(self) -> None:
+        """Raise ServiceUnavailableError for a run that could hardly be kept, before it costs anything."""
+        if self.request.kept and not self._kept.has_room(_ANSWER_BYTES):
+            raise _full()
+
+    def _hold(self, size: int) -> None:
+        if not self._kept.has_room(size):
+            raise _full()
+        self._kept.hold(size)
 
     async def attach(self, reply_to: str, from_seq: int) -> None:
         """Tell another edge, too, from a message's number on."""
@@ -187,3 +218,9 @@ class Run:
     def _next(self) -> int:
         self._seq += 1
         return self._seq - 1
+
+
+def _full() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "this worker keeps too many answers", service=INFERENCE, retry_after_s=_FULL_S
+    )

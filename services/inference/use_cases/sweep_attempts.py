@@ -1,18 +1,22 @@
 """What others have left behind: attempts without an end, and ends that nobody has published."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from services.inference.domain.attempt import Ending, usage_event
-from services.inference.domain.run_end import run_ended
+from services.inference.domain.run_end import publishable, run_ended
 from services.inference.ports import AbandonedAttempt, AttemptStore, Clock, Outbox, UsageLog
 from services.inference.use_cases.heart import Heart
 from services.inference.use_cases.limits import Limits
 from shared.contracts.rpc import ErrorBody
+from shared.contracts.runs import RunEnded
 from shared.kernel.errors import WorkerLostError
 from shared.kernel.names import Outcome
 
 _AT_ONCE: Final = 100
 """Few enough not to hold up the runs beside it."""
+_ENDS_AT_ONCE: Final = 2
+"""An end holds a whole answer."""
 
 
 class SweepAttempts:
@@ -36,12 +40,14 @@ class SweepAttempts:
         self._now = now
 
     async def __call__(self) -> None:
-        """Raises BusUnavailableError or DatabaseUnavailableError; what is left is done the next time."""
-        while await self._publish() == _AT_ONCE:
-            pass
-        while await self._publish_ends() == _AT_ONCE:
-            pass
-        await self._end_abandoned()
+        """Do each job, whatever becomes of the others. Raises what the first that failed raised, such as
+        BusUnavailableError or DatabaseUnavailableError; what is left is done the next time.
+        """
+        jobs = (self._publish_usages, self._publish_ends, self._end_abandoned)
+        failures = [await _failure_of(job) for job in jobs]
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
     async def _end_abandoned(self) -> None:
         """A run whose message comes again is taken up by who gets it; here, its message is gone.
@@ -64,12 +70,26 @@ class SweepAttempts:
         usage, body = usage_event(abandoned.run, abandoned.attempt, ending, self._now()), ErrorBody.of(error)
         await self._store.finish(usage, body, run_ended([usage], body) if abandoned.run.kept else None)
 
-    async def _publish(self) -> int:
-        return await self._outbox.relay(
-            self._usage_log.record, ended_before_s=self._limits.unpublished_after_s, limit=_AT_ONCE
-        )
+    async def _publish_usages(self) -> None:
+        before_s, count = self._limits.unpublished_after_s, _AT_ONCE
+        while count == _AT_ONCE:
+            count = await self._outbox.relay(self._usage_log.record, ended_before_s=before_s, limit=_AT_ONCE)
 
-    async def _publish_ends(self) -> int:
-        return await self._outbox.relay_ends(
-            self._usage_log.record_end, ended_before_s=self._limits.unpublished_after_s, limit=_AT_ONCE
-        )
+    async def _publish_ends(self) -> None:
+        before_s, count = self._limits.unpublished_after_s, _ENDS_AT_ONCE
+        while count == _ENDS_AT_ONCE:
+            count = await self._outbox.relay_ends(
+                self._publish_end, ended_before_s=before_s, limit=_ENDS_AT_ONCE
+            )
+
+    async def _publish_end(self, end: RunEnded) -> None:
+        """One that no message can hold would be tried for ever, and closes the channel each time."""
+        await self._usage_log.record_end(publishable(end))
+
+
+async def _failure_of(job: Callable[[], Awaitable[None]]) -> Exception | None:
+    try:
+        await job()
+    except Exception as error:  # noqa: BLE001 - it is raised once the other jobs are done
+        return error
+    return None

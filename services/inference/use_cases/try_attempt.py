@@ -85,6 +85,7 @@ class TryAttempt:
             async with run.on_leash():
                 if isinstance(key, PlatformError):
                     raise key
+                run.check_room()
                 self._ask_price(run, attempt)
                 key = key or await self._take_key(run, attempt)
                 ceiling = await self._authorize(run, attempt, key)
@@ -168,12 +169,12 @@ class TryAttempt:
         if not run.request.stream:
             answer = await self._provider.complete(call)
             meter.see(answer.chars, answer.usage)
+            run.measure(answer.text)
             return answer.text
         async with aclosing(self._provider.stream(call)) as pieces:
             async for piece in pieces:
                 meter.see(piece.chars, piece.usage)
-                run.check_keepable(piece.text)
-                await relay.put(piece.text)
+                await relay.put(piece.text, run.measure(piece.text))
         return None
 
     def _patience(self, run: Run) -> float:

@@ -12,9 +12,9 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from shared.contracts import topology
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.credits import Balance, CreditsGranted, GetBalance
-from shared.contracts.message import Message
-from shared.contracts.runs import CancelRun, RunStarted
-from shared.kernel.errors import BusUnavailableError, ServiceUnavailableError
+from shared.contracts.message import MESSAGE_BYTES_MAX, Message
+from shared.contracts.runs import AttachRun, CancelRun, RunChunk, RunStarted
+from shared.kernel.errors import BusUnavailableError, InvalidRequestError, ServiceUnavailableError
 from shared.kernel.names import KeySource
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
@@ -173,6 +173,33 @@ async def test_what_is_published_outlives_the_broker_and_names_its_sender(
     assert message.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
     assert message.user_id == f"{realm.name}_inference"
     assert (message.message_id, message.type) == (str(event.usage_id), event.event_type())
+
+
+async def test_what_no_message_can_hold_is_refused_and_the_channel_stays(
+    bus_for: BusFor, realm: TestRealm
+) -> None:
+    """The broker would close the channel that all others publish on."""
+    worker, edge = bus_for("inference"), bus_for("api_edge")
+    heard: list[str] = []
+    edge.on_reply(lambda told: heard.append(*told.read(RunChunk, senders=("inference",)).chunks))
+    await edge.start()
+    await worker.start()
+    await worker.relay(_chunk(fits := "x" * (MESSAGE_BYTES_MAX - 1024)), edge.reply_to)
+    for send in (worker.relay(_chunk("x" * MESSAGE_BYTES_MAX), edge.reply_to), edge.publish(_attach())):
+        with pytest.raises(InvalidRequestError):
+            await send
+    await worker.relay(_chunk("y"), edge.reply_to)
+    await _until(lambda: heard == [fits, "y"])
+    with pytest.raises(aio_pika.exceptions.ChannelClosed):
+        await _put(realm, topology.BILLING_USAGE, b"x" * (MESSAGE_BYTES_MAX + 1))
+
+
+def _chunk(text: str) -> RunChunk:
+    return RunChunk(run_id=uuid4(), seq=0, chunks=(text,))
+
+
+def _attach() -> AttachRun:
+    return AttachRun(run_id=uuid4(), reply_to="x" * MESSAGE_BYTES_MAX)
 
 
 def _granted() -> Message:

@@ -24,7 +24,7 @@ async def test_the_first_goes_at_once_and_the_next_are_gathered() -> None:
     relay = ChunkRelay(wire.send, linger_s=0.02)
 
     for chunk in "abc":
-        await relay.put(chunk)
+        await relay.put(chunk, 1)
     assert wire.sent == [("a",)]
     await asyncio.sleep(0.05)
 
@@ -36,7 +36,7 @@ async def test_slow_chunks_are_not_held_back() -> None:
     relay = ChunkRelay(wire.send, linger_s=0.005)
 
     for chunk in "abc":
-        await relay.put(chunk)
+        await relay.put(chunk, 1)
         await asyncio.sleep(0.01)
 
     assert wire.sent == [("a",), ("b",), ("c",)]
@@ -47,7 +47,7 @@ async def test_the_end_waits_for_nothing_and_loses_nothing() -> None:
     relay = ChunkRelay(wire.send, linger_s=10)
 
     for chunk in "abc":
-        await relay.put(chunk)
+        await relay.put(chunk, 1)
     await relay.finish()
     await relay.finish()
 
@@ -59,7 +59,7 @@ async def test_a_slow_wire_keeps_the_order() -> None:
     relay = ChunkRelay(wire.send, linger_s=0.001)
 
     for chunk in "abcdefghij":
-        await relay.put(chunk)
+        await relay.put(chunk, 1)
         await asyncio.sleep(0.002)
     await relay.finish()
 

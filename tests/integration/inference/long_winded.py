@@ -1,0 +1,65 @@
+"""A provider whose answers are as long as prompts say: `whole 9` or `pieces 9` (MiB), `slow 20` (pieces)."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+MIB: Final = 1024 * 1024
+_PIECE_S: Final = 0.1
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: %s\r\n\r\n"
+
+
+def backslashes(size: int) -> str:
+    """Text that takes `size` bytes as the JSON of an answer, and twice as much in a message."""
+    return "\\" * (size // 2)
+
+
+@asynccontextmanager
+async def long_winded() -> AsyncIterator[str]:
+    """Yields its address."""
+    async with await asyncio.start_server(_serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    kind, _, size = (await _prompt(reader)).partition(" ")
+    try:
+        if kind == "whole":
+            writer.write(_HEAD % b"application/json" + _whole(backslashes(int(size) * MIB)))
+        else:
+            await _stream(writer, kind, int(size))
+        await writer.drain()
+    except ConnectionError:  # the worker has heard enough
+        pass
+    finally:
+        writer.close()
+
+
+async def _stream(writer: asyncio.StreamWriter, kind: str, size: int) -> None:
+    writer.write(_HEAD % b"text/event-stream")
+    for _ in range(size):
+        writer.write(_chunk({"content": backslashes(MIB) if kind == "pieces" else "word "}))
+        await writer.drain()
+        await asyncio.sleep(0 if kind == "pieces" else _PIECE_S)
+    writer.write(_chunk({}, "stop") + b"data: [DONE]\n\n")
+
+
+async def _prompt(reader: asyncio.StreamReader) -> str:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    [length] = [line for line in head.split(b"\r\n") if line.startswith(b"content-length:")]
+    body = json.loads(await reader.readexactly(int(length.partition(b":")[2])))
+    prompt: str = body["messages"][-1]["content"]
+    return prompt
+
+
+def _whole(text: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return json.dumps({"choices": [choice]}).encode()
+
+
+def _chunk(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
