@@ -5,9 +5,10 @@ import time
 from contextlib import aclosing
 
 from services.inference.domain.attempt import Attempt, Ending, PriceAsked
-from services.inference.domain.estimates import check_priceable, completion_tokens_max, prompt_size
+from services.inference.domain.estimates import completion_tokens_max, prompt_size
 from services.inference.domain.failures import CURABLE, UNAVAILABLE
 from services.inference.domain.meter import Meter
+from services.inference.domain.priceable import check_priceable
 from services.inference.domain.provider_usage import provider_cost_usd
 from services.inference.ports import (
     AttemptStore,
@@ -141,7 +142,7 @@ class TryAttempt:
         request = run.request
         if key.used.source.is_byok or request.policy is KeyPolicy.SYSTEM:
             return None
-        check_priceable(request.model, request.body)
+        check_priceable(request.model, request.body, request.operation)
         ceiling = self._limits.completion_tokens_ceiling
         ask = AuthorizeRun(
             run_id=request.run_id,

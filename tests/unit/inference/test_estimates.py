@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference.domain.estimates import (
-    check_priceable,
     completion_limit,
     completion_tokens_max,
     estimated_completion,
@@ -93,68 +92,6 @@ def test_a_limit_that_is_no_number_is_refused(value: object) -> None:
     for name in ("max_tokens", "max_completion_tokens", "n"):
         with pytest.raises(InvalidRequestError, match=name):
             completion_tokens_max({name: value}, 4096)
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {"service_tier": "priority"},
-        {"models": ["anthropic/claude-opus-4"]},
-        {"plugins": [{"id": "web"}]},
-        {"web_search_options": {}},
-        {"modalities": ["text", "audio"]},
-        {"tools": [{"type": "function"}, {"type": "web_search"}]},
-        {"tools": [{"type": "function", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
-        {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
-        user([{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]),
-        user([{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}}]),
-        user([{"input_audio": {"data": "AAAA", "format": "mp3"}}]),
-        user([{"type": "file", "file": {"file_data": "https://example.com/book.pdf"}}]),
-        user([{"type": "text", "text": "hi"}, {"type": "video_url", "video_url": {"url": "https://v"}}]),
-        user([{"type": "image_url", "image_url": {"url": "data:audio/mp3;base64,AAAA"}}]),
-        user([{"type": "image_url", "image_url": "DATA:application/pdf;base64,AAAA"}]),
-    ],
-)
-def test_what_tokens_do_not_pay_for_is_no_matter_of_credits(extra: dict[str, object]) -> None:
-    with pytest.raises(InvalidRequestError):
-        check_priceable("openai/gpt-4o", {**user("hi"), **extra})
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        *({}, {"temperature": 1, "service_tier": None}, {"tools": [{"type": "function"}]}, {"tools": "x"}),
-        user([{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]),
-        user([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}]),
-        user([{"type": "image_url", "image_url": "https://example.com/cat.png"}]),
-        *({"messages": []}, user(["x"]), user(None), {"cache_control": "x"}),
-    ],
-)
-def test_other_parameters_are_paid_for_with_tokens(extra: dict[str, object]) -> None:
-    check_priceable("openai/gpt-4o", {**user("hi"), **extra})
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        "anthropic/claude-3-5-sonnet:online",
-        "openrouter/anthropic/claude-3-5-sonnet:nitro:online",
-        "openai/gpt-4o:EXTENDED",
-        "openai/gpt-4o@preset/ours",
-        "openrouter/@preset/ours",
-    ],
-)
-def test_a_variant_that_tokens_do_not_pay_for_is_no_matter_of_credits(model: str) -> None:
-    with pytest.raises(InvalidRequestError):
-        check_priceable(model, user("hi"))
-
-
-@pytest.mark.parametrize(
-    "model",
-    ["openai/gpt-4o", "openrouter/x/y:free", "openrouter/x/y:onlineish", "anthropic/claude-3-5@20240620"],
-)
-def test_other_models_are_paid_for_with_tokens(model: str) -> None:
-    check_priceable(model, user("hi"))
 
 
 def test_no_limit_is_none() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from services.inference.adapters.provider_catalogue import load_providers
-from services.inference.domain.estimates import check_priceable, completion_tokens_max, prompt_size
+from services.inference.domain.estimates import completion_tokens_max, prompt_size
 from services.inference.domain.operations import READINGS
+from services.inference.domain.priceable import check_priceable
 from services.inference.domain.provider_usage import measured_tokens
 from services.inference.domain.providers import request_body
 from shared.kernel.errors import InvalidRequestError
@@ -128,7 +129,7 @@ def test_a_prompt_is_measured_wherever_it_is() -> None:
 )
 def test_credits_do_not_pay_for_what_nobody_measured(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
-        check_priceable("openai/gpt-4o", body)
+        check_priceable("openai/gpt-4o", body, Operation.RESPONSES)
 
 
 @pytest.mark.parametrize(
@@ -144,4 +145,4 @@ def test_credits_do_not_pay_for_what_nobody_measured(body: dict[str, Any]) -> No
     ],
 )
 def test_credits_pay_for_texts_and_images(body: dict[str, Any]) -> None:
-    check_priceable("openai/gpt-4o", body)
+    check_priceable("openai/gpt-4o", body, Operation.RESPONSES)

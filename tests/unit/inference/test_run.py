@@ -120,14 +120,17 @@ async def test_a_platform_key_is_authorized_for_the_worst_case() -> None:
     assert worker.provider.calls[0].completion_ceiling == 4096
 
 
-@pytest.mark.parametrize("source", [KeySource.USER, PLATFORM])
-async def test_another_price_is_only_for_a_key_of_ones_own(source: KeySource) -> None:
+@pytest.mark.parametrize("source", [KeySource.USER, KeySource.USER_GATEWAY, KeySource.TEAM_GATEWAY, PLATFORM])
+@pytest.mark.parametrize("extra", [{"service_tier": "priority"}, {"fallbacks": ["gpt-5-pro"]}])
+async def test_another_price_is_only_for_a_key_of_ones_own(
+    source: KeySource, extra: dict[str, object]
+) -> None:
     worker = Worker([a_key(source=source)])
     worker.provider.scripts["mine"] = [an_answer()]
 
-    await worker.run(a_request(body={"messages": [{"role": "user"}], "service_tier": "priority"}))
+    await worker.run(a_request(body={"messages": [{"role": "user"}], **extra}))
 
-    assert len(worker.provider.calls) == (source is KeySource.USER)
+    assert len(worker.provider.calls) == source.is_byok
     assert worker.authorizer.asked == []
 
 
