@@ -230,7 +230,8 @@ def _parts(
         audience=BusAudience(bus),
         worker=f"{settings.instance}-{new_id().hex[-8:]}",
         limits=Limits(
-            completion_tokens_ceiling=settings.max_tokens_ceiling, kept_bytes_max=settings.kept_bytes_max
+            completion_tokens_ceiling=settings.max_tokens_ceiling,
+            answer_memory_bytes_max=settings.answer_memory_bytes_max,
         ),
     )
 

@@ -13,12 +13,12 @@ class ProviderOverride(BaseModel):
 
 
 class InferenceSettings(ServiceSettings):
-    """Seconds, where a name ends in `_s`. `concurrency`: runs at once in this process; `kept_bytes_max`: what
-    the kept ones of them may hold in memory.
+    """Seconds, where a name ends in `_s`. `concurrency`: runs at once in this process;
+    `answer_memory_bytes_max`: how much they may hold of whole answers, and of streams that are kept.
     """
 
     concurrency: int = Field(default=2048, ge=1, le=10_000)
-    kept_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    answer_memory_bytes_max: int = Field(default=32 * 1024 * 1024, ge=1024 * 1024)
     max_tokens_ceiling: int = Field(default=4096, ge=1)
     provider_idle_timeout_s: float = Field(default=60, gt=0)
     shutdown_grace_s: float = Field(default=20, ge=0)

@@ -1,15 +1,21 @@
 """Billing, the waiting edge and the usage log, over the bus."""
 
+import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final
+
 from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.prices import FindPrice, PriceFound
-from shared.contracts.runs import RunEnded
+from shared.contracts.runs import RunChunk, RunCompleted, RunEnded
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.names import KeyService
 from shared.kernel.prices import Quote
 from shared.runtime.bus import Bus
 from shared.runtime.rpc import RpcClient
+
+_LARGE_CHARS: Final = 256 * 1024
 
 
 class RpcRunAuthorizer:
@@ -41,13 +47,27 @@ class BusUsageLog:
 
 
 class BusAudience:
-    """When the bus is away the edge knows by itself: it has lost its connection too, or sees the gap."""
+    """When the bus is away the edge knows by itself: it has lost its connection too, or sees the gap.
+
+    What is large goes one at a time: until the socket has it, there are several copies of it.
+    """
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
+        self._large = asyncio.Lock()
 
     async def tell(self, progress: Progress, reply_to: str) -> None:
-        try:
-            await self._bus.relay(progress, reply_to)
-        except BusUnavailableError:
-            return
+        async with self._turn(progress):
+            try:
+                await self._bus.relay(progress, reply_to)
+            except BusUnavailableError:
+                return
+
+    def _turn(self, progress: Progress) -> AbstractAsyncContextManager[object]:
+        return self._large if _chars(progress) > _LARGE_CHARS else nullcontext()
+
+
+def _chars(progress: Progress) -> int:
+    if isinstance(progress, RunChunk):
+        return sum(map(len, progress.chunks))
+    return len(progress.response or "") if isinstance(progress, RunCompleted) else 0

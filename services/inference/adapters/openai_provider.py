@@ -24,30 +24,42 @@ from services.inference.domain.operations import READINGS
 from services.inference.domain.provider_usage import keepable
 from services.inference.domain.providers import ProviderSpec, request_body
 from services.inference.ports import Piece, ProviderCall
-from shared.kernel.errors import InvalidRequestError, ProviderError
+from shared.kernel.errors import InvalidRequestError, ProviderError, ProviderTimeoutError
 from shared.kernel.names import KeyService
 
 CONNECT_TIMEOUT_S: Final = 5.0
 _WRITE_TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 12 * 1024 * 1024
 _EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
+_LARGE_BYTES: Final = 1024 * 1024
+_LARGE_AT_ONCE: Final = 2
+_COMMAS_MAX: Final = 1_250_000
+"""As many as embeddings of that length have. A value takes up to 72 bytes in memory for three that came."""
 _DRAIN_S: Final = 0.2
 _DONE: Final = "[DONE]"
 
 
 class OpenAIProvider:
     def __init__(
-        self, specs: Mapping[KeyService, ProviderSpec], http: HttpClients, *, idle_timeout_s: float
+        self,
+        specs: Mapping[KeyService, ProviderSpec],
+        http: HttpClients,
+        *,
+        idle_timeout_s: float,
+        large_timeout_s: float = 30,
     ) -> None:
+        """`large_timeout_s`: for what is left of a large answer; it was generated before it is sent."""
         self._specs = specs
         self._configured = _sdk(http.configured)
         self._guarded = _sdk(http.guarded)
         self._idle_timeout_s = idle_timeout_s
+        self._large_timeout_s = large_timeout_s
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def complete(self, call: ProviderCall) -> Piece:
         with provider_errors(call):
             async with self._post(call, stream=False) as response:
-                body = await _read(call, response)
+                body = await self._read(call, response)
             return _whole(call, body)
 
     async def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
@@ -64,6 +76,24 @@ class OpenAIProvider:
                     yield _piece(call, event.data, chunk)
                 if not finished:
                     raise ProviderError("the answer was cut short", service=call.key.used.service)
+
+    async def _read(self, call: ProviderCall, response: httpx2.Response) -> bytes:
+        """Read a whole answer. Of large ones few are read at a time: the others' senders wait."""
+        read, parts = bytearray(), response.aiter_bytes()
+        await _read_until(_LARGE_BYTES, read, parts)
+        if len(read) <= _LARGE_BYTES:
+            return bytes(read)
+        async with self._large:
+            try:
+                async with asyncio.timeout(self._large_timeout_s):
+                    await _read_until(_ANSWER_BYTES_MAX, read, parts)
+            except TimeoutError:
+                raise ProviderTimeoutError(
+                    "the answer came too slowly", service=call.key.used.service
+                ) from None
+            if len(read) > _ANSWER_BYTES_MAX:
+                raise _too_long(call)
+            return bytes(read)
 
     @asynccontextmanager
     async def _post(self, call: ProviderCall, *, stream: bool) -> AsyncIterator[httpx2.Response]:
@@ -144,15 +174,12 @@ async def _drain(events: AsyncIterator[object]) -> None:
         return
 
 
-async def _read(call: ProviderCall, response: httpx2.Response) -> bytes:
-    """Read a whole answer, and no more than one may be long."""
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > _ANSWER_BYTES_MAX:
-            raise ProviderError("the answer is too long", service=call.key.used.service)
-        parts.append(part)
-    return b"".join(parts)
+async def _read_until(size: int, read: bytearray, parts: AsyncIterator[bytes]) -> None:
+    """Read on, until there is more than that, or nothing more."""
+    async for part in parts:
+        read += part
+        if len(read) > size:
+            return
 
 
 def _whole(call: ProviderCall, body: bytes) -> Piece:
@@ -166,6 +193,8 @@ def _whole(call: ProviderCall, body: bytes) -> Piece:
 def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
     """Raise the provider's error when that is what came, ProviderError for what is no answer."""
     used = call.key.used
+    if len(text) > _LARGE_BYTES and text.count(",") > _COMMAS_MAX:
+        raise _too_long(call)
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -189,6 +218,10 @@ def _kept(secret: str, usage: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the usage object if it can be kept as it came, and the key is not in it."""
     usage = keepable(usage)
     return None if usage is None or holds_key(secret, orjson.dumps(usage).decode()) else usage
+
+
+def _too_long(call: ProviderCall) -> ProviderError:
+    return ProviderError("the answer is too long", service=call.key.used.service)
 
 
 def _not_an_answer(call: ProviderCall) -> ProviderError:

@@ -11,14 +11,14 @@ class Limits:
     keys; `losses_max`: how many workers a run may lose. `hold_slack`: how long a hold outlives its run's
     deadline; `orphaned_after`: how long an attempt may stay unfinished after it; `unpublished_after_s`: how
     long an ended one is left to its own worker to publish. `hold_pauses_s`: before a refused hold is asked
-    for again, while the one of the attempt before is being released. `answer_bytes_max`: what an
-    answer may take in a message, or a piece of it, or all pieces of one that is kept; `kept_bytes_max`: what
-    all kept runs of a worker may hold in memory.
+    for again, while the one of the attempt before is being released. `answer_bytes_max`: how
+    long an answer may be in a message, or a piece of it, or all pieces of a kept one;
+    `answer_memory_bytes_max`: how much a worker may hold of whole answers, and of streams that are kept.
     """
 
     completion_tokens_ceiling: int = 4096
     answer_bytes_max: int = 12 * 1024 * 1024
-    kept_bytes_max: int = 64 * 1024 * 1024
+    answer_memory_bytes_max: int = 32 * 1024 * 1024
     attempts_max: int = 8
     starting_max: int = 64
     losses_max: int = 3

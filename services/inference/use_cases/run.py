@@ -10,7 +10,7 @@ from typing import Final
 
 from services.inference.domain.run_end import run_ended, too_long
 from services.inference.ports import Audience, Clock
-from services.inference.use_cases.kept_memory import KeptShare
+from services.inference.use_cases.answer_memory import AnswerShare
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.listeners import Listeners
 from shared.contracts.message import text_bytes
@@ -60,7 +60,7 @@ class Run:
     """
 
     def __init__(
-        self, request: RunRequested, audience: Audience, now: Clock, *, kept: KeptShare, limits: Limits
+        self, request: RunRequested, audience: Audience, now: Clock, *, share: AnswerShare, limits: Limits
     ) -> None:
         self.request = request
         self.done = asyncio.Event()
@@ -69,7 +69,7 @@ class Run:
         self.excluding: tuple[str, ...] = ()
         self._listeners = Listeners(audience, request.reply_to, keeps=request.kept)
         self._now = now
-        self._kept = kept
+        self._share = share
         self._limits = limits
         self._seq = 0
         self._chunks_told = 0
@@ -153,7 +153,7 @@ class Run:
         )
         self._chunks_told += len(chunks)
         if self.request.kept:
-            self._kept.hold(_MESSAGE_BYTES)
+            self._share.hold(_MESSAGE_BYTES)
         await self._listeners.tell(message)
 
     async def tell_completed(self, source: KeySource, response: str | None) -> None:
@@ -182,19 +182,24 @@ class Run:
         self._bytes = self._bytes + size if self.request.kept else size
         if self._bytes > self._limits.answer_bytes_max:
             raise too_long()
-        if self.request.kept:
+        if self._is_held:
             self._hold(sys.getsizeof(text))
         return size
 
     def check_room(self) -> None:
-        """Raise ServiceUnavailableError for a run that could hardly be kept, before it costs anything."""
-        if self.request.kept and not self._kept.has_room(_ANSWER_BYTES):
+        """Raise ServiceUnavailableError for an answer that could hardly be held, before it costs anything."""
+        if self._is_held and not self._share.has_room(_ANSWER_BYTES):
             raise _full()
 
+    @property
+    def _is_held(self) -> bool:
+        """Whether the whole answer is in memory at once."""
+        return self.request.kept or not self.request.stream
+
     def _hold(self, size: int) -> None:
-        if not self._kept.has_room(size):
+        if not self._share.has_room(size):
             raise _full()
-        self._kept.hold(size)
+        self._share.hold(size)
 
     async def attach(self, reply_to: str, from_seq: int) -> None:
         """Tell another edge, too, from a message's number on."""
@@ -222,5 +227,5 @@ class Run:
 
 def _full() -> ServiceUnavailableError:
     return ServiceUnavailableError(
-        "this worker keeps too many answers", service=INFERENCE, retry_after_s=_FULL_S
+        "this worker holds too many answers", service=INFERENCE, retry_after_s=_FULL_S
     )

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from services.inference.domain.attempt import Attempt, Ending
 from services.inference.ports import AttemptStore, Audience, Clock, ResolvedKey
+from services.inference.use_cases.answer_memory import AnswerMemory
 from services.inference.use_cases.end_attempt import EndAttempt
 from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.insist import insist
-from services.inference.use_cases.kept_memory import KeptMemory
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.recover_run import RecoverRun
 from services.inference.use_cases.run import Run, StoppedError
@@ -68,7 +68,7 @@ class RunInference:
         self._limits = limits
         self._now = now
         self._starting = asyncio.Semaphore(limits.starting_max)
-        self._kept = KeptMemory(limits.kept_bytes_max)
+        self._memory = AnswerMemory(limits.answer_memory_bytes_max)
 
     async def __call__(self, request: RunRequested, *, redelivered: bool = False) -> Report | None:
         """Return once the run has ended and its usage is published; None when it had ended before.
@@ -80,8 +80,8 @@ class RunInference:
         closes, or the run was interrupted and wants another try.
         """
         await self._in_flight.wait_for(request.run_id)
-        with self._kept.share() as kept:
-            run = Run(request, self._audience, self._now, kept=kept, limits=self._limits)
+        with self._memory.share() as share:
+            run = Run(request, self._audience, self._now, share=share, limits=self._limits)
             return await self._do(run, redelivered=redelivered)
 
     async def _do(self, run: Run, *, redelivered: bool) -> Report | None:

@@ -187,6 +187,7 @@ def _completed(response: str | None, meter: Meter) -> Ending:
 
 
 def _failed(error: PlatformError, meter: Meter, *, curable: bool) -> Ending:
+    error.__traceback__ = None  # it holds what its frames do: the answer, until the attempt's end is told
     if meter.begun:
         return _ending(Outcome.FAILED, error, meter, estimate=meter.received, curable=curable)
     outcome = Outcome.FAILED if isinstance(error, UNAVAILABLE) else Outcome.REFUSED

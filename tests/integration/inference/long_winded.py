@@ -1,13 +1,14 @@
-"""A provider whose answers are as long as prompts say: `whole 9` or `pieces 9` (MiB), `slow 20` (pieces)."""
+"""A provider that does what prompts say: `whole 9`, `pieces 9` or `values 9` (MiB), `slow 20` (pieces)."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 MIB: Final = 1024 * 1024
 _PIECE_S: Final = 0.1
+_STALL_S: Final = 5.0
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: %s\r\n\r\n"
 
 
@@ -27,8 +28,10 @@ async def long_winded() -> AsyncIterator[str]:
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     kind, _, size = (await _prompt(reader)).partition(" ")
     try:
-        if kind == "whole":
-            writer.write(_HEAD % b"application/json" + _whole(backslashes(int(size) * MIB)))
+        if kind in _WHOLE:
+            writer.write(_HEAD % b"application/json" + _WHOLE[kind](int(size) * MIB))
+            await writer.drain()
+            await asyncio.sleep(_STALL_S if kind == "stalling" else 0)
         else:
             await _stream(writer, kind, int(size))
         await writer.drain()
@@ -55,9 +58,20 @@ async def _prompt(reader: asyncio.StreamReader) -> str:
     return prompt
 
 
-def _whole(text: str) -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return json.dumps({"choices": [choice]}).encode()
+def _whole(size: int) -> bytes:
+    said = {"role": "assistant", "content": backslashes(size)}
+    return json.dumps({"choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}).encode()
+
+
+def _values(size: int) -> bytes:
+    return b'{"choices":[],"values":[' + b"[]," * (size // 3) + b"[]]}"
+
+
+_WHOLE: Final[dict[str, Callable[[int], bytes]]] = {
+    "whole": _whole,
+    "values": _values,
+    "stalling": lambda size: _whole(size)[:-1],
+}
 
 
 def _chunk(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:

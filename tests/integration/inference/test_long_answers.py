@@ -36,7 +36,7 @@ async def worker(realm: TestRealm) -> AsyncIterator[WorkerProcess]:
 
 
 @pytest.mark.parametrize("kept", [False, True])
-@pytest.mark.parametrize("prompt", ["whole 9", "whole 13"])
+@pytest.mark.parametrize("prompt", ["whole 9", "whole 13", "values 6"])
 async def test_a_whole_answer(edge: Edge, billing: Billing, a_run: ARun, prompt: str, *, kept: bool) -> None:
     await fails_alone(edge, billing, a_run, a_run(prompt, kept=kept))
 

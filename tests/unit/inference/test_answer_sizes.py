@@ -3,17 +3,20 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
+from services.inference.adapters.bus import BusAudience
 from services.inference.domain.run_end import publishable
 from services.inference.ports import Piece
-from services.inference.use_cases.kept_memory import KeptMemory
+from services.inference.use_cases.answer_memory import AnswerMemory
 from services.inference.use_cases.relay import ChunkRelay
 from shared.contracts.message import MESSAGE_BYTES_MAX, text_bytes
 from shared.contracts.runs import RunChunk, RunEnded
 from shared.kernel.errors import BusUnavailableError, InternalError
 from shared.kernel.names import Outcome
+from shared.runtime.bus import Bus
 from tests.fakes.inference import (
     QUICK,
     USAGE,
@@ -66,7 +69,7 @@ async def test_all_pieces_of_a_kept_answer_must_fit_into_one_message(*, kept: bo
 
 
 async def test_a_kept_run_for_which_there_is_no_room_fails_and_leaves_what_it_held() -> None:
-    worker = Worker([a_key()], limits=replace(QUICK, kept_bytes_max=100_000))
+    worker = Worker([a_key()], limits=replace(QUICK, answer_memory_bytes_max=100_000))
     worker.provider.scripts["mine"] = chunks("x" * 60_000, "y" * 60_000)
     await worker.run(a_request(kept=True, stream=True))
     assert failure(worker).error.code == "service_unavailable"
@@ -78,7 +81,7 @@ async def test_a_kept_run_for_which_there_is_no_room_fails_and_leaves_what_it_he
 
 
 async def test_one_for_which_there_is_no_room_calls_nobody_and_those_not_kept_go_on() -> None:
-    worker = Worker([a_key()], limits=replace(QUICK, kept_bytes_max=100_000))
+    worker = Worker([a_key()], limits=replace(QUICK, answer_memory_bytes_max=100_000))
     worker.provider.scripts["mine"] = [Piece("x" * 60_000, 1, None), 0.2, an_answer()]
     first = asyncio.create_task(worker.run(a_request(kept=True, stream=True)))
     await until(lambda: "RunChunk" in worker.audience.kinds())
@@ -93,8 +96,41 @@ async def test_one_for_which_there_is_no_room_calls_nobody_and_those_not_kept_go
     assert sum(kind == "RunCompleted" for kind in worker.audience.kinds()) == 2
 
 
+@pytest.mark.parametrize("kept", [False, True])
+async def test_a_whole_answer_for_which_there_is_no_room_fails(*, kept: bool) -> None:
+    worker = Worker([a_key()], limits=replace(QUICK, answer_memory_bytes_max=100_000))
+    worker.provider.scripts["mine"] = [Piece("x" * 110_000, 1, None)]
+    report = await worker.run(a_request(kept=kept))
+    assert failure(worker).error.code == "service_unavailable"
+    assert report is not None
+    assert report.ending.error is not None
+    assert report.ending.error.__traceback__ is None, "its frames hold the answer"
+
+
+class SlowBus:
+    """Counts who tells something at once."""
+
+    def __init__(self) -> None:
+        self.at_once = self.most_at_once = 0
+
+    async def relay(self, *_: object) -> None:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.01)
+        self.at_once -= 1
+
+
+@pytest.mark.parametrize(("chars", "at_once"), [(1_000, 5), (MIB, 1)])
+async def test_what_is_large_is_told_one_at_a_time(chars: int, at_once: int) -> None:
+    bus = SlowBus()
+    audience = BusAudience(cast("Bus", bus))
+    told = RunChunk(run_id=a_request().run_id, seq=0, chunks=("x" * chars,))
+    await asyncio.gather(*(audience.tell(told, "reply.api_edge.one") for _ in range(5)))
+    assert bus.most_at_once == at_once
+
+
 def test_a_share_is_given_back() -> None:
-    memory = KeptMemory(10)
+    memory = AnswerMemory(10)
     with memory.share() as share, memory.share() as other:
         share.hold(6)
         assert (other.has_room(4), other.has_room(5)) == (True, False)

@@ -1,10 +1,10 @@
-"""What the kept runs of a worker hold in memory together, and its bound."""
+"""What a worker holds of answers in memory, and its bound: of kept runs all pieces, else whole answers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class KeptMemory:
+class AnswerMemory:
     """Counts bytes."""
 
     def __init__(self, bytes_max: int) -> None:
@@ -12,9 +12,9 @@ class KeptMemory:
         self._held = 0
 
     @contextmanager
-    def share(self) -> Iterator["KeptShare"]:
+    def share(self) -> Iterator["AnswerShare"]:
         """One run's part; given back at its end."""
-        share = KeptShare(self)
+        share = AnswerShare(self)
         try:
             yield share
         finally:
@@ -27,10 +27,10 @@ class KeptMemory:
         self._held += size
 
 
-class KeptShare:
+class AnswerShare:
     """What one run holds."""
 
-    def __init__(self, memory: KeptMemory) -> None:
+    def __init__(self, memory: AnswerMemory) -> None:
         self._memory = memory
         self.held = 0
 
