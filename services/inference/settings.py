@@ -18,7 +18,7 @@ class InferenceSettings(ServiceSettings):
     """
 
     concurrency: int = Field(default=2048, ge=1, le=10_000)
-    answer_memory_bytes_max: int = Field(default=32 * 1024 * 1024, ge=1024 * 1024)
+    answer_memory_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     max_tokens_ceiling: int = Field(default=4096, ge=1)
     provider_idle_timeout_s: float = Field(default=60, gt=0)
     shutdown_grace_s: float = Field(default=20, ge=0)

@@ -1,7 +1,8 @@
 """Who listens to a run: each is told all of it, in order, from where it wants on."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from services.inference.ports import Audience, Progress
 from shared.contracts.runs import RunChunk
@@ -19,6 +20,14 @@ class _Listener:
     busy: bool = False
 
 
+class _Chunks(NamedTuple):
+    """A message as it is remembered, in a quarter of the memory. Its number is its place in the run."""
+
+    run_id: UUID
+    before: int
+    chunks: tuple[str, ...]
+
+
 class Listeners:
     """The edge that asked for a run, and those that attach to it later.
 
@@ -29,20 +38,20 @@ class Listeners:
         self._audience = audience
         self._reply_to = reply_to
         self._keeps = keeps
-        self._told: list[Progress] = []
+        self._told: list[Progress | _Chunks] = []
         self._listeners = [_Listener(reply_to, 0)]
 
     @property
     def chunks(self) -> tuple[str, ...]:
         """All chunks of a kept run so far."""
-        return tuple(text for said in self._told if isinstance(said, RunChunk) for text in said.chunks)
+        return tuple(text for said in self._told if isinstance(said, _Chunks) for text in said.chunks)
 
     async def tell(self, progress: Progress) -> None:
         """Tell everybody the next message."""
         if not self._keeps:
             await self._audience.tell(progress, self._reply_to)
             return
-        self._told.append(progress)
+        self._told.append(_remembered(progress))
         for listener in tuple(self._listeners):
             await self._catch_up(listener)
 
@@ -62,8 +71,20 @@ class Listeners:
         listener.busy = True
         try:
             while listener.next < len(self._told):
-                progress = self._told[listener.next]
+                progress = self._message(listener.next)
                 listener.next += 1
                 await self._audience.tell(progress, listener.reply_to)
         finally:
             listener.busy = False
+
+    def _message(self, seq: int) -> Progress:
+        said = self._told[seq]
+        if isinstance(said, _Chunks):
+            return RunChunk(run_id=said.run_id, seq=seq, chunks=said.chunks, index=said.before)
+        return said
+
+
+def _remembered(progress: Progress) -> Progress | _Chunks:
+    if isinstance(progress, RunChunk):
+        return _Chunks(progress.run_id, progress.index, progress.chunks)
+    return progress

@@ -29,7 +29,7 @@ from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError, ServiceUnavailableError
 from shared.kernel.names import INFERENCE, KeySource
 
-_MESSAGE_BYTES: Final = 640
+_MESSAGE_BYTES: Final = 160
 """What a message takes in memory beside its texts."""
 _ANSWER_BYTES: Final = 64 * 1024
 """For most answers that is enough."""

@@ -1,13 +1,17 @@
 """Who listens to a run hears all of it, in order, whenever they come."""
 
 import asyncio
+import sys
+import tracemalloc
 
 import pytest
 
 from services.inference.ports import Progress
 from services.inference.use_cases.listeners import Listeners
-from shared.contracts.runs import RunChunk
+from shared.contracts.runs import RunChunk, RunStarted
 from shared.kernel.ids import new_id
+from shared.kernel.names import KeySource
+from tests.fakes.inference import InMemoryAudience
 
 pytestmark = pytest.mark.unit
 
@@ -24,6 +28,11 @@ class SlowAudience:
         self.told.setdefault(reply_to, []).append(progress.seq)
 
 
+class DeafAudience:
+    async def tell(self, *_: object) -> None:
+        """Forgets it."""
+
+
 def a_chunk(seq: int) -> RunChunk:
     return RunChunk(run_id=RUN, seq=seq, chunks=(f"{seq}a", f"{seq}b"), index=2 * seq)
 
@@ -37,6 +46,28 @@ async def test_who_comes_late_hears_what_was_before() -> None:
     await listeners.tell(a_chunk(3))
     assert audience.told == {FIRST: [0, 1, 2, 3], SECOND: [1, 2, 3]}
     assert listeners.chunks == ("0a", "0b", "1a", "1b", "2a", "2b", "3a", "3b")
+
+
+async def test_who_comes_late_hears_what_was_said_word_for_word() -> None:
+    audience = InMemoryAudience()
+    listeners = Listeners(audience, FIRST, keeps=True)
+    started = RunStarted(run_id=RUN, seq=0, attempt=1, key_source=KeySource.USER)
+    told: list[Progress] = [started, a_chunk(1), a_chunk(2)]
+    for progress in told:
+        await listeners.tell(progress)
+    await listeners.attach(SECOND, 0)
+    assert audience.to == {FIRST: told, SECOND: told}
+
+
+async def test_a_chunk_that_is_remembered_takes_little_beside_its_text() -> None:
+    listeners = Listeners(DeafAudience(), FIRST, keeps=True)
+    tracemalloc.start()
+    for seq in range(2_000):
+        await listeners.tell(a_chunk(seq))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    texts = sum(map(sys.getsizeof, listeners.chunks))
+    assert taken - texts < 2_000 * 250
 
 
 async def test_what_comes_while_one_is_told_the_past_comes_after_it() -> None:
