@@ -189,7 +189,7 @@ async def test_what_no_message_can_hold_is_refused_and_the_channel_stays(
         with pytest.raises(InvalidRequestError):
             await send
     await worker.relay(_chunk("y"), edge.reply_to)
-    await _until(lambda: heard == [fits, "y"])
+    await until(lambda: heard == [fits, "y"])
     with pytest.raises(aio_pika.exceptions.ChannelClosed):
         await _put(realm, topology.BILLING_USAGE, b"x" * (MESSAGE_BYTES_MAX + 1))
 

@@ -27,7 +27,8 @@ from tests.fakes.inference import (
     an_answer,
     chunks,
 )
-from tests.unit.inference.watching import failure, until
+from tests.unit.inference.watching import failure
+from tests.waiting import until
 
 pytestmark = pytest.mark.unit
 
