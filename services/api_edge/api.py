@@ -111,7 +111,7 @@ class EdgePorts:
     preferences: PreferenceStore
     ask_models: AskModels
     priced_models: Callable[[], tuple[ModelInfo, ...]]
-    waiting_runs: Callable[[], Awaitable[int]]
+    queued_runs: Callable[[], Awaitable[int]]
     """How many runs wait for a worker. Raises `bus_unavailable`."""
     probes: Mapping[str, Probe]
     note_request: Note = lambda *_: None
@@ -166,7 +166,7 @@ def shipped_flows() -> Flows:
 
 def _add_routes(app: FastAPI, ports: EdgePorts, rules: EdgeRules, problems: Problems) -> None:
     gate = Gate(Authenticate(ports.tokens, ports.jwt), ports.rates, is_open=rules.is_open)
-    back_pressure = BackPressure(ports.waiting_runs, waiting_max=rules.queue_runs_max)
+    back_pressure = BackPressure(ports.queued_runs, waiting_max=rules.queue_runs_max)
     catalogue = Catalogue.read((_DATA / "catalogue.json").read_bytes())
     flows = KnownFlows(ports.flows, shipped_flows())
     following = partial(

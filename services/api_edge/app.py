@@ -113,7 +113,7 @@ async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterato
                 ask_models=RpcModelLister(bus.rpc),
                 priced_models=priced_models,
                 rates=SlidingWindows(settings.limits.per_minute),
-                waiting_runs=partial(bus.waiting, topology.INFERENCE_RUNS),
+                queued_runs=partial(bus.waiting, topology.INFERENCE_RUNS),
                 probes=_probes(bus, vault, database),
                 note_request=meters.request,
                 tracing=tracing,

@@ -10,7 +10,7 @@ from services.inference.domain.attempt import Attempt, KeyUsed
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.models import ListedModel
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunFailed, RunRequested, RunStarted
+from shared.contracts.runs import RunEnded, RunProgress, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.contracts.validation import ValidateKey
 from shared.kernel.names import KeyPolicy, KeyService, KeyVerdict, Operation
@@ -18,7 +18,6 @@ from shared.kernel.prices import Quote
 from shared.kernel.secret import SecretText
 
 Clock = Callable[[], datetime]
-Progress = RunStarted | RunChunk | RunCompleted | RunFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +237,6 @@ class UsageLog(Protocol):
 
 
 class Audience(Protocol):
-    async def tell(self, progress: Progress, reply_to: str) -> None:
+    async def tell(self, progress: RunProgress, reply_to: str) -> None:
         """Tell whoever waits for a run; when nobody can be told, nothing happens."""
         ...

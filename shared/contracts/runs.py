@@ -1,7 +1,7 @@
 """Messages of a run: the request, what the worker tells the waiting edge, and the cancel."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -153,6 +153,9 @@ class RunFailed(_Progress):
 
     error: ErrorBody
     key_source: KeySource | None = None
+
+
+RunProgress: TypeAlias = RunStarted | RunChunk | RunCompleted | RunFailed
 
 
 class RunEnded(Message):

@@ -10,8 +10,16 @@ import pytest
 
 from services.api_edge.adapters.bus_runs import BusRuns
 from services.api_edge.ports import RunBus
-from services.api_edge.use_cases.waiting_runs import Inbox, Progress, WaitingRuns
-from shared.contracts.runs import AttachRun, CancelRun, RunChunk, RunCompleted, RunRequested, RunStarted
+from services.api_edge.use_cases.waiting_runs import Inbox, WaitingRuns
+from shared.contracts.runs import (
+    AttachRun,
+    CancelRun,
+    RunChunk,
+    RunCompleted,
+    RunProgress,
+    RunRequested,
+    RunStarted,
+)
 from shared.contracts.topology import CONTROL, INFERENCE_RUNS
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.ids import new_id
@@ -22,7 +30,7 @@ from tests.realm import BusFor
 
 pytestmark = pytest.mark.conformance
 
-TellAll = Callable[[RunRequested, list[Progress]], Awaitable[None]]
+TellAll = Callable[[RunRequested, list[RunProgress]], Awaitable[None]]
 
 
 @dataclass
@@ -51,7 +59,7 @@ def _in_memory() -> Way:
     async def worker(told: Tell) -> None:
         way.requested.put_nowait(told.run)
 
-    async def tell(_run: RunRequested, progress: list[Progress]) -> None:
+    async def tell(_run: RunRequested, progress: list[RunProgress]) -> None:
         for message in progress:
             waiting.deliver(message)
 
@@ -70,7 +78,7 @@ async def _on_rabbitmq(bus_for: BusFor) -> Way:
     mine, worker = bus_for(API_EDGE), bus_for(INFERENCE)
     edge = BusRuns(mine, waiting)
 
-    async def tell(run: RunRequested, progress: list[Progress]) -> None:
+    async def tell(run: RunRequested, progress: list[RunProgress]) -> None:
         for message in progress:
             await worker.relay(message, run.reply_to)
 
@@ -128,13 +136,13 @@ def _run(reply_to: str) -> RunRequested:
     )
 
 
-def _progress(run: RunRequested) -> list[Progress]:
+def _progress(run: RunRequested) -> list[RunProgress]:
     chunks = [RunChunk(run_id=run.run_id, seq=seq, chunks=(f'{{"n":{seq}}}',)) for seq in range(1, 101)]
     started = RunStarted(run_id=run.run_id, seq=0, attempt=1, key_source=KeySource.USER)
     return [started, *chunks, RunCompleted(run_id=run.run_id, seq=101, key_source=KeySource.USER)]
 
 
-async def _all_of(inbox: Inbox, count: int) -> list[Progress]:
+async def _all_of(inbox: Inbox, count: int) -> list[RunProgress]:
     async with asyncio.timeout(10):
         return [await inbox.get() for _ in range(count)]
 

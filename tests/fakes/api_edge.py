@@ -23,7 +23,7 @@ from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.ports import KeptRun, Preferences, Probe, RunOwner, RunRecord
 from services.api_edge.use_cases.start_run import RunTimes
-from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.models import ListedModel
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import (
@@ -32,6 +32,7 @@ from shared.contracts.runs import (
     RunCompleted,
     RunEnded,
     RunFailed,
+    RunProgress,
     RunRequested,
     RunStarted,
     RunUsage,
@@ -281,7 +282,7 @@ class Tell:
 
     def __init__(self, waiting: WaitingRuns, run: RunRequested) -> None:
         self.run = run
-        self.told: list[Progress] = []
+        self.told: list[RunProgress] = []
         self._waiting = waiting
         self._chunks = 0
 
@@ -328,7 +329,7 @@ class Tell:
         for progress in self.told[from_seq:]:
             self._waiting.deliver(progress)
 
-    def _tell(self, progress: Progress) -> None:
+    def _tell(self, progress: RunProgress) -> None:
         self.told.append(progress)
         self._waiting.deliver(progress)
 
@@ -515,7 +516,7 @@ class Edge:
                 preferences=self.preferences,
                 ask_models=self._ask_models,
                 priced_models=priced_models,
-                waiting_runs=self._queued,
+                queued_runs=self._queued,
                 probes=self.probes,
             ),
             EdgeRules(

@@ -15,7 +15,6 @@ from services.inference.ports import (
     AbandonedAttempt,
     OpenedKey,
     Piece,
-    Progress,
     ProviderCall,
     ResolvedKey,
     RunKept,
@@ -25,7 +24,7 @@ from services.inference.use_cases.limits import Limits
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.models import ListedModel
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunEnded, RunRequested
+from shared.contracts.runs import RunEnded, RunProgress, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import PlatformError, SystemKeyExhaustedError
@@ -324,10 +323,10 @@ class InMemoryUsageLog:
 class InMemoryAudience:
     """`told` to the first who listens; `to`: to everybody, by address."""
 
-    told: list[Progress] = field(default_factory=list)
-    to: dict[str, list[Progress]] = field(default_factory=dict)
+    told: list[RunProgress] = field(default_factory=list)
+    to: dict[str, list[RunProgress]] = field(default_factory=dict)
 
-    async def tell(self, progress: Progress, reply_to: str) -> None:
+    async def tell(self, progress: RunProgress, reply_to: str) -> None:
         self.to.setdefault(reply_to, []).append(progress)
         if reply_to == next(iter(self.to)):
             self.told.append(progress)

@@ -4,13 +4,14 @@ import asyncio
 from typing import Final
 from uuid import UUID
 
-from services.api_edge.use_cases.waiting_runs import Progress, WaitingRuns
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import (
     AttachRun,
     CancelRun,
     RunChunk,
     RunCompleted,
     RunFailed,
+    RunProgress,
     RunRequested,
     RunStarted,
 )
@@ -21,7 +22,7 @@ from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
 from shared.runtime.publisher import bus_unavailable
 
-_KINDS: Final[dict[str, type[Progress]]] = {
+_KINDS: Final[dict[str, type[RunProgress]]] = {
     kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
 }
 

@@ -19,8 +19,8 @@ from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.council_views import council_metadata, left_out, spent_view
 from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
-from services.api_edge.routes.run_events import LAST_EVENT_ID, SLOW_CLIENT_S, event_number
-from services.api_edge.routes.run_watch import until_gone
+from services.api_edge.routes.run_events import LAST_EVENT_ID, event_number
+from services.api_edge.routes.run_watch import SLOW_CLIENT_S, until_gone
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.hearing import Hearing
 from services.api_edge.use_cases.running import EdgeClosingError

@@ -10,15 +10,12 @@ from services.api_edge.domain.json_text import with_member
 from services.api_edge.domain.sse import Framing
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.key_usage import METADATA, run_metadata
-from services.api_edge.routes.run_watch import run_headers, watched
+from services.api_edge.routes.run_watch import SLOW_CLIENT_S, run_headers, watched
 from services.api_edge.use_cases.running import Running
 from services.api_edge.use_cases.session_usage import SessionTotals
 from shared.contracts.runs import RunChunk, RunCompleted
 from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
-
-_SLOW_CLIENT_S = 10.0
-"""How long after the run's deadline a client may take to read the rest."""
 
 
 class EventStream(Response):
@@ -62,7 +59,7 @@ class EventStream(Response):
 
     async def _send_all(self, first: RunChunk | RunCompleted, scope: Scope, send: Send) -> None:
         try:
-            async with asyncio.timeout_at(self._run.deadline + _SLOW_CLIENT_S):
+            async with asyncio.timeout_at(self._run.deadline + SLOW_CLIENT_S):
                 async for data in self._events(first, scope):
                     await send({"type": "http.response.body", "body": data, "more_body": True})
                 await send({"type": "http.response.body", "body": b""})

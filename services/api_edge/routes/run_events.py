@@ -15,7 +15,7 @@ from services.api_edge.ports import KeptRun
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
-from services.api_edge.routes.run_watch import watched
+from services.api_edge.routes.run_watch import SLOW_CLIENT_S, watched
 from services.api_edge.use_cases.hearing import Hearing
 from services.api_edge.use_cases.running import EdgeClosingError, Running
 from services.api_edge.use_cases.session_usage import SessionUsage
@@ -27,8 +27,6 @@ LAST_EVENT_ID: Final = "Last-Event-ID"
 _DIGITS_MAX: Final = 9
 _AFTER_CHUNKS: Final = 2
 """The final response, and what it used."""
-SLOW_CLIENT_S: Final = 10.0
-"""How long after a run's deadline a client may take to read the rest."""
 
 
 class RunEvents(Response):

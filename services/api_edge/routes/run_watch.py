@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from starlette.types import Receive
 
@@ -10,6 +11,9 @@ from services.api_edge.routes.failures import KEY_SOURCE_HEADER
 from services.api_edge.use_cases.running import Running
 from shared.contracts.runs import RunCompleted
 from shared.kernel.money import format_credits
+
+SLOW_CLIENT_S: Final = 10.0
+"""How long after a run's deadline a client may take to read the rest."""
 
 
 @contextmanager

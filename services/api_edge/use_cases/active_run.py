@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from uuid import UUID
 
-from services.api_edge.use_cases.running import RETRY_S, START_GRACE_S, in_time
+from services.api_edge.use_cases.running import (
+    START_GRACE_S,
+    client_gone,
+    in_time,
+    not_taken,
+    reached_deadline,
+)
 from services.api_edge.use_cases.waiting_runs import Inbox
-from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunStarted
+from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunProgress, RunStarted
 from shared.kernel.errors import (
     PlatformError,
-    ProviderTimeoutError,
-    RunCancelledError,
-    ServiceUnavailableError,
 )
-from shared.kernel.names import INFERENCE, KeySource
+from shared.kernel.names import KeySource
 
 
 class ActiveRun:
@@ -49,7 +52,7 @@ class ActiveRun:
                     self._finished, self.key_source = True, failed.key_source or self.key_source
                     raise failed.error.to_error()
 
-    async def _progress(self) -> RunStarted | RunChunk | RunCompleted | RunFailed:
+    async def _progress(self) -> RunProgress:
         try:
             return await in_time(self._inbox.get(), self._limit)
         except TimeoutError:
@@ -57,13 +60,11 @@ class ActiveRun:
 
     def _too_late(self) -> PlatformError:
         if self._started:
-            return ProviderTimeoutError("the run reached its deadline")
-        return ServiceUnavailableError(
-            "no worker took the run in time", service=INFERENCE, retry_after_s=RETRY_S
-        )
+            return reached_deadline()
+        return not_taken()
 
     def abandon(self) -> None:
-        self._inbox.fail(RunCancelledError("the client went away"))
+        self._inbox.fail(client_gone())
 
     def close(self) -> None:
         self._close(self.asked and not self._finished)

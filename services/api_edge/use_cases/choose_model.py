@@ -12,9 +12,9 @@ from services.api_edge.ports import KeyVault, Preferences, PreferenceStore
 from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.validate_stored_key import ValidateStoredKey
 from shared.kernel.errors import PlatformError, UserApiKeyRequiredError
+from shared.kernel.names import KeyVerdict
 
-MISSING: Final = "missing"
-UNREACHABLE: Final = "unreachable"
+_MISSING: Final = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class ChooseModel:
         try:
             return (await self._validate(caller, model.provider, None)).verdict.value
         except UserApiKeyRequiredError:
-            return MISSING
+            return _MISSING
         except KeyRefusedError as refused:
             return refused.key_status
         except PlatformError:
-            return UNREACHABLE
+            return KeyVerdict.UNREACHABLE.value

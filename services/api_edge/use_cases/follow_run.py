@@ -37,7 +37,8 @@ _AWAY: Final = frozenset(
     )
 )
 """Parts of ours, before a provider was asked: no attempt ends by these once it was."""
-_LOST_AFTER: Final = timedelta(minutes=5)
+LOST_AFTER: Final = timedelta(minutes=5)
+"""How long after its deadline a run's end may still come: others judge first whether its worker is lost."""
 _OWN_SILENCE_S: Final = 2.0
 _LATE_SILENCE_S: Final = 0.5
 _LATE_START_S: Final = 60.0
@@ -127,7 +128,7 @@ def is_free(before: KeptRun, now: datetime) -> bool:
     became of it is not kept any more.
     """
     if before.outcome is None:
-        return now > before.deadline + _LOST_AFTER
+        return now > before.deadline + LOST_AFTER
     if before.end is None or before.outcome in _NEVER_CALLED:
         return True
     return before.end.error is not None and before.end.error.code in _AWAY

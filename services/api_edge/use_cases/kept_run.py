@@ -6,18 +6,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
-from services.api_edge.use_cases.running import RETRY_S, in_time
+from services.api_edge.use_cases.running import client_gone, in_time, not_taken, reached_deadline
 from services.api_edge.use_cases.waiting_runs import Inbox
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunFailed, RunStarted
+from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunFailed, RunProgress, RunStarted
 from shared.kernel.errors import (
     InternalError,
     PlatformError,
-    ProviderTimeoutError,
-    RunCancelledError,
-    ServiceUnavailableError,
 )
-from shared.kernel.names import INFERENCE, KeySource
+from shared.kernel.names import KeySource
 
 _SILENCE_MAX_S: Final = 5.0
 
@@ -60,7 +57,7 @@ class KeptRunInProgress:
         self._rest: deque[RunChunk | RunCompleted | RunFailed] = deque()
 
     def abandon(self) -> None:
-        self._inbox.fail(RunCancelledError("the client went away"))
+        self._inbox.fail(client_gone())
 
     async def next(self) -> RunChunk | RunCompleted:
         if self._is_late:
@@ -80,7 +77,7 @@ class KeptRunInProgress:
                     self.key_source = failed.key_source or self.key_source
                     raise failed.error.to_error()
 
-    async def _progress(self) -> RunStarted | RunChunk | RunCompleted | RunFailed:
+    async def _progress(self) -> RunProgress:
         silence_s = self._silence_s
         while True:
             try:
@@ -108,10 +105,8 @@ class KeptRunInProgress:
         if asyncio.get_running_loop().time() < self._limit:
             return
         if self._limit >= self.deadline:
-            raise ProviderTimeoutError("the run reached its deadline")
-        raise ServiceUnavailableError(
-            "no worker took the run in time", service=INFERENCE, retry_after_s=RETRY_S
-        )
+            raise reached_deadline()
+        raise not_taken()
 
 
 def rest_of(end: RunEnded, heard: int) -> tuple[RunChunk | RunCompleted | RunFailed, ...]:

@@ -6,8 +6,8 @@ from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 from shared.contracts.runs import RunChunk, RunCompleted
-from shared.kernel.errors import ServiceUnavailableError
-from shared.kernel.names import API_EDGE, KeySource
+from shared.kernel.errors import ProviderTimeoutError, RunCancelledError, ServiceUnavailableError
+from shared.kernel.names import API_EDGE, INFERENCE, KeySource
 
 ResultT = TypeVar("ResultT")
 
@@ -44,6 +44,18 @@ class Running(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def reached_deadline() -> ProviderTimeoutError:
+    return ProviderTimeoutError("the run reached its deadline")
+
+
+def not_taken() -> ServiceUnavailableError:
+    return ServiceUnavailableError("no worker took the run in time", service=INFERENCE, retry_after_s=RETRY_S)
+
+
+def client_gone() -> RunCancelledError:
+    return RunCancelledError("the client went away")
 
 
 async def in_time(work: Awaitable[ResultT], limit: float) -> ResultT:

@@ -4,12 +4,9 @@ councils would still have asked.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from services.api_edge.ports import CouncilStore, RunStore
-
-_LOST_AFTER: Final = timedelta(minutes=5)
-"""How long after its deadline a run's end may still come: others judge first whether its worker is lost."""
+from services.api_edge.use_cases.follow_run import LOST_AFTER
 
 
 class SweepRuns:
@@ -31,5 +28,5 @@ class SweepRuns:
     async def __call__(self) -> None:
         """Raises DatabaseUnavailableError."""
         now = self._now()
-        await self._runs.sweep(ended_before=now - self._kept_for, lost_before=now - _LOST_AFTER)
+        await self._runs.sweep(ended_before=now - self._kept_for, lost_before=now - LOST_AFTER)
         await self._councils.sweep(now)

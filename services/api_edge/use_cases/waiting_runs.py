@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
-from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunStarted
+from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunProgress
 from shared.kernel.errors import (
     BusUnavailableError,
     PlatformError,
@@ -12,8 +12,6 @@ from shared.kernel.errors import (
     ServiceUnavailableError,
 )
 from shared.kernel.names import API_EDGE
-
-Progress = RunStarted | RunChunk | RunCompleted | RunFailed
 
 _UNREAD_BYTES_MAX = 4 * 1024 * 1024
 _KEPT_UNREAD_BYTES_MAX = 32 * 1024 * 1024
@@ -31,7 +29,7 @@ class Inbox:
 
     def __init__(self, *, kept: bool = False) -> None:
         self.kept = kept
-        self._items: asyncio.Queue[Progress | PlatformError] = asyncio.Queue()
+        self._items: asyncio.Queue[RunProgress | PlatformError] = asyncio.Queue()
         self._seq = 0
         self._unread_bytes = 0
         self._ended = False
@@ -40,7 +38,7 @@ class Inbox:
     def next_seq(self) -> int:
         return self._seq
 
-    def put(self, progress: Progress) -> None:
+    def put(self, progress: RunProgress) -> None:
         """Take a message; drop one told twice. A gap in `seq` fails the run, but never loses its end.
 
         Of a kept run, what comes after a gap is dropped: it is told again.
@@ -69,7 +67,7 @@ class Inbox:
             self._ended = True
             self._items.put_nowait(error)
 
-    async def get(self) -> Progress:
+    async def get(self) -> RunProgress:
         item = await self._items.get()
         if isinstance(item, PlatformError):
             raise item
@@ -109,7 +107,7 @@ class WaitingRuns:
         else:
             self._inboxes.pop(run_id, None)
 
-    def deliver(self, progress: Progress) -> None:
+    def deliver(self, progress: RunProgress) -> None:
         """Hand over a message; nobody waits for a run that is not open."""
         for inbox in self._inboxes.get(progress.run_id, ()):
             inbox.put(progress)
@@ -122,12 +120,12 @@ class WaitingRuns:
                     inbox.fail(error())
 
 
-def _bytes(progress: Progress) -> int:
+def _bytes(progress: RunProgress) -> int:
     """Return about what a message takes in memory. An answer that comes whole is bounded by its sender."""
     return _MESSAGE_BYTES + (sum(map(len, progress.chunks)) if isinstance(progress, RunChunk) else 0)
 
 
-def _stands_alone(progress: Progress) -> bool:
+def _stands_alone(progress: RunProgress) -> bool:
     """Tell whether a message says all there is to say, so that nothing before it is missed."""
     return isinstance(progress, RunFailed) or (
         isinstance(progress, RunCompleted) and progress.response is not None

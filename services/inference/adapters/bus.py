@@ -4,10 +4,9 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
-from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.prices import FindPrice, PriceFound
-from shared.contracts.runs import RunChunk, RunCompleted, RunEnded
+from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunProgress
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.names import KeyService
@@ -56,18 +55,18 @@ class BusAudience:
         self._bus = bus
         self._large = asyncio.Lock()
 
-    async def tell(self, progress: Progress, reply_to: str) -> None:
+    async def tell(self, progress: RunProgress, reply_to: str) -> None:
         async with self._turn(progress):
             try:
                 await self._bus.relay(progress, reply_to)
             except BusUnavailableError:
                 return
 
-    def _turn(self, progress: Progress) -> AbstractAsyncContextManager[object]:
+    def _turn(self, progress: RunProgress) -> AbstractAsyncContextManager[object]:
         return self._large if _chars(progress) > _LARGE_CHARS else nullcontext()
 
 
-def _chars(progress: Progress) -> int:
+def _chars(progress: RunProgress) -> int:
     if isinstance(progress, RunChunk):
         return sum(map(len, progress.chunks))
     return len(progress.response or "") if isinstance(progress, RunCompleted) else 0

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from services.inference.ports import Audience, Progress
-from shared.contracts.runs import RunChunk
+from services.inference.ports import Audience
+from shared.contracts.runs import RunChunk, RunProgress
 
 _LISTENERS_MAX: Final = 16
 """Those that came first go first: an edge that is gone does not say so."""
@@ -38,7 +38,7 @@ class Listeners:
         self._audience = audience
         self._reply_to = reply_to
         self._keeps = keeps
-        self._told: list[Progress | _Chunks] = []
+        self._told: list[RunProgress | _Chunks] = []
         self._listeners = [_Listener(reply_to, 0)]
 
     @property
@@ -46,7 +46,7 @@ class Listeners:
         """All chunks of a kept run so far."""
         return tuple(text for said in self._told if isinstance(said, _Chunks) for text in said.chunks)
 
-    async def tell(self, progress: Progress) -> None:
+    async def tell(self, progress: RunProgress) -> None:
         """Tell everybody the next message."""
         if not self._keeps:
             await self._audience.tell(progress, self._reply_to)
@@ -77,14 +77,14 @@ class Listeners:
         finally:
             listener.busy = False
 
-    def _message(self, seq: int) -> Progress:
+    def _message(self, seq: int) -> RunProgress:
         said = self._told[seq]
         if isinstance(said, _Chunks):
             return RunChunk(run_id=said.run_id, seq=seq, chunks=said.chunks, index=said.before)
         return said
 
 
-def _remembered(progress: Progress) -> Progress | _Chunks:
+def _remembered(progress: RunProgress) -> RunProgress | _Chunks:
     if isinstance(progress, RunChunk):
         return _Chunks(progress.run_id, progress.index, progress.chunks)
     return progress

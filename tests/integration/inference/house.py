@@ -10,13 +10,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
-from services.inference.ports import Progress
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.key_events import KeyRevoked
 from shared.contracts.message import read
 from shared.contracts.prices import FindPrice, PriceFound
 from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
-from shared.contracts.runs import CancelRun, RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
+from shared.contracts.runs import (
+    CancelRun,
+    RunChunk,
+    RunCompleted,
+    RunFailed,
+    RunProgress,
+    RunRequested,
+    RunStarted,
+)
 from shared.contracts.sealed import SealBinding
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE, KEY_VAULT_RPC
 from shared.contracts.usage import UsageRecorded
@@ -30,7 +37,7 @@ from shared.runtime.rpc import Route, RpcServer
 from shared.runtime.sealing import seal
 from tests.processes import service_process
 
-_PROGRESS: Mapping[str, type[Progress]] = {
+_PROGRESS: Mapping[str, type[RunProgress]] = {
     kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
 }
 
@@ -40,11 +47,11 @@ class Edge:
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
-        self.told: dict[UUID, list[Progress]] = {}
+        self.told: dict[UUID, list[RunProgress]] = {}
         bus.on_reply(self._on_reply)
 
     def _on_reply(self, delivery: Delivery) -> None:
-        progress: Progress = read(delivery.envelope, _PROGRESS[delivery.envelope.type])
+        progress: RunProgress = read(delivery.envelope, _PROGRESS[delivery.envelope.type])
         self.told.setdefault(progress.run_id, []).append(progress)
 
     async def ask(self, request: RunRequested) -> UUID:

@@ -1,4 +1,4 @@
-"""Progress in order: gaps, repeats, ends, and who waits how long."""
+"""RunProgress in order: gaps, repeats, ends, and who waits how long."""
 
 import asyncio
 import itertools
@@ -7,9 +7,9 @@ import time
 import pytest
 
 from services.api_edge.use_cases.active_run import ActiveRun
-from services.api_edge.use_cases.waiting_runs import Inbox, Progress, WaitingRuns
+from services.api_edge.use_cases.waiting_runs import Inbox, WaitingRuns
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunStarted
+from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunProgress, RunStarted
 from shared.kernel.errors import (
     BusUnavailableError,
     PlatformError,
@@ -53,7 +53,7 @@ def _run(inbox: Inbox, *, start_s: float = 5, run_s: float = 5) -> ActiveRun:
 
 async def test_messages_come_in_order() -> None:
     inbox = Inbox()
-    sent: list[Progress] = [_started(), _chunk(1), _chunk(2), _completed(3)]
+    sent: list[RunProgress] = [_started(), _chunk(1), _chunk(2), _completed(3)]
     for progress in sent:
         inbox.put(progress)
     assert [await inbox.get() for _ in sent] == sent
@@ -91,7 +91,7 @@ async def test_what_says_all_is_taken_after_a_gap(end: RunFailed | RunCompleted)
 
 async def test_an_error_of_a_second_worker_is_taken_whatever_its_number() -> None:
     inbox = Inbox()
-    sent: list[Progress] = [_started(), _chunk(1), _failed(0)]
+    sent: list[RunProgress] = [_started(), _chunk(1), _failed(0)]
     for progress in sent:
         inbox.put(progress)
     assert [(await inbox.get()).seq for _ in range(3)] == [0, 1, 0]

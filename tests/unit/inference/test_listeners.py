@@ -6,9 +6,8 @@ import tracemalloc
 
 import pytest
 
-from services.inference.ports import Progress
 from services.inference.use_cases.listeners import Listeners
-from shared.contracts.runs import RunChunk, RunStarted
+from shared.contracts.runs import RunChunk, RunProgress, RunStarted
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource
 from tests.fakes.inference import InMemoryAudience
@@ -23,7 +22,7 @@ class SlowAudience:
     def __init__(self) -> None:
         self.told: dict[str, list[int]] = {}
 
-    async def tell(self, progress: Progress, reply_to: str) -> None:
+    async def tell(self, progress: RunProgress, reply_to: str) -> None:
         await asyncio.sleep(0)
         self.told.setdefault(reply_to, []).append(progress.seq)
 
@@ -52,7 +51,7 @@ async def test_who_comes_late_hears_what_was_said_word_for_word() -> None:
     audience = InMemoryAudience()
     listeners = Listeners(audience, FIRST, keeps=True)
     started = RunStarted(run_id=RUN, seq=0, attempt=1, key_source=KeySource.USER)
-    told: list[Progress] = [started, a_chunk(1), a_chunk(2)]
+    told: list[RunProgress] = [started, a_chunk(1), a_chunk(2)]
     for progress in told:
         await listeners.tell(progress)
     await listeners.attach(SECOND, 0)
