@@ -8,7 +8,7 @@ import pytest
 from tests.integration.billing.torn import try_to_break_postgres
 from tests.realm import TestRealm
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 def test_the_law_holds_whatever_happens(realm: TestRealm) -> None:
