@@ -13,6 +13,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING
 from tests.fakes.billing import grant, hold_for, rated, usage
 from tests.realm import TestRealm
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -30,6 +31,10 @@ _READ: Final = """
 SELECT relname || '.' || way, read FROM pg_stat_user_tables,
     LATERAL (VALUES ('scanned', seq_tup_read), ('by index', coalesce(idx_tup_fetch, 0))) AS told (way, read)
 WHERE schemaname = 'billing' AND relname IN ('accounts', 'holds')
+"""
+_OTHERS: Final = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> ALL ($1::int[])
 """
 
 
@@ -64,9 +69,20 @@ async def test_a_batch_reads_what_it_needs_however_large_the_tables_became(
         teller = Teller(pool)
         for _ in range(10):  # as often as it takes for plans to be kept
             await teller.work(2)
+        await _until_alone(pool, database)
         await database.execute(_GROW, _MANY)
         before = await teller.rows_read(database)
         for _ in range(10):
             await teller.work(2)
         read = await teller.rows_read(database) - before
         assert read.total() < _FEW, read
+
+
+async def _until_alone(pool: "asyncpg.Pool[Any]", admin: "asyncpg.Connection[Any]") -> None:
+    """Those who closed their connections a moment ago may still have to tell what they read."""
+    own = [await each.fetchval("SELECT pg_backend_pid()") for each in (pool, admin)]
+
+    async def are_gone() -> bool:
+        return await admin.fetchval(_OTHERS, own) == 0
+
+    await until(are_gone)
