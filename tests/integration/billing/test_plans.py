@@ -83,6 +83,6 @@ async def _until_alone(pool: "asyncpg.Pool[Any]", admin: "asyncpg.Connection[Any
     own = [await each.fetchval("SELECT pg_backend_pid()") for each in (pool, admin)]
 
     async def are_gone() -> bool:
-        return await admin.fetchval(_OTHERS, own) == 0
+        return bool(await admin.fetchval(_OTHERS, own) == 0)
 
     await until(are_gone)
