@@ -37,6 +37,10 @@ async def test_too_long_a_queue_is_told_at_once(settings: EdgeSettings, mint: Mi
     auth = {"authorization": f"Bearer {token}"}
     url = f"http://127.0.0.1:{settings.http.port}"
 
+    async def are_servers_there() -> bool:
+        missing = (await client.get("/readyz")).json()["missing"]
+        return not {"rabbitmq", "vault", "postgres"}.intersection(missing)
+
     async def is_refused_at_once() -> bool:
         began = time.monotonic()
         answer = await client.post(CHAT, json=ASK)
@@ -52,6 +56,7 @@ async def test_too_long_a_queue_is_told_at_once(settings: EdgeSettings, mint: Mi
         serving_edge(queued),
         http_client(base_url=url, headers=auth) as client,
     ):
+        await until(are_servers_there)
         await asyncio.gather(*(client.post(CHAT, json=ASK) for _ in range(4)))
         await until(is_refused_at_once, within_s=5)
 
