@@ -1,9 +1,8 @@
 """Billing, the waiting edge and the usage log, over the bus."""
 
-import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
+from services.inference.use_cases.large_turns import LargeTurns
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.prices import FindPrice, PriceFound
 from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunProgress
@@ -53,17 +52,14 @@ class BusAudience:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._large = asyncio.Lock()
+        self._turns = LargeTurns(_LARGE_CHARS)
 
     async def tell(self, progress: RunProgress, reply_to: str) -> None:
-        async with self._turn(progress):
+        async with self._turns.turn(_chars(progress)):
             try:
                 await self._bus.relay(progress, reply_to)
             except BusUnavailableError:
                 return
-
-    def _turn(self, progress: RunProgress) -> AbstractAsyncContextManager[object]:
-        return self._large if _chars(progress) > _LARGE_CHARS else nullcontext()
 
 
 def _chars(progress: RunProgress) -> int:

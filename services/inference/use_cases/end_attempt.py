@@ -1,13 +1,13 @@
 """End an attempt for good: the row, the word to the edge, the usage event, in this order."""
 
-import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from services.inference.domain.attempt import Attempt, Ending, usage_event
 from services.inference.domain.run_end import answer_chars
 from services.inference.ports import AttemptStore, Clock
 from services.inference.use_cases.insist import insist
+from services.inference.use_cases.large_turns import LargeTurns
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.publish_usage import PublishUsage
 from services.inference.use_cases.run import Run
@@ -28,7 +28,7 @@ class EndAttempt:
         self._publish = publish
         self._limits = limits
         self._now = now
-        self._large = asyncio.Lock()
+        self._turns = LargeTurns(_LARGE_CHARS)
 
     async def record(self, run: Run, attempt: Attempt, ending: Ending) -> None:
         """End an attempt that another one follows. Raises BusUnavailableError."""
@@ -67,7 +67,7 @@ class EndAttempt:
             return await self._store.finish(usage, error, end)
 
     def _turn(self, end: RunEnded | None) -> AbstractAsyncContextManager[object]:
-        return self._large if end is not None and answer_chars(end) > _LARGE_CHARS else nullcontext()
+        return self._turns.turn(0 if end is None else answer_chars(end))
 
     def _ended(self, run: Run, attempt: Attempt, ending: Ending) -> UsageRecorded:
         usage = usage_event(run.request, attempt, ending, self._now())

@@ -1,6 +1,7 @@
 """What others have left behind: attempts without an end, and ends that nobody has published."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from services.inference.domain.attempt import Ending, usage_event
@@ -71,16 +72,14 @@ class SweepAttempts:
         await self._store.finish(usage, body, run_ended([usage], body) if abandoned.run.kept else None)
 
     async def _publish_usages(self) -> None:
-        before_s, count = self._limits.unpublished_after_s, _AT_ONCE
-        while count == _AT_ONCE:
-            count = await self._outbox.relay(self._usage_log.record, ended_before_s=before_s, limit=_AT_ONCE)
+        await self._relay_all(partial(self._outbox.relay, self._usage_log.record), _AT_ONCE)
 
     async def _publish_ends(self) -> None:
-        before_s, count = self._limits.unpublished_after_s, _ENDS_AT_ONCE
-        while count == _ENDS_AT_ONCE:
-            count = await self._outbox.relay_ends(
-                self._publish_end, ended_before_s=before_s, limit=_ENDS_AT_ONCE
-            )
+        await self._relay_all(partial(self._outbox.relay_ends, self._publish_end), _ENDS_AT_ONCE)
+
+    async def _relay_all(self, relay: Callable[..., Awaitable[int]], limit: int) -> None:
+        while await relay(ended_before_s=self._limits.unpublished_after_s, limit=limit) == limit:
+            pass
 
     async def _publish_end(self, end: RunEnded) -> None:
         """One that no message can hold would be tried for ever, and closes the channel each time."""
