@@ -5,6 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
+from services.inference.adapters.attempt_batches import AttemptBatches
 from services.inference.domain.attempt import Attempt, KeyUsed
 from services.inference.ports import AbandonedAttempt, RunKept, StoredAttempt
 from shared.contracts.rpc import ErrorBody
@@ -22,6 +23,7 @@ _CLAIM: Final = """
             $22)
     on conflict (run_id, attempt) do update set usage_id = excluded.usage_id
         where attempts.usage_id = excluded.usage_id and attempts.outcome is null
+    returning usage_id
 """
 _NOTE_KEY: Final = """
     update attempts set key_source = $3, credential_id = $4, consent_id = $5, service = $6,
@@ -31,6 +33,7 @@ _NOTE_KEY: Final = """
 _FINISH: Final = """
     update attempts set outcome = $3, usage = $4, error = $5, ended_at = $6
     where run_id = $1 and attempt = $2 and outcome is null
+    returning usage_id
 """
 _FINISH_KEPT: Final = """
     with ended as (
@@ -65,10 +68,12 @@ class PostgresAttemptStore:
     def __init__(self, pool: Pool, tracing: Tracing = OFF) -> None:
         self._pool = pool
         self._tracing = tracing
+        self._claiming = AttemptBatches(pool, _CLAIM)
+        self._finishing = AttemptBatches(pool, _FINISH)
 
     async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
-        return await self._changed(
-            _CLAIM,
+        return await self._claiming.change(
+            attempt.usage_id,
             attempt.run_id,
             attempt.number,
             attempt.usage_id,
@@ -95,16 +100,12 @@ class PostgresAttemptStore:
         self, usage: UsageRecorded, error: ErrorBody | None, end: RunEnded | None = None
     ) -> bool:
         event = usage.model_dump_json()
-        ended = await self._changed(
-            _FINISH if end is None else _FINISH_KEPT,
-            usage.run_id,
-            usage.attempt,
-            usage.outcome,
-            event,
-            error.model_dump_json() if error else None,
-            usage.finished_at,
-            *(() if end is None else (end.model_dump_json(),)),
-        )
+        said = error.model_dump_json() if error else None
+        values = (usage.run_id, usage.attempt, usage.outcome, event, said, usage.finished_at)
+        if end is None:
+            ended = await self._finishing.change(usage.usage_id, *values)
+        else:
+            ended = await self._changed(_FINISH_KEPT, *values, end.model_dump_json())
         return ended or await self._ended_so(usage, event)
 
     async def _ended_so(self, usage: UsageRecorded, event: str) -> bool:
