@@ -46,7 +46,10 @@ class Batcher(Generic[ItemT, ResultT]):
             self._timer = None
         if self._at_once is not None and len(self._running) >= self._at_once:
             return
-        batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+        wanted = [(item, future) for item, future in self._waiting if not future.done()]
+        batch, self._waiting = wanted[: self._size], wanted[self._size :]
+        if not batch:
+            return
         task = asyncio.ensure_future(self._run(batch))
         self._running.add(task)
         task.add_done_callback(self._ended)

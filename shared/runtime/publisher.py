@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol, cast
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from pamqp.common import FieldValue
 
 from shared.contracts.message import CONTENT_TYPE, MESSAGE_BYTES_MAX, Message, event_type, write
 from shared.kernel.errors import BusUnavailableError, InvalidRequestError
+from shared.runtime.batcher import Batcher
 from shared.runtime.logs import get_logger
 from shared.runtime.pipelining import Parcel, publish_in_one_piece, send_on
 from shared.runtime.streams import Streams
@@ -24,6 +26,8 @@ AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError
 """What aio-pika raises when the broker is away, slow, or refuses."""
 
 TIMEOUT_S = 5.0
+_BATCH_MAX = 128
+_ALONE_BYTES = 64 * 1024
 _PERSISTENT, _TRANSIENT = DeliveryMode.PERSISTENT.value, DeliveryMode.NOT_PERSISTENT.value
 
 
@@ -46,6 +50,7 @@ class Publisher:
         self._tracing = tracing
         self._user = user
         self._connection: AbstractRobustConnection | None = None
+        self._confirming: dict[str, Batcher[Parcel, BaseException | None]] = {}
 
     async def open(self, connection: AbstractRobustConnection) -> None:
         self._connection = connection
@@ -74,8 +79,7 @@ class Publisher:
         properties = self._properties(identity, message.ROUTING_KEY, persistent=True)
         properties.headers = self._headers()
         parcel = Parcel(message.ROUTING_KEY, properties, body)
-        (failure,) = await self._publish_parcels(message.EXCHANGE, [parcel])
-        if failure is not None:
+        if await self._confirmation(message.EXCHANGE, parcel) is not None:
             raise bus_unavailable()
 
     async def publish_all(self, exchange: str, events: Sequence[Written]) -> list[UUID]:
@@ -116,6 +120,21 @@ class Publisher:
         except AWAY as error:
             _report(message.EXCHANGE, [error])
             raise bus_unavailable() from None
+
+    async def _confirmation(self, exchange: str, parcel: Parcel) -> BaseException | None:
+        """As `_publish_parcels`. Who comes while a batch waits for its confirms is of the next one."""
+        if len(parcel.body) > _ALONE_BYTES:
+            (failure,) = await self._publish_parcels(exchange, [parcel])
+            return failure
+        batcher = self._confirming.get(exchange)
+        if batcher is None:
+            publish = partial(self._publish_parcels, exchange)
+            batcher = self._confirming[exchange] = Batcher(publish, size=_BATCH_MAX, linger_ms=0, at_once=1)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await batcher.submit(parcel)
+        except TimeoutError as late:
+            return late
 
     async def _publish_parcels(self, exchange: str, parcels: Sequence[Parcel]) -> list[BaseException | None]:
         """Return why each was not confirmed. Raises BusUnavailableError when not connected."""
