@@ -30,6 +30,7 @@ class Batcher(Generic[ItemT, ResultT]):
         self._waiting: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._running: set[asyncio.Task[None]] = set()
+        self._busy = False
 
     async def submit(self, item: ItemT) -> ResultT:
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
@@ -37,7 +38,8 @@ class Batcher(Generic[ItemT, ResultT]):
         if len(self._waiting) >= self._size:
             self._flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._linger_s, self._flush)
+            linger_s = self._linger_s if self._busy else 0
+            self._timer = asyncio.get_running_loop().call_later(linger_s, self._flush)
         return await future
 
     def _flush(self) -> None:
@@ -50,6 +52,7 @@ class Batcher(Generic[ItemT, ResultT]):
         batch, self._waiting = wanted[: self._size], wanted[self._size :]
         if not batch:
             return
+        self._busy = len(batch) > 1
         task = asyncio.ensure_future(self._run(batch))
         self._running.add(task)
         task.add_done_callback(self._ended)

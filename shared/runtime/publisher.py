@@ -129,7 +129,7 @@ class Publisher:
         batcher = self._confirming.get(exchange)
         if batcher is None:
             publish = partial(self._publish_parcels, exchange)
-            batcher = self._confirming[exchange] = Batcher(publish, size=_BATCH_MAX, linger_ms=0, at_once=1)
+            batcher = self._confirming[exchange] = Batcher(publish, size=_BATCH_MAX, linger_ms=3, at_once=1)
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await batcher.submit(parcel)

@@ -60,7 +60,7 @@ _LOST = (
 class PostgresRunStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._adding = Batcher(self._add, size=_BATCH_MAX, linger_ms=0, at_once=1)
+        self._adding = Batcher(self._add, size=_BATCH_MAX, linger_ms=3, at_once=1)
 
     async def add(self, run: RunRecord) -> None:
         await self._adding.submit(run)

@@ -28,7 +28,7 @@ class AttemptBatches:
     def __init__(self, pool: Pool, statement: str) -> None:
         self._pool = pool
         self._statement = statement
-        self._batcher = Batcher(self._all, size=_SIZE, linger_ms=0, at_once=_AT_ONCE)
+        self._batcher = Batcher(self._all, size=_SIZE, linger_ms=3, at_once=_AT_ONCE)
 
     async def change(self, usage_id: UUID, *values: object) -> bool:
         """Return whether a row was changed. Raises DatabaseUnavailableError."""
