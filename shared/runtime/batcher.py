@@ -1,66 +1,78 @@
-"""Group commit: many callers, one transaction."""
+"""Group commit: many callers, one transaction, or one write to the bus."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
+_SIZE: Final = 128
+_LINGER_MS: Final = 3.0
+
 
 class Batcher(Generic[ItemT, ResultT]):
-    """Gathers items until `size` are there or `linger_ms` have passed, hands them over, answers each caller.
+    """Gathers items while a batch is under way, hands them over, answers each caller.
 
-    `handle` returns one result per item, in order. What it raises, every caller of the batch gets.
-    With `at_once`, no more batches than that are under way, and the next one grows meanwhile.
+    A batch waits until it has as many as the last one had, for `linger_ms` at most: who comes alone waits for
+    nobody, and of many at once more go together each time, up to `size`. No more than `at_once` batches are
+    under way. `handle` returns one result per item, in order. What it raises, every caller of the batch gets.
     """
 
     def __init__(
         self,
         handle: Callable[[list[ItemT]], Awaitable[list[ResultT]]],
         *,
-        size: int,
-        linger_ms: float,
-        at_once: int | None = None,
+        size: int = _SIZE,
+        linger_ms: float = _LINGER_MS,
+        at_once: int = 1,
     ) -> None:
         self._handle = handle
         self._size = size
         self._linger_s = linger_ms / 1000
         self._at_once = at_once
+        self._expected = 1
         self._waiting: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Handle | None = None
         self._running: set[asyncio.Task[None]] = set()
-        self._busy = False
 
     async def submit(self, item: ItemT) -> ResultT:
-        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        """Return its result. Cancelled before its batch has begun, it is left out."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[ResultT] = loop.create_future()
         self._waiting.append((item, future))
-        if len(self._waiting) >= self._size:
-            self._flush()
-        elif self._timer is None:
-            linger_s = self._linger_s if self._busy else 0
-            self._timer = asyncio.get_running_loop().call_later(linger_s, self._flush)
+        if self._flushing is None:
+            self._flush_when_due(loop)
         return await future
 
+    def _flush_when_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        if len(self._waiting) >= self._expected:
+            self._flushing = loop.call_soon(self._flush)  # whoever comes in the same turn is of it
+        elif self._timer is None:
+            self._timer = loop.call_later(self._linger_s, self._flush)
+
     def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._at_once is not None and len(self._running) >= self._at_once:
-            return
+        for handle in (self._timer, self._flushing):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._flushing = None
+        if len(self._running) < self._at_once:
+            self._begin()
+
+    def _begin(self) -> None:
         wanted = [(item, future) for item, future in self._waiting if not future.done()]
         batch, self._waiting = wanted[: self._size], wanted[self._size :]
-        if not batch:
-            return
-        self._busy = len(batch) > 1
-        task = asyncio.ensure_future(self._run(batch))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+        if batch:
+            self._expected = len(batch)
+            task = asyncio.ensure_future(self._run(batch))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if self._waiting and self._timer is None:
-            self._flush()
+        if self._waiting and self._timer is None and self._flushing is None:
+            self._begin()
 
     async def _run(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
         try:

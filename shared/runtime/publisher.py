@@ -26,7 +26,6 @@ AWAY = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, RuntimeError
 """What aio-pika raises when the broker is away, slow, or refuses."""
 
 TIMEOUT_S = 5.0
-_BATCH_MAX = 128
 _ALONE_BYTES = 64 * 1024
 _PERSISTENT, _TRANSIENT = DeliveryMode.PERSISTENT.value, DeliveryMode.NOT_PERSISTENT.value
 
@@ -129,7 +128,7 @@ class Publisher:
         batcher = self._confirming.get(exchange)
         if batcher is None:
             publish = partial(self._publish_parcels, exchange)
-            batcher = self._confirming[exchange] = Batcher(publish, size=_BATCH_MAX, linger_ms=3, at_once=1)
+            batcher = self._confirming[exchange] = Batcher(publish)
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await batcher.submit(parcel)

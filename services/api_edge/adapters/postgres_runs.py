@@ -17,11 +17,10 @@ from shared.kernel.names import Outcome
 from shared.runtime.batcher import Batcher
 from shared.runtime.postgres import database_errors
 
-_BATCH_MAX = 128
 _END_S = 30.0
 """Nobody waits for it, and whole answers take time."""
 
-# One row a run; a batch is whatever asked in the same turn of the event loop.
+# One row a run; a batch is whatever is asked for meanwhile.
 _ADD = """
 INSERT INTO runs (run_id, user_id, flow, model, stream)
 SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[])
@@ -60,7 +59,7 @@ _LOST = (
 class PostgresRunStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._adding = Batcher(self._add, size=_BATCH_MAX, linger_ms=3, at_once=1)
+        self._adding = Batcher(self._add)
 
     async def add(self, run: RunRecord) -> None:
         await self._adding.submit(run)

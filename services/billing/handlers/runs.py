@@ -1,7 +1,6 @@
 """Requests about runs: holds for those on the platform's key, receipts and lists for all."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from services.billing.handlers.parts import Parts
 from services.billing.use_cases.authorize_runs import Answer, authorize_runs
@@ -10,17 +9,11 @@ from shared.kernel.names import API_EDGE, INFERENCE
 from shared.runtime.batcher import Batcher
 from shared.runtime.rpc import Route
 
-_AUTHORIZATIONS: Final = 128
-_LINGER_MS: Final = 1
-_AT_ONCE: Final = 2
-
 
 class RunHandlers:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._authorizations = Batcher(
-            self._authorize, size=_AUTHORIZATIONS, linger_ms=_LINGER_MS, at_once=_AT_ONCE
-        )
+        self._authorizations = Batcher(self._authorize)
 
     def routes(self) -> list[Route]:
         return [

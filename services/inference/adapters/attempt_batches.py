@@ -1,15 +1,12 @@
 """Statements about attempts, those of many runs in one transaction: one commit for all."""
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from shared.kernel.isolation import isolating
 from shared.runtime.batcher import Batcher
 from shared.runtime.postgres import Pool, database_errors
-
-_SIZE: Final = 64
-_AT_ONCE: Final = 1
 
 
 class _Change(NamedTuple):
@@ -28,7 +25,7 @@ class AttemptBatches:
     def __init__(self, pool: Pool, statement: str) -> None:
         self._pool = pool
         self._statement = statement
-        self._batcher = Batcher(self._all, size=_SIZE, linger_ms=3, at_once=_AT_ONCE)
+        self._batcher = Batcher(self._all)
 
     async def change(self, usage_id: UUID, *values: object) -> bool:
         """Return whether a row was changed. Raises DatabaseUnavailableError."""

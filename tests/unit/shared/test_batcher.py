@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
@@ -6,65 +7,90 @@ from shared.runtime.batcher import Batcher
 
 pytestmark = pytest.mark.unit
 
+_LONG_MS = 10_000.0
 
-async def test_items_go_together_and_each_caller_gets_its_own_result() -> None:
-    batches: list[list[int]] = []
 
-    async def double(items: list[int]) -> list[int]:
-        batches.append(items)
+class Handler:
+    """Handles a batch once `gate` is open, and remembers its size."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, items: list[int]) -> list[int]:
+        self.sizes.append(len(items))
+        await self.gate.wait()
+        if 0 in items:
+            raise ValueError("zero")
         return [item * 2 for item in items]
 
-    batcher = Batcher(double, size=3, linger_ms=20)
-    assert await asyncio.gather(*map(batcher.submit, range(7))) == [0, 2, 4, 6, 8, 10, 12]
-    assert [len(batch) for batch in batches] == [3, 3, 1]
+
+async def _all(batcher: Batcher[int, int], items: Iterable[int]) -> list[int | BaseException]:
+    return await asyncio.gather(*map(batcher.submit, items), return_exceptions=True)
 
 
-async def test_a_lone_item_waits_no_longer_than_the_linger() -> None:
-    async def same(items: list[int]) -> list[int]:
-        return items
+async def test_items_go_together_and_each_caller_gets_its_own_result() -> None:
+    handler = Handler()
+    assert await _all(Batcher(handler, size=3), range(1, 8)) == [2, 4, 6, 8, 10, 12, 14]
+    assert handler.sizes == [3, 3, 1]
 
+
+async def test_who_comes_alone_waits_for_nobody() -> None:
+    handler = Handler()
+    batcher = Batcher(handler, linger_ms=_LONG_MS)
     async with asyncio.timeout(1):
-        assert await Batcher(same, size=500, linger_ms=1).submit(1) == 1
+        assert [await batcher.submit(n) for n in (1, 2, 3)] == [2, 4, 6]
+    assert handler.sizes == [1, 1, 1]
+
+
+async def test_after_a_batch_of_several_one_waits_for_as_many() -> None:
+    handler = Handler()
+    batcher = Batcher(handler, linger_ms=_LONG_MS)
+    await _all(batcher, (1, 2))
+    first = asyncio.create_task(batcher.submit(3))
+    await asyncio.sleep(0.02)
+    assert handler.sizes == [2]
+    async with asyncio.timeout(1):
+        assert (await batcher.submit(4), await first) == (8, 6)
+    assert handler.sizes == [2, 2]
+
+
+async def test_who_waits_in_vain_waits_no_longer_than_the_linger() -> None:
+    handler = Handler()
+    batcher = Batcher(handler, linger_ms=20)
+    await _all(batcher, (1, 2))
+    async with asyncio.timeout(1):
+        assert [await batcher.submit(3), await batcher.submit(4)] == [6, 8]
+    assert handler.sizes == [2, 1, 1]
 
 
 async def test_a_failed_batch_fails_its_callers_and_no_others() -> None:
-    async def fail_on_zero(items: list[int]) -> list[int]:
-        if 0 in items:
-            raise ValueError("zero")
-        return items
-
-    batcher = Batcher(fail_on_zero, size=2, linger_ms=1)
-    results = await asyncio.gather(*map(batcher.submit, [0, 1, 2, 3]), return_exceptions=True)
+    results = await _all(Batcher(Handler(), size=2), [0, 1, 2, 3])
     assert [type(result) for result in results] == [ValueError, ValueError, int, int]
 
 
-async def test_a_caller_that_gave_up_harms_nobody() -> None:
-    async def same(items: list[int]) -> list[int]:
-        return items
-
-    batcher = Batcher(same, size=2, linger_ms=1000)
-    gone = asyncio.create_task(batcher.submit(1))
+async def test_a_caller_that_gave_up_harms_nobody_and_is_left_out() -> None:
+    handler = Handler()
+    batcher = Batcher(handler, linger_ms=20)
+    await _all(batcher, (1, 2))
+    gone = asyncio.create_task(batcher.submit(3))
     await asyncio.sleep(0)
     gone.cancel()
-    assert await batcher.submit(2) == 2
+    assert await batcher.submit(4) == 8
+    assert handler.sizes == [2, 1]
 
 
-async def test_while_enough_batches_are_under_way_the_next_one_grows() -> None:
-    sizes: list[int] = []
-    gate = asyncio.Event()
-
-    async def slow(items: list[int]) -> list[int]:
-        sizes.append(len(items))
-        await gate.wait()
-        return items
-
-    batcher = Batcher(slow, size=10, linger_ms=0, at_once=1)
-    callers = [asyncio.create_task(batcher.submit(0))]
-    while not sizes:
+async def test_while_a_batch_is_under_way_the_next_one_grows() -> None:
+    handler = Handler()
+    handler.gate.clear()
+    batcher = Batcher(handler, size=10)
+    callers = [asyncio.create_task(batcher.submit(1))]
+    while not handler.sizes:
         await asyncio.sleep(0)
-    for n in range(1, 15):
+    for n in range(2, 16):
         callers.append(asyncio.create_task(batcher.submit(n)))
         await asyncio.sleep(0.001)
-    gate.set()
-    assert await asyncio.gather(*callers) == list(range(15))
-    assert sizes == [1, 10, 4]
+    handler.gate.set()
+    assert await asyncio.gather(*callers) == [2 * n for n in range(1, 16)]
+    assert handler.sizes == [1, 10, 4]
