@@ -21,9 +21,11 @@ _CLAIM: Final = """
                           would_refuse_policy, requested_at, deadline, kept, session_id, traceparent)
     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
             $22)
-    on conflict (run_id, attempt) do update set usage_id = excluded.usage_id
-        where attempts.usage_id = excluded.usage_id and attempts.outcome is null
+    on conflict (run_id, attempt) do nothing
     returning usage_id
+"""
+_CLAIMED_SO: Final = """
+    select usage_id = $3 and outcome is null from attempts where run_id = $1 and attempt = $2
 """
 _NOTE_KEY: Final = """
     update attempts set key_source = $3, credential_id = $4, consent_id = $5, service = $6,
@@ -72,7 +74,8 @@ class PostgresAttemptStore:
         self._finishing = AttemptBatches(pool, _FINISH)
 
     async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
-        return await self._claiming.change(
+        """A row that is there is only looked at: waiting for its lock, it would keep a whole batch waiting."""
+        is_new = await self._claiming.change(
             attempt.usage_id,
             attempt.run_id,
             attempt.number,
@@ -92,6 +95,7 @@ class PostgresAttemptStore:
             request.session_id,
             self._tracing.traceparent(),
         )
+        return is_new or await self._is_so(_CLAIMED_SO, attempt.run_id, attempt.number, attempt.usage_id)
 
     async def note_key(self, attempt: Attempt) -> bool:
         return await self._changed(_NOTE_KEY, attempt.run_id, attempt.number, *_key_columns(attempt.key))
@@ -106,12 +110,7 @@ class PostgresAttemptStore:
             ended = await self._finishing.change(usage.usage_id, *values)
         else:
             ended = await self._changed(_FINISH_KEPT, *values, end.model_dump_json())
-        return ended or await self._ended_so(usage, event)
-
-    async def _ended_so(self, usage: UsageRecorded, event: str) -> bool:
-        """Find an ending that was written and not answered. A statement of its own sees what came between."""
-        with database_errors():
-            return bool(await self._pool.fetchval(_ENDED_SO, usage.run_id, usage.attempt, event))
+        return ended or await self._is_so(_ENDED_SO, usage.run_id, usage.attempt, event)
 
     async def attempts(self, run_id: UUID, *, stale_after_s: float) -> tuple[StoredAttempt, ...]:
         with database_errors():
@@ -128,6 +127,11 @@ class PostgresAttemptStore:
     async def beat(self, worker: str) -> None:
         with database_errors():
             await self._pool.execute(_BEAT, worker)
+
+    async def _is_so(self, question: str, *values: object) -> bool:
+        """Find what was written and not answered. A statement of its own sees what came between."""
+        with database_errors():
+            return bool(await self._pool.fetchval(question, *values))
 
     async def _changed(self, statement: str, *values: object) -> bool:
         """Return whether a row was changed: the last word of Postgres's command tag is their number."""
