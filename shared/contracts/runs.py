@@ -57,7 +57,7 @@ class _Progress(Message):
 
 
 class RunStarted(_Progress):
-    """A key is resolved (and a hold taken): the provider is about to be called."""
+    """A key is resolved (and a hold taken), the provider is called. Told when nothing else is for a second."""
 
     ROUTING_KEY = "run.started.v1"
 
@@ -73,6 +73,7 @@ class RunChunk(_Progress):
     chunks: tuple[str, ...]
     index: int = Field(default=0, ge=0)
     """How many chunks of the run came before these."""
+    key_source: KeySource | None = None
 
 
 class KeyUse(BaseModel):

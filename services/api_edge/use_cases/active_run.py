@@ -40,10 +40,10 @@ class ActiveRun:
     async def next(self) -> RunChunk | RunCompleted:
         while True:
             match await self._progress():
-                case RunStarted(key_source=source):
-                    self._started, self._limit = True, self.deadline
-                    self.key_source = source
+                case RunStarted() as started:
+                    self._begun(started)
                 case RunChunk() as chunk:
+                    self._begun(chunk)
                     return chunk
                 case RunCompleted() as completed:
                     self._finished, self.key_source = True, completed.key_source
@@ -51,6 +51,10 @@ class ActiveRun:
                 case RunFailed() as failed:
                     self._finished, self.key_source = True, failed.key_source or self.key_source
                     raise failed.error.to_error()
+
+    def _begun(self, told: RunStarted | RunChunk) -> None:
+        self._started, self._limit = True, self.deadline
+        self.key_source = told.key_source or self.key_source
 
     async def _progress(self) -> RunProgress:
         try:

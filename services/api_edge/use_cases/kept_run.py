@@ -69,6 +69,7 @@ class KeptRunInProgress:
                     self._limit, self.key_source = self.deadline, source
                 case RunChunk(index=index, chunks=chunks) as chunk:
                     self._limit, self._chunks = self.deadline, index + len(chunks)
+                    self.key_source = chunk.key_source or self.key_source
                     return chunk
                 case RunCompleted() as completed:
                     self.key_source = completed.key_source
@@ -112,8 +113,12 @@ class KeptRunInProgress:
 def rest_of(end: RunEnded, heard: int) -> tuple[RunChunk | RunCompleted | RunFailed, ...]:
     """Return what is still to be told of a run that is over, to whom has heard so many of its chunks."""
     rest = end.chunks[heard:]
-    chunks = (RunChunk(run_id=end.run_id, seq=0, index=heard, chunks=rest),) if rest else ()
-    return (*chunks, _last(end))
+    told = (_chunks(end, rest, heard),) if rest else ()
+    return (*told, _last(end))
+
+
+def _chunks(end: RunEnded, rest: tuple[str, ...], heard: int) -> RunChunk:
+    return RunChunk(run_id=end.run_id, seq=0, index=heard, chunks=rest, key_source=end.key_source)
 
 
 def _last(end: RunEnded) -> RunCompleted | RunFailed:

@@ -14,6 +14,7 @@ class Limits:
     for again, while the one of the attempt before is being released. `answer_bytes_max`: how
     long an answer may be in a message, or a piece of it, or all pieces of a kept one;
     `answer_memory_bytes_max`: how much a worker may hold of whole answers, and of streams that are kept.
+    `silence_s`: after how long without a word a run tells that it has begun.
     """
 
     completion_tokens_ceiling: int = 4096
@@ -24,6 +25,7 @@ class Limits:
     losses_max: int = 3
     rpc_timeout_s: float = 5.0
     linger_s: float = 0.005
+    silence_s: float = 1.0
     poll_s: float = 1.0
     stale_after_s: float = 10.0
     hold_slack: timedelta = timedelta(seconds=60)

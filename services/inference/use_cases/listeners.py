@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.inference.ports import Audience
 from shared.contracts.runs import RunChunk, RunProgress
+from shared.kernel.names import KeySource
 
 _LISTENERS_MAX: Final = 16
 """Those that came first go first: an edge that is gone does not say so."""
@@ -26,6 +27,7 @@ class _Chunks(NamedTuple):
     run_id: UUID
     before: int
     chunks: tuple[str, ...]
+    key_source: KeySource | None
 
 
 class Listeners:
@@ -80,11 +82,17 @@ class Listeners:
     def _message(self, seq: int) -> RunProgress:
         said = self._told[seq]
         if isinstance(said, _Chunks):
-            return RunChunk(run_id=said.run_id, seq=seq, chunks=said.chunks, index=said.before)
+            return RunChunk(
+                run_id=said.run_id,
+                seq=seq,
+                chunks=said.chunks,
+                index=said.before,
+                key_source=said.key_source,
+            )
         return said
 
 
 def _remembered(progress: RunProgress) -> RunProgress | _Chunks:
     if isinstance(progress, RunChunk):
-        return _Chunks(progress.run_id, progress.index, progress.chunks)
+        return _Chunks(progress.run_id, progress.index, progress.chunks, progress.key_source)
     return progress

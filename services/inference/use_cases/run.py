@@ -11,6 +11,7 @@ from typing import Final
 from services.inference.domain.run_end import run_ended, too_long
 from services.inference.ports import Audience, Clock
 from services.inference.use_cases.answer_memory import AnswerShare
+from services.inference.use_cases.beginning import Beginning
 from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.listeners import Listeners
 from shared.contracts.message import text_bytes
@@ -68,6 +69,8 @@ class Run:
         self.credential_id: str | None = None
         self.excluding: tuple[str, ...] = ()
         self._listeners = Listeners(audience, request.reply_to, keeps=request.kept)
+        self._beginning = Beginning(self._tell_started, silence_s=limits.silence_s)
+        self._source: KeySource | None = None
         self._now = now
         self._share = share
         self._limits = limits
@@ -143,13 +146,23 @@ class Run:
     def told_late(self) -> bool:
         return self._telling_late is not None
 
-    async def tell_started(self, attempt: int, source: KeySource) -> None:
+    def begin(self, attempt: int, source: KeySource) -> None:
+        """The provider is about to be called. It is told when nothing else is for a while."""
+        self._source = source
+        self._beginning.of(attempt, source)
+
+    async def _tell_started(self, attempt: int, source: KeySource) -> None:
         message = RunStarted(run_id=self.request.run_id, seq=self._next(), attempt=attempt, key_source=source)
         await self._listeners.tell(message)
 
     async def tell_chunks(self, chunks: tuple[str, ...]) -> None:
+        await self._beginning.settle()
         message = RunChunk(
-            run_id=self.request.run_id, seq=self._next(), chunks=chunks, index=self._chunks_told
+            run_id=self.request.run_id,
+            seq=self._next(),
+            chunks=chunks,
+            index=self._chunks_told,
+            key_source=self._source,
         )
         self._chunks_told += len(chunks)
         if self.request.kept:
@@ -157,6 +170,7 @@ class Run:
         await self._listeners.tell(message)
 
     async def tell_completed(self, source: KeySource, response: str | None) -> None:
+        await self._beginning.settle()
         message = RunCompleted(
             run_id=self.request.run_id,
             seq=self._next(),
@@ -168,6 +182,7 @@ class Run:
         await self._listeners.tell(message)
 
     async def tell_failed(self, error: PlatformError | ErrorBody, source: KeySource | None) -> None:
+        await self._beginning.settle()
         body = error if isinstance(error, ErrorBody) else ErrorBody.of(error)
         message = RunFailed(run_id=self.request.run_id, seq=self._next(), error=body, key_source=source)
         await self._listeners.tell(message)
