@@ -57,7 +57,7 @@ class _Progress(Message):
 
 
 class RunStarted(_Progress):
-    """A key is resolved (and a hold taken), the provider is called. Told when nothing else is for a second."""
+    """A key is resolved (and a hold taken), the provider called. Told when nothing else is for a second."""
 
     ROUTING_KEY = "run.started.v1"
 

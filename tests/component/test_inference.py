@@ -49,7 +49,7 @@ async def test_a_request_of_the_edge_is_run_and_logged_in_one_line(worker: Worke
 
     await worker.service.handlers.on_run_requested(arrives(request))
 
-    assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
+    assert worker.audience.kinds() == ["RunCompleted"]
     [line] = log.lines
     assert line["event"] == "run ended"
     assert (line["run_id"], line["user_id"]) == (str(request.run_id), "ann")

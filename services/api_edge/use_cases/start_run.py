@@ -163,9 +163,10 @@ class StartRunUseCase:
 
     async def _start(self, command: StartRun, flow: Flow, model: Model, message: RunRequested) -> ActiveRun:
         run = self._wait(command)
-        run.asked = True
         try:
-            await asyncio.gather(self._runs.add(_record(command, flow, model)), self._bus.request(message))
+            await self._runs.add(_record(command, flow, model))
+            run.asked = True
+            await self._bus.request(message)
         except BaseException:
             # Unconfirmed, it may have reached a worker all the same: closing cancels it.
             run.close()

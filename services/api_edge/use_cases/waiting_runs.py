@@ -39,11 +39,12 @@ class Inbox:
         return self._seq
 
     def put(self, progress: RunProgress) -> None:
-        """Take a message; drop one told twice. A gap in `seq` fails the run, but never loses its end.
+        """Take a message; drop one told twice. A gap in `seq` fails the run, but never loses its end: another
+        worker may tell that, whose numbers are lower.
 
         Of a kept run, what comes after a gap is dropped: it is told again.
         """
-        if self._ended or not (progress.seq >= self._seq or isinstance(progress, RunFailed)):
+        if self._ended or not (progress.seq >= self._seq or _stands_alone(progress)):
             return
         if progress.seq > self._seq and not _stands_alone(progress):
             self._missed()

@@ -74,7 +74,7 @@ class PostgresAttemptStore:
         self._finishing = AttemptBatches(pool, _FINISH)
 
     async def claim(self, attempt: Attempt, request: RunRequested) -> bool:
-        """A row that is there is only looked at: waiting for its lock, it would keep a whole batch waiting."""
+        """A row that is there is only looked at: whoever waits for its lock keeps a whole batch waiting."""
         is_new = await self._claiming.change(
             attempt.usage_id,
             attempt.run_id,

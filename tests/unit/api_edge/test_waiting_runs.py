@@ -7,6 +7,7 @@ import time
 import pytest
 
 from services.api_edge.use_cases.active_run import ActiveRun
+from services.api_edge.use_cases.running import START_GRACE_S
 from services.api_edge.use_cases.waiting_runs import Inbox, WaitingRuns
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunProgress, RunStarted
@@ -89,9 +90,12 @@ async def test_what_says_all_is_taken_after_a_gap(end: RunFailed | RunCompleted)
     assert await inbox.get() == end
 
 
-async def test_an_error_of_a_second_worker_is_taken_whatever_its_number() -> None:
+@pytest.mark.parametrize("end", [_failed(0), _completed(0, "{}")])
+async def test_the_end_that_a_second_worker_tells_is_taken_whatever_its_number(
+    end: RunFailed | RunCompleted,
+) -> None:
     inbox = Inbox()
-    sent: list[RunProgress] = [_started(), _chunk(1), _failed(0)]
+    sent: list[RunProgress] = [_started(), _chunk(1), end]
     for progress in sent:
         inbox.put(progress)
     assert [(await inbox.get()).seq for _ in range(3)] == [0, 1, 0]
@@ -195,7 +199,7 @@ async def test_a_run_raises_its_error_and_knows_the_key() -> None:
 
 
 async def test_a_run_that_nobody_starts_is_given_up() -> None:
-    run = _run(Inbox(), start_s=-0.98)
+    run = _run(Inbox(), start_s=0.02 - START_GRACE_S)
     began = time.monotonic()
     with pytest.raises(ServiceUnavailableError) as refusal:
         await run.next()
@@ -205,7 +209,7 @@ async def test_a_run_that_nobody_starts_is_given_up() -> None:
 
 async def test_a_started_run_has_until_its_deadline() -> None:
     inbox = Inbox()
-    run = _run(inbox, start_s=-0.99, run_s=0.2)
+    run = _run(inbox, start_s=0.01 - START_GRACE_S, run_s=0.2)
     inbox.put(_started())
     with pytest.raises(ProviderTimeoutError):
         await run.next()

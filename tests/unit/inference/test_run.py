@@ -49,10 +49,9 @@ async def test_a_plain_run_with_a_users_key() -> None:
 
     await worker.run(request)
 
-    started, completed = worker.audience.told
-    assert started == RunStarted(run_id=request.run_id, seq=0, attempt=1, key_source=KeySource.USER)
+    [completed] = worker.audience.told
     assert isinstance(completed, RunCompleted)
-    assert (completed.seq, completed.key_source) == (1, KeySource.USER)
+    assert (completed.seq, completed.key_source) == (0, KeySource.USER)
     assert completed.response == an_answer().text
     usage = only_usage(worker)
     assert usage.outcome is Outcome.COMPLETED
@@ -72,10 +71,24 @@ async def test_a_streamed_run_relays_in_order_and_counts_every_message() -> None
     assert [progress.seq for progress in told] == list(range(len(told)))
     relayed = [chunk for progress in told if isinstance(progress, RunChunk) for chunk in progress.chunks]
     assert relayed == [*"abcdef", "usage"]
-    assert told[1] == RunChunk(run_id=request.run_id, seq=1, chunks=("a",))
+    assert told[0] == RunChunk(run_id=request.run_id, seq=0, chunks=("a",), key_source=KeySource.USER)
     assert isinstance(told[-1], RunCompleted)
     assert told[-1].response is None
     assert only_usage(worker).tokens == MEASURED
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_run_that_is_silent_for_long_says_that_it_has_begun(stream: bool) -> None:  # noqa: FBT001
+    worker = Worker([a_key()], limits=replace(QUICK, silence_s=0.01))
+    worker.provider.scripts["mine"] = [0.1, *(chunks("a") if stream else [an_answer()])]
+    request = a_request(stream=stream)
+
+    await worker.run(request)
+
+    started, *others = worker.audience.told
+    assert started == RunStarted(run_id=request.run_id, seq=0, attempt=1, key_source=KeySource.USER)
+    assert [progress.seq for progress in others] == list(range(1, len(others) + 1))
+    assert "RunStarted" not in {type(progress).__name__ for progress in others}
 
 
 async def test_without_the_providers_count_tokens_are_estimated() -> None:
@@ -100,7 +113,7 @@ async def test_an_ending_whose_answer_was_lost_is_told_to_billing(key: ResolvedK
     await worker.run(a_request())
 
     assert only_usage(worker).outcome is Outcome.COMPLETED
-    assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
+    assert worker.audience.kinds() == ["RunCompleted"]
 
 
 # -- the platform's key -----------------------------------------------------------------------------------
@@ -327,7 +340,7 @@ async def test_a_run_waits_for_the_database_to_be_claimed() -> None:
 
     await run_while_the_database_is_away(worker, a_request(), 0.1)
 
-    assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
+    assert worker.audience.kinds() == ["RunCompleted"]
 
 
 async def test_when_it_takes_too_long_the_client_is_told_and_the_run_expires() -> None:
@@ -349,7 +362,7 @@ async def test_a_database_away_at_the_end_holds_up_the_record_not_the_client() -
     await until(lambda: bool(worker.provider.calls))
 
     worker.store.away = DatabaseUnavailableError()
-    await until(lambda: worker.audience.kinds()[-1] == "RunCompleted")
+    await until(lambda: worker.audience.kinds() == ["RunCompleted"])
     assert worker.usage_log.events == []
     worker.store.away = None
     await running
