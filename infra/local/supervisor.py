@@ -13,7 +13,7 @@ from supervisor.xmlrpc import SupervisorTransport  # type: ignore[import-untyped
 
 from infra.bootstrap.envfiles import write_private
 from infra.local.errors import StackError
-from infra.local.home import Home
+from infra.local.home import CHECKOUT, Home
 from infra.local.parts import MARKER
 from infra.local.processes import processes
 
@@ -78,8 +78,8 @@ class Supervisor:
         self._write(entries)
         env = {name: value for name, value in os.environ.items() if _may_inherit(name)}
         env[MARKER] = f"{SUPERVISOR}@{self._home.path}"
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._config)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", "infra.local.daemon", "-c", str(self._config)]
+        done = subprocess.run(command, env=env, cwd=CHECKOUT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise StackError(f"supervisord does not start: {done.stderr.strip() or done.stdout.strip()}")
         _until(self.is_running, _START_S, "supervisord does not answer")

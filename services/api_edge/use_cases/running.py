@@ -11,7 +11,7 @@ from shared.kernel.names import API_EDGE, INFERENCE, KeySource
 
 ResultT = TypeVar("ResultT")
 
-START_GRACE_S: Final = 3.0
+START_GRACE_S: Final = 5.0
 """How much later than `start_by` the edge hears of the start: of a quiet one after a second. Within that, the
 run of a worker that was lost is ended by another, mostly.
 """
