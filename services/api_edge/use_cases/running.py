@@ -12,7 +12,7 @@ from shared.kernel.names import API_EDGE, INFERENCE, KeySource
 ResultT = TypeVar("ResultT")
 
 START_GRACE_S: Final = 5.0
-"""How much later than `start_by` the edge hears of the start: of a quiet one after a second. Within that, the
+"""How much later than `start_by` the edge hears of the start: of a quiet run after a second. Within that, the
 run of a worker that was lost is ended by another, mostly.
 """
 RETRY_S: Final = 2.0
