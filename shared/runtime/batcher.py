@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Final, Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -17,6 +18,7 @@ class Batcher(Generic[ItemT, ResultT]):
     A batch waits until it has as many as the last one had, for `linger_ms` at most: who comes alone waits for
     nobody, and of many at once more go together each time, up to `size`. No more than `at_once` batches are
     under way. `handle` returns one result per item, in order. What it raises, every caller of the batch gets.
+    It runs in no caller's context: what it logs is said of no run, and belongs to no trace.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Batcher(Generic[ItemT, ResultT]):
         batch, self._waiting = wanted[: self._size], wanted[self._size :]
         if batch:
             self._expected = len(batch)
-            task = asyncio.ensure_future(self._run(batch))
+            task = asyncio.create_task(self._run(batch), context=Context())
             self._running.add(task)
             task.add_done_callback(self._ended)
 

@@ -16,10 +16,13 @@ from shared.contracts.message import MESSAGE_BYTES_MAX, Message
 from shared.contracts.runs import AttachRun, CancelRun, RunChunk, RunStarted
 from shared.kernel.errors import BusUnavailableError, InvalidRequestError, ServiceUnavailableError
 from shared.kernel.names import KeySource
+from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
+from shared.runtime.publisher import TIMEOUT_S
 from shared.runtime.rpc import Route, RpcServer
 from tests.fakes.billing import usage_event
+from tests.gate import open_gate
 from tests.realm import BusFor, TestRealm
 from tests.waiting import until
 
@@ -161,6 +164,49 @@ async def test_a_publish_that_reaches_no_queue_is_an_error(bus_for: BusFor) -> N
     await edge.start()
     with pytest.raises(BusUnavailableError):
         await edge.publish(CancelRun(run_id=uuid4()))  # no worker listens
+
+
+async def test_of_many_published_at_once_each_is_there_once_and_one_that_reaches_no_queue_fails_alone(
+    bus_for: BusFor,
+) -> None:
+    edge, worker, other = bus_for("api_edge"), bus_for("inference"), bus_for("inference")
+    heard: list[CancelRun] = []
+
+    async def hear(delivery: Delivery) -> None:
+        heard.append(delivery.read(CancelRun, senders=("api_edge",)))
+
+    worker.on_broadcast("control", hear)
+    await edge.start()
+    with pytest.raises(BusUnavailableError):
+        await edge.publish(CancelRun(run_id=uuid4()))  # nobody listens
+    await worker.start()
+    await other.start()
+    cancels = [CancelRun(run_id=uuid4()) for _ in range(300)]
+    forbidden = asyncio.create_task(other.publish(_granted()))
+    await asyncio.gather(*map(edge.publish, cancels))
+    await until(lambda: len(heard) >= len(cancels))
+    assert heard == cancels
+    with pytest.raises(BusUnavailableError):
+        await forbidden
+
+
+async def test_who_publishes_while_others_wait_in_vain_waits_no_longer_than_they(realm: TestRealm) -> None:
+    url, loop = realm.env("api_edge")["LATCHKEY_AMQP_URL"], asyncio.get_running_loop()
+
+    async def waited_s(edge: Bus, after_s: float) -> float:
+        await asyncio.sleep(after_s)
+        began = loop.time()
+        with pytest.raises(BusUnavailableError):
+            await edge.publish(CancelRun(run_id=uuid4()))
+        return loop.time() - began
+
+    async with open_gate(url) as gate:
+        edge = Bus(SecretText(gate.before(url)), service="api_edge", instance="behind", realm=realm.name)
+        await edge.start()
+        gate.freeze()
+        assert max(await asyncio.gather(*(waited_s(edge, after_s) for after_s in (0, 1, 1)))) < TIMEOUT_S + 2
+        await gate.open()
+        await edge.stop()
 
 
 async def test_what_is_published_outlives_the_broker_and_names_its_sender(

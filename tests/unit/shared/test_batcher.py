@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterable
+from contextvars import ContextVar
 
 import pytest
 
@@ -94,3 +95,17 @@ async def test_while_a_batch_is_under_way_the_next_one_grows() -> None:
     handler.gate.set()
     assert await asyncio.gather(*callers) == [2 * n for n in range(1, 16)]
     assert handler.sizes == [1, 10, 4]
+
+
+async def test_a_batch_is_in_no_callers_context() -> None:
+    whose = ContextVar("whose", default="nobody's")
+    seen: list[str] = []
+
+    async def look(items: list[int]) -> list[int]:
+        seen.append(whose.get())
+        return items
+
+    batcher = Batcher(look)
+    whose.set("mine")
+    assert await batcher.submit(1) == 1
+    assert seen == ["nobody's"]
