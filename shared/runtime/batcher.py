@@ -16,9 +16,9 @@ class Batcher(Generic[ItemT, ResultT]):
     """Gathers items while a batch is under way, hands them over, answers each caller.
 
     A batch waits until it has as many as the last one had, for `linger_ms` at most: who comes alone waits for
-    nobody, and of many at once more go together each time, up to `size`. No more than `at_once` batches are
-    under way. `handle` returns one result per item, in order. What it raises, every caller of the batch gets.
-    It runs in no caller's context: what it logs is said of no run, and belongs to no trace.
+    nobody, and of many at once more go together each time, up to `size`. One batch is under way at a time.
+    `handle` returns one result per item, in order. What it raises, every caller of the batch gets. It runs in
+    no caller's context: what it logs is said of no run, and belongs to no trace.
     """
 
     def __init__(
@@ -27,17 +27,15 @@ class Batcher(Generic[ItemT, ResultT]):
         *,
         size: int = _SIZE,
         linger_ms: float = _LINGER_MS,
-        at_once: int = 1,
     ) -> None:
         self._handle = handle
         self._size = size
         self._linger_s = linger_ms / 1000
-        self._at_once = at_once
         self._expected = 1
         self._waiting: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Handle | None = None
-        self._running: set[asyncio.Task[None]] = set()
+        self._under_way: asyncio.Task[None] | None = None
 
     async def submit(self, item: ItemT) -> ResultT:
         """Return its result. Cancelled before its batch has begun, it is left out."""
@@ -59,7 +57,7 @@ class Batcher(Generic[ItemT, ResultT]):
             if handle is not None:
                 handle.cancel()
         self._timer = self._flushing = None
-        if len(self._running) < self._at_once:
+        if self._under_way is None:
             self._begin()
 
     def _begin(self) -> None:
@@ -67,13 +65,12 @@ class Batcher(Generic[ItemT, ResultT]):
         batch, self._waiting = wanted[: self._size], wanted[self._size :]
         if batch:
             self._expected = len(batch)
-            task = asyncio.create_task(self._run(batch), context=Context())
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+            self._under_way = asyncio.create_task(self._run(batch), context=Context())
+            self._under_way.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if self._waiting and self._timer is None and self._flushing is None:
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._under_way = None
+        if self._timer is None and self._flushing is None:  # else somebody still waits for others
             self._begin()
 
     async def _run(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
