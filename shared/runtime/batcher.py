@@ -76,11 +76,12 @@ class Batcher(Generic[ItemT, ResultT]):
     async def _run(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
         try:
             results = await self._handle([item for item, _ in batch])
+            answers = list(zip(batch, results, strict=True))
         except BaseException as error:  # noqa: BLE001 - each waiting caller raises it
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future), result in answers:
             if not future.done():
                 future.set_result(result)

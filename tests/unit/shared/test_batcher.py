@@ -109,3 +109,11 @@ async def test_a_batch_is_in_no_callers_context() -> None:
     whose.set("mine")
     assert await batcher.submit(1) == 1
     assert seen == ["nobody's"]
+
+
+async def test_a_handler_that_miscounts_leaves_nobody_waiting() -> None:
+    async def forget(items: list[int]) -> list[int]:
+        return items[1:]
+
+    results = await _all(Batcher(forget), (1, 2))
+    assert [type(result) for result in results] == [ValueError, ValueError]
