@@ -1,29 +1,34 @@
 """Group commit: many callers, one transaction, or one write to the bus."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from copy import copy
 from typing import Final, Generic, TypeVar
+
+from shared.kernel.errors import PlatformError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 _SIZE: Final = 128
 _LINGER_MS: Final = 3.0
+_AT_ONCE: Final = 2
 
 
 class Batcher(Generic[ItemT, ResultT]):
     """Gathers items while a batch is under way, hands them over, answers each caller.
 
     A batch waits until it has as many as the last one had, for `linger_ms` at most: who comes alone waits for
-    nobody, and of many at once more go together each time, up to `size`. One batch is under way at a time.
-    `handle` returns one result per item, in order. What it raises, every caller of the batch gets. It runs in
-    no caller's context: what it logs is said of no run, and belongs to no trace.
+    nobody, and of many at once more go together each time, up to `size`. Two are under way at once, so that
+    one that hangs does not hold up all others. `handle` returns for each item, in order, its result or the
+    error that its caller gets; what it raises, every caller of the batch gets. It runs in nobody's context:
+    what it logs is said of no run, and belongs to no trace.
     """
 
     def __init__(
         self,
-        handle: Callable[[list[ItemT]], Awaitable[list[ResultT]]],
+        handle: Callable[[list[ItemT]], Awaitable[Sequence[ResultT | Exception]]],
         *,
         size: int = _SIZE,
         linger_ms: float = _LINGER_MS,
@@ -35,7 +40,7 @@ class Batcher(Generic[ItemT, ResultT]):
         self._waiting: list[tuple[ItemT, asyncio.Future[ResultT]]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Handle | None = None
-        self._under_way: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def submit(self, item: ItemT) -> ResultT:
         """Return its result. Cancelled before its batch has begun, it is left out."""
@@ -57,7 +62,7 @@ class Batcher(Generic[ItemT, ResultT]):
             if handle is not None:
                 handle.cancel()
         self._timer = self._flushing = None
-        if self._under_way is None:
+        if len(self._under_way) < _AT_ONCE:
             self._begin()
 
     def _begin(self) -> None:
@@ -65,23 +70,32 @@ class Batcher(Generic[ItemT, ResultT]):
         batch, self._waiting = wanted[: self._size], wanted[self._size :]
         if batch:
             self._expected = len(batch)
-            self._under_way = asyncio.create_task(self._run(batch), context=Context())
-            self._under_way.add_done_callback(self._ended)
+            task = asyncio.create_task(self._run(batch), context=Context())
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
-        self._under_way = None
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
         if self._timer is None and self._flushing is None:  # else somebody still waits for others
             self._begin()
 
     async def _run(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
+        futures = [future for _, future in batch]
+        answers: Sequence[tuple[asyncio.Future[ResultT], ResultT | BaseException]]
         try:
             results = await self._handle([item for item, _ in batch])
-            answers = list(zip(batch, results, strict=True))
+            answers = list(zip(futures, results, strict=True))
         except BaseException as error:  # noqa: BLE001 - each waiting caller raises it
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for (_, future), result in answers:
-            if not future.done():
-                future.set_result(result)
+            answers = [(future, error) for future in futures]
+        for future, result in answers:
+            _answer(future, result)
+
+
+def _answer(future: "asyncio.Future[ResultT]", result: ResultT | BaseException) -> None:
+    """An error of ours each caller gets for itself: raising adds to it."""
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(copy(result) if isinstance(result, PlatformError) else result)
+    else:
+        future.set_result(result)

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from aio_pika.exceptions import ChannelInvalidStateError
 from aiormq import Channel, Connection
@@ -50,12 +51,13 @@ async def send_on(channel: Channel, exchange: str, parcel: Parcel) -> None:
 
 async def publish_in_one_piece(
     channel: Channel, exchange: str, parcels: Sequence[Parcel], *, timeout_s: float
-) -> list[BaseException | None]:
+) -> list[Exception | None]:
     """Return why each of them was not confirmed within `timeout_s`; None for those that were.
 
-    Raises ChannelInvalidStateError when the channel is closed.
+    Raises ChannelInvalidStateError when the channel is closed, TimeoutError when they cannot even be sent.
     """
-    confirms = await _send(channel, exchange, parcels)
+    async with asyncio.timeout(timeout_s):
+        confirms = await _send(channel, exchange, parcels)
     all_confirms, closing = asyncio.gather(*confirms, return_exceptions=True), channel.closing
     try:
         await asyncio.wait({all_confirms, closing}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -99,5 +101,5 @@ def _publish(number: int, exchange: str, routing_key: str, mandatory: bool) -> b
     return frame.marshal(method, number)
 
 
-def _failure(confirm: "asyncio.Future[object]") -> BaseException | None:
-    return TimeoutError() if confirm.cancelled() else confirm.exception()
+def _failure(confirm: "asyncio.Future[object]") -> Exception | None:
+    return TimeoutError() if confirm.cancelled() else cast("Exception | None", confirm.exception())

@@ -49,7 +49,7 @@ class Publisher:
         self._tracing = tracing
         self._user = user
         self._connection: AbstractRobustConnection | None = None
-        self._confirming: dict[str, Batcher[Parcel, BaseException | None]] = {}
+        self._batchers: dict[str, Batcher[Parcel, None]] = {}
 
     async def open(self, connection: AbstractRobustConnection) -> None:
         self._connection = connection
@@ -77,9 +77,7 @@ class Publisher:
         identity, body = _written(message, self._service, event_id, subject)
         properties = self._properties(identity, message.ROUTING_KEY, persistent=True)
         properties.headers = self._headers()
-        parcel = Parcel(message.ROUTING_KEY, properties, body)
-        if await self._confirmation(message.EXCHANGE, parcel) is not None:
-            raise bus_unavailable()
+        await self._confirm(message.EXCHANGE, Parcel(message.ROUTING_KEY, properties, body))
 
     async def publish_all(self, exchange: str, events: Sequence[Written]) -> list[UUID]:
         """As `publish`, many at once: all are sent before the first confirm is waited for.
@@ -120,22 +118,27 @@ class Publisher:
             _report(message.EXCHANGE, [error])
             raise bus_unavailable() from None
 
-    async def _confirmation(self, exchange: str, parcel: Parcel) -> BaseException | None:
-        """As `_publish_parcels`. Who comes while a batch waits for its confirms is of the next one."""
+    async def _confirm(self, exchange: str, parcel: Parcel) -> None:
+        """Send and wait for the confirm, with others unless it is large. Raises BusUnavailableError."""
         if len(parcel.body) > _ALONE_BYTES:
-            (failure,) = await self._publish_parcels(exchange, [parcel])
-            return failure
-        batcher = self._confirming.get(exchange)
-        if batcher is None:
-            publish = partial(self._publish_parcels, exchange)
-            batcher = self._confirming[exchange] = Batcher(publish)
+            if any(await self._publish_parcels(exchange, [parcel])):
+                raise bus_unavailable()
+            return
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                return await batcher.submit(parcel)
+                await self._batcher(exchange).submit(parcel)
         except TimeoutError as late:
-            return late
+            _report(exchange, [late])
+            raise bus_unavailable() from None
+        except AWAY:
+            raise bus_unavailable() from None
 
-    async def _publish_parcels(self, exchange: str, parcels: Sequence[Parcel]) -> list[BaseException | None]:
+    def _batcher(self, exchange: str) -> Batcher[Parcel, None]:
+        if exchange not in self._batchers:
+            self._batchers[exchange] = Batcher(partial(self._publish_parcels, exchange))
+        return self._batchers[exchange]
+
+    async def _publish_parcels(self, exchange: str, parcels: Sequence[Parcel]) -> list[Exception | None]:
         """Return why each was not confirmed. Raises BusUnavailableError when not connected."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -193,7 +196,7 @@ def _attributes(message: Message) -> dict[str, str]:
     return messaging("publish", "send", where) | key | run_attributes(message)
 
 
-def _report(exchange: str, failures: Sequence[BaseException | None]) -> None:
+def _report(exchange: str, failures: Sequence[Exception | None]) -> None:
     """Log how many were not confirmed, and why the first one was not."""
     reasons = [type(failure).__name__ for failure in failures if failure is not None]
     if reasons:

@@ -24,7 +24,7 @@ from services.inference.use_cases.limits import Limits
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.models import ListedModel
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import RunEnded, RunProgress, RunRequested
+from shared.contracts.runs import RunEnded, RunProgress, RunRequested, RunStarted
 from shared.contracts.usage import UsageRecorded
 from shared.contracts.validation import ValidateKey
 from shared.kernel.errors import PlatformError, SystemKeyExhaustedError
@@ -321,12 +321,15 @@ class InMemoryUsageLog:
 
 @dataclass
 class InMemoryAudience:
-    """`told` to the first who listens; `to`: to everybody, by address."""
+    """`told` to the first who listens; `to`: to everybody, by address. `start_takes_s`: a slow bus."""
 
     told: list[RunProgress] = field(default_factory=list)
+    start_takes_s: float = 0
     to: dict[str, list[RunProgress]] = field(default_factory=dict)
 
     async def tell(self, progress: RunProgress, reply_to: str) -> None:
+        if isinstance(progress, RunStarted):
+            await asyncio.sleep(self.start_takes_s)
         self.to.setdefault(reply_to, []).append(progress)
         if reply_to == next(iter(self.to)):
             self.told.append(progress)

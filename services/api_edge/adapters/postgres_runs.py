@@ -13,6 +13,7 @@ from services.api_edge.ports import KeptRun, RunOwner, RunRecord
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import WorkerLostError
+from shared.kernel.isolation import isolating
 from shared.kernel.names import Outcome
 from shared.runtime.batcher import Batcher
 from shared.runtime.postgres import database_errors
@@ -59,7 +60,7 @@ _LOST = (
 class PostgresRunStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._adding = Batcher(self._add)
+        self._adding = Batcher(self._add_all)
 
     async def add(self, run: RunRecord) -> None:
         await self._adding.submit(run)
@@ -125,7 +126,10 @@ class PostgresRunStore:
         await self.end([_lost(_run(row)) for row in lost])
         return int(tag.rpartition(" ")[2])
 
-    async def _add(self, runs: list[RunRecord]) -> list[None]:
+    async def _add_all(self, runs: list[RunRecord]) -> list[Exception | None]:
+        return await isolating(runs, self._add)
+
+    async def _add(self, runs: Sequence[RunRecord]) -> list[None]:
         columns = zip(*((r.run_id, r.user_id, r.flow, r.model, r.stream) for r in runs), strict=True)
         with database_errors():
             await self._database.pool().execute(_ADD, *columns)

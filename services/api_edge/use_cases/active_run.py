@@ -63,7 +63,7 @@ class ActiveRun:
             raise self._too_late() from None
 
     def _too_late(self) -> PlatformError:
-        if self._started:
+        if self._started or self._limit >= self.deadline:
             return reached_deadline()
         return not_taken()
 

@@ -23,10 +23,7 @@ class RunHandlers:
         ]
 
     async def on_authorize_run(self, request: AuthorizeRun) -> RunAuthorized:
-        answer = await self._authorizations.submit(request)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return await self._authorizations.submit(request)
 
     async def on_get_receipt(self, request: GetReceipt) -> Receipt:
         # What is held is looked at first: an attempt that is billed in between is among the attempts then.

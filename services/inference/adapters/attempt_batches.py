@@ -29,10 +29,7 @@ class AttemptBatches:
 
     async def change(self, usage_id: UUID, *values: object) -> bool:
         """Return whether a row was changed. Raises DatabaseUnavailableError."""
-        changed = await self._batcher.submit(_Change(usage_id, values))
-        if isinstance(changed, Exception):
-            raise changed
-        return changed
+        return await self._batcher.submit(_Change(usage_id, values))
 
     async def _all(self, changes: list[_Change]) -> list[bool | Exception]:
         return await isolating(changes, self._in_one_transaction)

@@ -19,17 +19,18 @@ class Beginning:
 
     def of(self, attempt: int, source: KeySource) -> None:
         """An attempt has begun; one before it has ended."""
-        self._cancel()
+        self.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._silence_s, self._start_telling, attempt, source)
 
     async def settle(self) -> None:
         """Something else is about to be told, after the word if that is on its way."""
-        self._cancel()
+        self.cancel()
         if self._telling is not None:
-            await self._telling
+            await asyncio.wait({self._telling})  # a stop of whoever waits here is none of the word
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """Nobody is to be told any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

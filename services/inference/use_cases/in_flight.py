@@ -48,7 +48,7 @@ class InFlight:
             yield
         finally:
             del self._runs[run_id]
-            run.done.set()
+            run.over()
 
     def check_open(self) -> None:
         if self._closing:

@@ -146,10 +146,21 @@ class Run:
     def told_late(self) -> bool:
         return self._telling_late is not None
 
-    def begin(self, attempt: int, source: KeySource) -> None:
-        """The provider is about to be called. It is told when nothing else is for a while."""
+    async def begin(self, attempt: int, source: KeySource) -> None:
+        """The provider is about to be called. It is told when nothing else is for a while; after the first
+        attempt at once, for another worker may have told of that, whose numbers these follow.
+        """
         self._source = source
-        self._beginning.of(attempt, source)
+        if attempt > 1:
+            await self._beginning.settle()
+            await self._tell_started(attempt, source)
+        else:
+            self._beginning.of(attempt, source)
+
+    def over(self) -> None:
+        """Say no more: this worker has it no longer."""
+        self._beginning.cancel()
+        self.done.set()
 
     async def _tell_started(self, attempt: int, source: KeySource) -> None:
         message = RunStarted(run_id=self.request.run_id, seq=self._next(), attempt=attempt, key_source=source)

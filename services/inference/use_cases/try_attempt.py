@@ -90,7 +90,7 @@ class TryAttempt:
                 self._ask_price(run, attempt)
                 key = key or await self._take_key(run, attempt)
                 ceiling = await self._authorize(run, attempt, key)
-                run.begin(attempt.number, key.used.source)
+                await run.begin(attempt.number, key.used.source)
                 request = run.request
                 call = ProviderCall(
                     key,

@@ -90,7 +90,7 @@ class TestTheLifeOfARun:
 
         assert isinstance(end, RunCompleted)
         assert end.key_source is PLATFORM
-        assert edge.kinds(run_id) == ["RunCompleted"]
+        assert edge.kinds(run_id) == ["RunStarted"] * 2 + ["RunCompleted"]
         assert [(usage.attempt, usage.outcome) for usage in await billing.recorded(run_id, attempts=3)] == [
             (1, "failed"),
             (2, "failed"),

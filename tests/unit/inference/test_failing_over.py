@@ -71,7 +71,7 @@ async def test_another_key_is_tried_with_a_claim_and_an_event_of_its_own(
     await worker.run(a_request())
 
     assert worker.resolver.asked == [(1, ()), (2, ("mine",))]
-    assert worker.audience.kinds() == ["RunCompleted"]
+    assert worker.audience.kinds() == ["RunStarted", "RunCompleted"]
     first, second = worker.usage_log.events
     assert (first.attempt, first.outcome, first.key_source) == (1, "failed", "user")
     assert (second.attempt, second.outcome, second.key_source) == (2, "completed", "platform")

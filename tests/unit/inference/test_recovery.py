@@ -183,7 +183,7 @@ async def test_who_wants_another_try_gets_one() -> None:
         (1, "interrupted"),
         (2, "completed"),
     ]
-    assert other.audience.kinds() == ["RunCompleted"]
+    assert other.audience.kinds() == ["RunStarted", "RunCompleted"]
 
 
 async def test_another_try_is_not_endless() -> None:

@@ -20,6 +20,7 @@ from shared.kernel.errors import (
     SystemKeyExhaustedError,
     UserApiKeyRequiredError,
     VaultUnavailableError,
+    WorkerLostError,
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 from tests.fakes.inference import CANARY, PLATFORM, QUICK, Worker, a_key, a_request, an_answer, chunks
@@ -89,6 +90,36 @@ async def test_a_run_that_is_silent_for_long_says_that_it_has_begun(stream: bool
     assert started == RunStarted(run_id=request.run_id, seq=0, attempt=1, key_source=KeySource.USER)
     assert [progress.seq for progress in others] == list(range(1, len(others) + 1))
     assert "RunStarted" not in {type(progress).__name__ for progress in others}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_a_run_that_is_stopped_while_its_word_is_on_its_way_ends_as_any_other(kept: bool) -> None:  # noqa: FBT001
+    worker = Worker([a_key()], limits=replace(QUICK, silence_s=0.01))
+    worker.audience.start_takes_s = 0.3
+    worker.provider.scripts["mine"] = [0.02, *chunks("abcd", usage=None), 30.0]
+    request = a_request(stream=True, kept=kept)
+    running = asyncio.create_task(worker.run(request))
+    await asyncio.sleep(0.1)
+
+    worker.in_flight.cancel(request.run_id)
+    await asyncio.wait_for(running, 2)
+
+    assert only_usage(worker).outcome is Outcome.CANCELLED
+    assert worker.audience.kinds() == ["RunStarted", "RunFailed"]
+
+
+async def test_a_run_that_was_given_back_is_told_of_no_more() -> None:
+    worker = Worker([a_key()], limits=replace(QUICK, silence_s=0.1))
+    worker.provider.scripts["mine"] = [30.0]
+    running = asyncio.create_task(worker.run(a_request(retry_on_worker_loss=True)))
+    await until(lambda: bool(worker.provider.calls))
+
+    worker.in_flight.interrupt()
+    with pytest.raises(WorkerLostError):
+        await running
+    await asyncio.sleep(0.2)
+
+    assert worker.audience.told == []
 
 
 async def test_without_the_providers_count_tokens_are_estimated() -> None:

@@ -4,6 +4,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from shared.kernel.errors import DatabaseUnavailableError
 from shared.runtime.batcher import Batcher
 
 pytestmark = pytest.mark.unit
@@ -82,19 +83,37 @@ async def test_a_caller_that_gave_up_harms_nobody_and_is_left_out() -> None:
     assert handler.sizes == [2, 1]
 
 
-async def test_while_a_batch_is_under_way_the_next_one_grows() -> None:
+async def test_one_batch_that_hangs_holds_up_nobody_and_while_two_are_under_way_the_next_one_grows() -> None:
     handler = Handler()
     handler.gate.clear()
     batcher = Batcher(handler, size=10)
-    callers = [asyncio.create_task(batcher.submit(1))]
-    while not handler.sizes:
-        await asyncio.sleep(0)
-    for n in range(2, 16):
+    callers = []
+    for n in range(1, 17):
         callers.append(asyncio.create_task(batcher.submit(n)))
         await asyncio.sleep(0.001)
+    assert handler.sizes == [1, 1]
     handler.gate.set()
-    assert await asyncio.gather(*callers) == [2 * n for n in range(1, 16)]
-    assert handler.sizes == [1, 10, 4]
+    assert await asyncio.gather(*callers) == [2 * n for n in range(1, 17)]
+    assert sorted(handler.sizes) == [1, 1, 4, 10]
+
+
+async def test_an_item_may_have_an_error_of_its_own() -> None:
+    async def refuse_odd(items: list[int]) -> list[int | Exception]:
+        return [ValueError("odd") if item % 2 else item for item in items]
+
+    results = await _all(Batcher(refuse_odd), (1, 2, 3, 4))
+    assert [type(result) for result in results] == [ValueError, int, ValueError, int]
+
+
+async def test_an_error_of_ours_that_many_get_is_each_ones_own() -> None:
+    async def away(_: list[int]) -> list[int]:
+        raise DatabaseUnavailableError(retry_after_s=2)
+
+    one, other = await _all(Batcher(away), (1, 2))
+    assert isinstance(one, DatabaseUnavailableError)
+    assert isinstance(other, DatabaseUnavailableError)
+    assert (one.retry_after_s, other.retry_after_s) == (2, 2)
+    assert one is not other
 
 
 async def test_a_batch_is_in_no_callers_context() -> None:
