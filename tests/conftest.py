@@ -18,6 +18,7 @@ from shared.runtime.bus import Bus
 from shared.runtime.postgres import create_pool
 from shared.runtime.vault import VaultClient
 from tests.gate import Gates, open_gates
+from tests.nursery import Nursery, nursery
 from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
 from tests.servers import Way, choose, has_docker, running_servers
 
@@ -98,6 +99,13 @@ async def servers() -> AsyncIterator[Servers]:
 async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
     """A bootstrapped realm, shared by the session's tests: use ids of your own."""
     async with temporary_realm(servers, tmp_path_factory.mktemp("realm")) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="session")
+async def parents() -> AsyncIterator[Nursery]:
+    """Where the services of this session's tests are born: what they all import is imported once."""
+    async with nursery() as made:
         yield made
 
 

@@ -18,10 +18,10 @@ from infra.simulator.control import Calls, read_calls
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyService
 from tests.acceptance import worker
 from tests.acceptance.callers import Caller, calling, credits_of
-from tests.acceptance.parts import Part
 from tests.gate import Gate, free_port, open_gate
 from tests.loopback import http_client
 from tests.nursery import Nursery, nursery
+from tests.parts import Part
 from tests.realm import TestRealm
 
 PLATFORM_KEY: Final = "sk-sim-platform-4fd1c07a9be64a2c"
@@ -163,14 +163,17 @@ async def running_house(
     log_level: str = "DEBUG",
     modules: Mapping[str, str] | None = None,
     env: Mapping[str, Mapping[str, str]] | None = None,
+    parents: Nursery | None = None,
 ) -> AsyncIterator[House]:
     """A house in a bootstrapped realm, ready; all its processes are gone at the end.
 
     Without gates its services reach the servers directly, as fast as they can. `modules` and `env`: what
     single parts, by name (`inference-1`, `billing`, `billing-2`), run instead, and get beside all else.
+    `parents`: where they are born, if not in a nursery of the house's own.
     """
     await put_platform_key(realm, KeyService.OPENAI, PLATFORM_KEY)
-    async with nursery() as parents, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        born_of = parents or await stack.enter_async_context(nursery())
         edge = realm.env(API_EDGE)
         gates = {
             server: await stack.enter_async_context(open_gate(edge[name]))
@@ -179,7 +182,7 @@ async def running_house(
         }
         numbers = {KEY_VAULT: 1, BILLING: billings, INFERENCE: workers, API_EDGE: edges}
         ports = {name: free_port() for name in (_SIMULATOR, *replicas(API_EDGE, edges))}
-        wiring = _Wiring(parents, realm, gates, folder, ports, log_level, modules or {}, env or {})
+        wiring = _Wiring(born_of, realm, gates, folder, ports, log_level, modules or {}, env or {})
         parts = wiring.parts(numbers)
         stack.push_async_callback(_stop_all, parts.values())
         await asyncio.gather(*(part.start() for part in parts.values()))

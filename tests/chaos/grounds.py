@@ -17,6 +17,7 @@ from tests.acceptance.house import House, replicas, running_house
 from tests.chaos import mortal_billing, mortal_worker
 from tests.chaos.fuses import FOLDER, Fuses
 from tests.gate import Gate, open_gate
+from tests.nursery import Nursery
 from tests.realm import temporary_realm
 
 STALE_AFTER_S: Final = 5.0
@@ -65,6 +66,7 @@ async def open_grounds(
     billings: int = 1,
     mortal_billings: bool = False,
     gated: bool = False,
+    parents: Nursery | None = None,
 ) -> AsyncIterator[Grounds]:
     """A house in a realm of its own; whatever of it ends is started again."""
     fuses = folder / "fuses"
@@ -98,6 +100,7 @@ async def open_grounds(
                 log_level="INFO",
                 modules=modules,
                 env=env,
+                parents=parents,
             )
         )
         await stack.enter_async_context(kept_up(house))

@@ -105,7 +105,7 @@ async def unpublished(
         await until(is_called)
         await gate.close()
         await until(has_ended)
-        worker.kill()
+        await worker.kill()
     return run
 
 
@@ -129,7 +129,7 @@ async def test_killed_between_publish_and_note(
     worker = await start_worker()
     run = await ask()
     [usage] = await billing.recorded(run.run_id)
-    worker.kill()
+    await worker.kill()
 
     async with another_worker(realm):
         await until(lambda: is_published(database, run.run_id))
