@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
+from infra.local.home import CHECKOUT
 from infra.local.install import rabbitmq_server
 from shared.kernel.ids import new_id
 from shared.kernel.names import KEY_VAULT
@@ -38,9 +39,18 @@ _WITHOUT_SERVERS: Final = {"unit", "component"}
 
 def pytest_configure(config: pytest.Config) -> None:
     """Install what the native stack needs before two processes need it, and outside any test's time."""
+    _compile_once()
     is_first_of_many = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
     if is_first_of_many and choose(os.environ, has_docker) is Way.NATIVE:
         rabbitmq_server(print)
+
+
+def _compile_once() -> None:
+    """Where nobody may put bytecode beside the sources, each process would compile everything for itself: all
+    that the tests start share a place for it.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(CHECKOUT / ".latchkey" / "bytecode")
 
 
 def pytest_report_header() -> str:

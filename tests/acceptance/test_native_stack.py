@@ -38,7 +38,7 @@ async def test_a_stack_found_running_serves_the_demo_fits_in_memory_and_is_left_
         await run_at(home.path, "infra.local", "up")
         assert _pids(home) == pids, "neither the demo nor a second start touched it"
         await _check_secrecy(home)
-    assert processes(home) == []
+        assert processes(home) == []
 
 
 async def _check_secrecy(home: Home) -> None:
@@ -52,7 +52,9 @@ async def _check_secrecy(home: Home) -> None:
             canary = Canary(await stack.enter_async_context(calling(url, user_id, token)), service, way)
             await canary.come_in()
             await canary.ask("sing")
-    await run_at(home.path, "infra.local", "down")  # what was in memory only is written
+    await run_at(
+        home.path, "infra.local", "down"
+    )  # leaves nothing running, and what was in memory only is written
     files = {path: path.read_bytes() for path in home.path.rglob("*") if path.is_file()}
     assert {path: found for path, text in files.items() if (found := traces(SONG, [text]))} == {}
     for folder in ("postgres", "rabbitmq"):  # the eye is open: the singers themselves are seen

@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from infra.simulator.control import read_calls
 from shared.contracts.runs import RunCompleted, RunFailed, RunRequested
 from shared.kernel.names import INFERENCE, Outcome
 from tests.gate import Gate, open_gate
 from tests.integration.inference.house import Billing, Edge, StartWorker
 from tests.realm import TestRealm
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -35,22 +37,19 @@ async def behind(realm: TestRealm, start_worker: StartWorker) -> AsyncIterator[B
         yield start
 
 
-async def in_the_middle(edge: Edge, run: RunRequested) -> None:
+async def in_the_middle(edge: Edge, run: RunRequested, simulator: str) -> None:
     """Ask, and wait until the provider is being called."""
     await edge.ask(run)
-    async with asyncio.timeout(10):
-        while "RunStarted" not in edge.kinds(run.run_id):
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    await until(lambda: bool(read_calls(simulator).in_flight))
 
 
 @pytest.mark.parametrize("away_s", [0.0, 3.0])
 async def test_a_lost_broker_costs_no_second_call_and_no_event(
-    behind: Behind, edge: Edge, billing: Billing, a_run: ARun, away_s: float
+    behind: Behind, edge: Edge, billing: Billing, a_run: ARun, simulator: str, *, away_s: float
 ) -> None:
     gate = await behind("amqp_url")
     run = a_run("[simulate latency_ms=1500] hello", deadline=datetime.now(UTC) + timedelta(seconds=30))
-    await in_the_middle(edge, run)
+    await in_the_middle(edge, run, simulator)
 
     await gate.close()
     await asyncio.sleep(away_s)
@@ -67,11 +66,11 @@ async def test_a_lost_broker_costs_no_second_call_and_no_event(
 
 
 async def test_a_lost_database_holds_up_the_record_not_the_answer(
-    behind: Behind, edge: Edge, billing: Billing, a_run: ARun
+    behind: Behind, edge: Edge, billing: Billing, a_run: ARun, simulator: str
 ) -> None:
     gate = await behind("postgres_url")
     run = a_run("[simulate latency_ms=500] hello")
-    await in_the_middle(edge, run)
+    await in_the_middle(edge, run, simulator)
 
     await gate.close()
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import aio_pika
 import pytest
 
+from infra.simulator.control import read_calls
 from services.inference.adapters.postgres import PostgresAttemptStore
 from services.inference.app import Inference, Parts, serving
 from services.inference.domain.attempt import Attempt, Ending, usage_event
@@ -88,7 +89,7 @@ def ask(edge: Edge, a_run: Callable[..., RunRequested]) -> Ask:
 
 @pytest.fixture
 async def unpublished(
-    realm: TestRealm, start_worker: StartWorker, edge: Edge, ask: Ask, database: Database
+    realm: TestRealm, start_worker: StartWorker, simulator: str, ask: Ask, database: Database
 ) -> RunRequested:
     """The broker is away when the run ends; its worker is killed with the event unpublished."""
     url = realm.env(INFERENCE)["LATCHKEY_AMQP_URL"]
@@ -96,13 +97,10 @@ async def unpublished(
         worker = await start_worker(amqp_url=gate.before(url))
         run = await ask()
 
-        async def is_called() -> bool:
-            return "RunStarted" in edge.kinds(run.run_id)
-
         async def has_ended() -> bool:
             return bool(await database.fetchval("select outcome from attempts where run_id = $1", run.run_id))
 
-        await until(is_called)
+        await until(lambda: bool(read_calls(simulator).in_flight))
         await gate.close()
         await until(has_ended)
         await worker.kill()
