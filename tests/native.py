@@ -43,9 +43,9 @@ async def native_home(*options: str, **settings: str) -> AsyncIterator[Home]:
 
 
 def _end(home: Home) -> None:
-    """Kill all of it: nobody needs what it holds. Postgres is asked to, for it alone would leave memory behind.
+    """Kill all of it: nobody needs what it holds. Postgres is asked: killed, it would leave memory behind.
 
-    The process manager is the first that was started, so it starts no other again.
+    The process manager was started first, and is killed first: it starts no other again.
     """
     deadline = time.monotonic() + _END_S
     while left := processes(home):

@@ -26,10 +26,12 @@ from tests.realm import TestRealm
 
 PLATFORM_KEY: Final = "sk-sim-platform-4fd1c07a9be64a2c"
 RABBITMQ, VAULT, POSTGRES = "rabbitmq", "vault", "postgres"
-START_S: Final = 6
+START_S: Final = 4
 """How long a run may wait for its beginning, in this house."""
 IDLE_S: Final = 4
 """How long a provider's stream may pause, in this house."""
+STALE_AFTER_S: Final = 5.0
+"""When a worker of this house gives a silent one up, instead of after 10 s."""
 _READY_S: Final = 45.0
 _POLL_S: Final = 0.1
 _SIMULATOR: Final = "simulator"
@@ -257,6 +259,7 @@ class _Wiring:
         return {
             **{f"LATCHKEY_PROVIDERS__{service.upper()}__BASE_URL": provider for service in KeyService},
             worker.PORT_VARIABLE: str(self.ports[_SIMULATOR]),
+            worker.STALE_AFTER: str(STALE_AFTER_S),
             "LATCHKEY_PROVIDER_IDLE_TIMEOUT_S": str(IDLE_S),
         }
 

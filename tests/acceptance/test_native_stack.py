@@ -52,9 +52,7 @@ async def _check_secrecy(home: Home) -> None:
             canary = Canary(await stack.enter_async_context(calling(url, user_id, token)), service, way)
             await canary.come_in()
             await canary.ask("sing")
-    await run_at(
-        home.path, "infra.local", "down"
-    )  # leaves nothing running, and what was in memory only is written
+    await run_at(home.path, "infra.local", "down")  # what was in memory only is written
     files = {path: path.read_bytes() for path in home.path.rglob("*") if path.is_file()}
     assert {path: found for path, text in files.items() if (found := traces(SONG, [text]))} == {}
     for folder in ("postgres", "rabbitmq"):  # the eye is open: the singers themselves are seen
