@@ -175,7 +175,7 @@ async def running_house(
     """
     await put_platform_key(realm, KeyService.OPENAI, PLATFORM_KEY)
     async with AsyncExitStack() as stack:
-        born_of = parents or await stack.enter_async_context(nursery())
+        born_of = await stack.enter_async_context(nursery()) if parents is None else parents
         edge = realm.env(API_EDGE)
         gates = {
             server: await stack.enter_async_context(open_gate(edge[name]))
