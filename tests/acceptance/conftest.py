@@ -13,8 +13,9 @@ from tests.realm import temporary_realm
 
 @pytest_asyncio.fixture(scope="session")
 async def _house(
-    servers: Servers, parents: Nursery, tmp_path_factory: pytest.TempPathFactory
+    parents: Nursery, servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
+    """The nursery first: it imports what it has to while the servers start."""
     folder = tmp_path_factory.mktemp("house")
     async with (
         temporary_realm(servers, folder) as realm,
