@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
+from infra.local.home import CHECKOUT
 from infra.local.install import rabbitmq_server
 from shared.kernel.ids import new_id
 from shared.kernel.names import KEY_VAULT
@@ -18,6 +19,7 @@ from shared.runtime.bus import Bus
 from shared.runtime.postgres import create_pool
 from shared.runtime.vault import VaultClient
 from tests.gate import Gates, open_gates
+from tests.nursery import Nursery, nursery
 from tests.realm import BusFor, PoolFor, TestRealm, VaultFor, temporary_realm
 from tests.servers import Way, choose, has_docker, running_servers
 
@@ -37,9 +39,18 @@ _WITHOUT_SERVERS: Final = {"unit", "component"}
 
 def pytest_configure(config: pytest.Config) -> None:
     """Install what the native stack needs before two processes need it, and outside any test's time."""
+    _compile_once()
     is_first_of_many = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
     if is_first_of_many and choose(os.environ, has_docker) is Way.NATIVE:
         rabbitmq_server(print)
+
+
+def _compile_once() -> None:
+    """Where nobody may put bytecode beside the sources, each process would compile everything for itself: all
+    that the tests start share a place for it.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(CHECKOUT / ".latchkey" / "bytecode")
 
 
 def pytest_report_header() -> str:
@@ -98,6 +109,13 @@ async def servers() -> AsyncIterator[Servers]:
 async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestRealm]:
     """A bootstrapped realm, shared by the session's tests: use ids of your own."""
     async with temporary_realm(servers, tmp_path_factory.mktemp("realm")) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="session")
+async def parents() -> AsyncIterator[Nursery]:
+    """Where the services of this session's tests are born: what they all import is imported once."""
+    async with nursery() as made:
         yield made
 
 

@@ -3,16 +3,24 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from infra.bootstrap import Servers
 from infra.local.home import Home
 from infra.local.ports import ports
+from infra.local.processes import processes
 from infra.local.servers import servers
+
+_POSTGRES: Final = "postgres"
+_END_S: Final = 5.0
+_LOOK_S: Final = 0.05
 
 
 @asynccontextmanager
@@ -30,8 +38,22 @@ async def native_home(*options: str, **settings: str) -> AsyncIterator[Home]:
         await run_at(folder, "infra.local", "up", *(options or ("--servers-only",)), **settings)
         yield Home(folder)
     finally:
-        await run_at(folder, "infra.local", "down")
+        await asyncio.to_thread(_end, Home(folder))
         shutil.rmtree(folder)
+
+
+def _end(home: Home) -> None:
+    """Kill all of it: nobody needs what it holds. Postgres is asked: killed, it would leave memory behind.
+
+    The process manager was started first, and is killed first: it starts no other again.
+    """
+    deadline = time.monotonic() + _END_S
+    while left := processes(home):
+        for process in left:
+            is_asked = process.part == _POSTGRES and time.monotonic() < deadline
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGQUIT if is_asked else signal.SIGKILL)
+        time.sleep(_LOOK_S)
 
 
 async def run_at(folder: Path, module: str, *arguments: str, **settings: str) -> str:

@@ -18,18 +18,20 @@ from infra.simulator.control import Calls, read_calls
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeyService
 from tests.acceptance import worker
 from tests.acceptance.callers import Caller, calling, credits_of
-from tests.acceptance.parts import Part
 from tests.gate import Gate, free_port, open_gate
 from tests.loopback import http_client
 from tests.nursery import Nursery, nursery
+from tests.parts import Part
 from tests.realm import TestRealm
 
 PLATFORM_KEY: Final = "sk-sim-platform-4fd1c07a9be64a2c"
 RABBITMQ, VAULT, POSTGRES = "rabbitmq", "vault", "postgres"
-START_S: Final = 6
+START_S: Final = 4
 """How long a run may wait for its beginning, in this house."""
 IDLE_S: Final = 4
 """How long a provider's stream may pause, in this house."""
+STALE_AFTER_S: Final = 5.0
+"""When a worker of this house gives a silent one up, instead of after 10 s."""
 _READY_S: Final = 45.0
 _POLL_S: Final = 0.1
 _SIMULATOR: Final = "simulator"
@@ -163,14 +165,17 @@ async def running_house(
     log_level: str = "DEBUG",
     modules: Mapping[str, str] | None = None,
     env: Mapping[str, Mapping[str, str]] | None = None,
+    parents: Nursery | None = None,
 ) -> AsyncIterator[House]:
     """A house in a bootstrapped realm, ready; all its processes are gone at the end.
 
     Without gates its services reach the servers directly, as fast as they can. `modules` and `env`: what
     single parts, by name (`inference-1`, `billing`, `billing-2`), run instead, and get beside all else.
+    `parents`: where they are born, if not in a nursery of the house's own.
     """
     await put_platform_key(realm, KeyService.OPENAI, PLATFORM_KEY)
-    async with nursery() as parents, AsyncExitStack() as stack:
+    async with AsyncExitStack() as stack:
+        born_of = await stack.enter_async_context(nursery()) if parents is None else parents
         edge = realm.env(API_EDGE)
         gates = {
             server: await stack.enter_async_context(open_gate(edge[name]))
@@ -179,7 +184,7 @@ async def running_house(
         }
         numbers = {KEY_VAULT: 1, BILLING: billings, INFERENCE: workers, API_EDGE: edges}
         ports = {name: free_port() for name in (_SIMULATOR, *replicas(API_EDGE, edges))}
-        wiring = _Wiring(parents, realm, gates, folder, ports, log_level, modules or {}, env or {})
+        wiring = _Wiring(born_of, realm, gates, folder, ports, log_level, modules or {}, env or {})
         parts = wiring.parts(numbers)
         stack.push_async_callback(_stop_all, parts.values())
         await asyncio.gather(*(part.start() for part in parts.values()))
@@ -254,6 +259,7 @@ class _Wiring:
         return {
             **{f"LATCHKEY_PROVIDERS__{service.upper()}__BASE_URL": provider for service in KeyService},
             worker.PORT_VARIABLE: str(self.ports[_SIMULATOR]),
+            worker.STALE_AFTER: str(STALE_AFTER_S),
             "LATCHKEY_PROVIDER_IDLE_TIMEOUT_S": str(IDLE_S),
         }
 

@@ -15,16 +15,19 @@ from tests.chaos.servers import SHUTDOWNS, kill_rabbitmq, restart_postgres
 from tests.chaos.threefold import deliver_threefold
 from tests.chaos.worker_steps import kill_at_each
 from tests.native import native_home
+from tests.nursery import Nursery
 
 pytestmark = pytest.mark.acceptance
 
 
 @pytest_asyncio.fixture(scope="module")
-async def at(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grounds]:
+async def at(parents: Nursery, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Grounds]:
     folder = tmp_path_factory.mktemp("crashes")
     async with (
         native_home() as home,
-        open_grounds(home, folder, mortal=3, steady=1, edges=2, mortal_billings=True, gated=True) as grounds,
+        open_grounds(
+            home, folder, mortal=3, steady=1, edges=2, mortal_billings=True, gated=True, parents=parents
+        ) as grounds,
     ):
         yield grounds
 

@@ -17,12 +17,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from infra.bootstrap import Servers
+from shared.kernel.names import API_EDGE
 from tests.acceptance.callers import Caller
-from tests.acceptance.house import House, running_house
+from tests.acceptance.house import House
 from tests.browser import browsing
 from tests.gate import Gate, free_port, open_gate
-from tests.realm import temporary_realm
 
 pytestmark = pytest.mark.acceptance
 
@@ -104,17 +103,15 @@ async def site() -> AsyncIterator[Site]:
         yield site
 
 
-@pytest_asyncio.fixture(scope="module")
-async def web_house(
-    servers: Servers, site: Site, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[House]:
-    folder = tmp_path_factory.mktemp("web")
-    origins = {"LATCHKEY_HTTP__CORS_ORIGINS": json.dumps([site.address])}
-    async with (
-        temporary_realm(servers, folder) as realm,
-        running_house(realm, folder, workers=1, gated=False, env={"api_edge": origins}) as house,
-    ):
-        yield house
+@pytest_asyncio.fixture
+async def web_house(house: House, site: Site) -> AsyncIterator[House]:
+    """The house, whose edge lets the site's page in; afterwards nobody's again."""
+    edge = house.parts[API_EDGE]
+    await edge.stop()
+    await edge.start(LATCHKEY_HTTP__CORS_ORIGINS=json.dumps([site.address]))
+    await house.wait_ready()
+    yield house
+    await edge.stop()
 
 
 @pytest_asyncio.fixture

@@ -11,6 +11,7 @@ from infra.bootstrap import Servers
 from tests.acceptance.house import House, eventually, running_house
 from tests.gate import free_port
 from tests.loopback import http_client
+from tests.nursery import Nursery
 from tests.realm import temporary_realm
 
 pytestmark = pytest.mark.acceptance
@@ -26,13 +27,13 @@ def ports() -> dict[str, int]:
 
 @pytest_asyncio.fixture(scope="module")
 async def metered(
-    servers: Servers, tmp_path_factory: pytest.TempPathFactory, ports: Mapping[str, int]
+    servers: Servers, parents: Nursery, tmp_path_factory: pytest.TempPathFactory, ports: Mapping[str, int]
 ) -> AsyncIterator[House]:
     folder = tmp_path_factory.mktemp("metered")
     env = {part: {"LATCHKEY_METRICS__PORT": str(port)} for part, port in ports.items()}
     async with (
         temporary_realm(servers, folder) as realm,
-        running_house(realm, folder, workers=1, gated=False, env=env) as house,
+        running_house(realm, folder, workers=1, gated=False, env=env, parents=parents) as house,
     ):
         yield house
 

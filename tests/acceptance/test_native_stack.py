@@ -38,7 +38,7 @@ async def test_a_stack_found_running_serves_the_demo_fits_in_memory_and_is_left_
         await run_at(home.path, "infra.local", "up")
         assert _pids(home) == pids, "neither the demo nor a second start touched it"
         await _check_secrecy(home)
-    assert processes(home) == []
+        assert processes(home) == []
 
 
 async def _check_secrecy(home: Home) -> None:

@@ -5,7 +5,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 import httpx2
@@ -15,6 +14,7 @@ import pytest_asyncio
 from infra.bootstrap import Servers
 from tests.acceptance.callers import MODEL, Caller, error_of
 from tests.acceptance.house import PLATFORM_KEY, House, eventually, running_house
+from tests.nursery import Nursery
 from tests.own_vault import ROOT, OwnVault, own_vault
 from tests.realm import temporary_realm
 
@@ -26,18 +26,20 @@ NOTICED_S: Final = 0.25
 """How long after the sealing a run that had its key already may still begin."""
 
 
-@pytest_asyncio.fixture
-async def vault(tmp_path: Path) -> AsyncIterator[OwnVault]:
-    async with own_vault(tmp_path) as mine:
+@pytest_asyncio.fixture(scope="module")
+async def vault(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OwnVault]:
+    async with own_vault(tmp_path_factory.mktemp("vault")) as mine:
         yield mine
 
 
-@pytest_asyncio.fixture
-async def sealable(servers: Servers, vault: OwnVault, tmp_path: Path) -> AsyncIterator[House]:
-    mine = replace(servers, vault_addr=vault.addr, vault_token=ROOT)
+@pytest_asyncio.fixture(scope="module")
+async def sealable(
+    servers: Servers, parents: Nursery, vault: OwnVault, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[House]:
+    mine, folder = replace(servers, vault_addr=vault.addr, vault_token=ROOT), tmp_path_factory.mktemp("house")
     async with (
-        temporary_realm(mine, tmp_path) as realm,
-        running_house(realm, tmp_path, workers=1, gated=False) as house,
+        temporary_realm(mine, folder) as realm,
+        running_house(realm, folder, workers=1, gated=False, parents=parents) as house,
     ):
         yield house
 

@@ -1,5 +1,6 @@
 """One run, one trace, over all four services and the real bus; and nothing in it that must not be told."""
 
+import asyncio
 import json
 import secrets
 import time
@@ -15,6 +16,7 @@ from tests.acceptance.callers import MODEL, Caller
 from tests.acceptance.house import House, eventually, running_house
 from tests.collector import Collector, attributes, collecting
 from tests.gate import free_port
+from tests.nursery import Nursery
 from tests.realm import temporary_realm
 from tests.traces import traces
 
@@ -49,15 +51,35 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def traced(
-    servers: Servers, tmp_path_factory: pytest.TempPathFactory, collector: Collector
+async def _traced(
+    servers: Servers, parents: Nursery, tmp_path_factory: pytest.TempPathFactory, collector: Collector
 ) -> AsyncIterator[House]:
-    folder = tmp_path_factory.mktemp("traced")
+    folder, env = tmp_path_factory.mktemp("traced"), traced_by(collector.url)
     async with (
         temporary_realm(servers, folder) as realm,
-        running_house(realm, folder, workers=1, gated=False, env=traced_by(collector.url)) as house,
+        running_house(realm, folder, workers=1, gated=False, env=env, parents=parents) as house,
     ):
         yield house
+
+
+@pytest_asyncio.fixture
+async def traced(_traced: House) -> House:
+    """The house, whole, and all of it traced by the good collector."""
+    await _traced.restore()
+    return _traced
+
+
+@pytest_asyncio.fixture(params=["down", "slow"])
+async def badly_traced(request: pytest.FixtureRequest, traced: House) -> AsyncIterator[House]:
+    """The same house, whose services were all started again with a bad collector."""
+    with collecting(slow_s=1.5) as slow:
+        url = slow.url if request.param == "slow" else f"http://127.0.0.1:{free_port()}"
+        parts = [traced.parts[name] for name in PARTS]
+        await asyncio.gather(*(part.stop() for part in parts))
+        await asyncio.gather(*(part.start(**traced_by(url)[part.name]) for part in parts))
+        await traced.wait_ready()
+        yield traced
+        await asyncio.gather(*(part.stop() for part in parts))
 
 
 async def ask(
@@ -170,22 +192,12 @@ async def test_a_malformed_traceparent_is_nobodys(traced: House, collector: Coll
     assert root.trace_id != bytes(16)
 
 
-@pytest.mark.parametrize("kind", ["down", "slow"])
-async def test_a_bad_collector_hurts_no_run(
-    kind: str, servers: Servers, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp(kind)
-    with collecting(slow_s=1.5) as slow:
-        url = slow.url if kind == "slow" else f"http://127.0.0.1:{free_port()}"
-        async with (
-            temporary_realm(servers, folder) as realm,
-            running_house(realm, folder, workers=1, gated=False, env=traced_by(url)) as house,
-        ):
-            caller = await house.caller()
-            await caller.store_key("sk-sim-no-collector-0011")
-            await ask(caller, secrets.token_hex(16), "warm up")
-            for _ in range(20):
-                began = time.perf_counter()
-                status, _run_id = await ask(caller, secrets.token_hex(16), "hello")
-                assert status == 200
-                assert time.perf_counter() - began < 1.0
+async def test_a_bad_collector_hurts_no_run(badly_traced: House) -> None:
+    caller = await badly_traced.caller()
+    await caller.store_key("sk-sim-no-collector-0011")
+    await ask(caller, secrets.token_hex(16), "warm up")
+    for _ in range(20):
+        began = time.perf_counter()
+        status, _run_id = await ask(caller, secrets.token_hex(16), "hello")
+        assert status == 200
+        assert time.perf_counter() - began < 1.0

@@ -7,6 +7,7 @@ leads to the simulator, in plain text. `python -m tests.acceptance.worker`
 import os
 import ssl
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
@@ -14,11 +15,13 @@ from typing import Any, Final
 import httpcore2
 
 from services.inference.adapters.egress import Address, PinningBackend
-from services.inference.app import main
+from services.inference.app import Inference, Parts, main
 from shared.runtime.process import run
 
 PUBLIC: Final = ".public.example"
 PORT_VARIABLE: Final = "SIMULATOR_PORT"
+STALE_AFTER: Final = "STALE_AFTER_S"
+"""When this worker gives a silent one up: only to save the tests' time."""
 _PUBLIC_ADDRESS: Final = ip_address("93.184.215.14")
 _LOOPBACK: Final = ip_address("127.0.0.1")
 
@@ -80,5 +83,10 @@ def outside() -> PinningBackend:
     return PinningBackend(_Internet(int(os.environ[PORT_VARIABLE])), _resolve)
 
 
+def patient(stale_after_s: float, parts: Parts) -> Inference:
+    """A worker that gives a silent one up after so long."""
+    return Inference(replace(parts, limits=replace(parts.limits, stale_after_s=stale_after_s)))
+
+
 if __name__ == "__main__":
-    run(partial(main, outside()))
+    run(partial(main, outside(), partial(patient, float(os.environ[STALE_AFTER]))))

@@ -34,11 +34,11 @@ from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.postgres import Pool, create_pool
 from tests.acceptance.house import eventually
-from tests.acceptance.parts import Part
 from tests.bench import bare_sql
 from tests.bench.cpu import cpu_ms, machine_cpu_ms
 from tests.fakes.billing import MODEL, usage_event
 from tests.nursery import nursery
+from tests.parts import Part
 from tests.realm import TestRealm, temporary_realm
 from tests.stream_filler import fill, told
 

@@ -21,9 +21,9 @@ from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.sealing import KeyPair
 from tests.acceptance.house import eventually
-from tests.acceptance.parts import Part
 from tests.integration.key_vault.clients import Edge
 from tests.nursery import nursery
+from tests.parts import Part
 from tests.realm import TestRealm, temporary_realm
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]

@@ -17,10 +17,9 @@ from tests.acceptance.house import House, replicas, running_house
 from tests.chaos import mortal_billing, mortal_worker
 from tests.chaos.fuses import FOLDER, Fuses
 from tests.gate import Gate, open_gate
+from tests.nursery import Nursery
 from tests.realm import temporary_realm
 
-STALE_AFTER_S: Final = 5.0
-"""When these workers give a silent one up, instead of after 10 s: only to save time."""
 START_S: Final = 20.0
 """How long a run may wait for a worker: here they are often away."""
 _LOOK_S: Final = 0.1
@@ -65,6 +64,7 @@ async def open_grounds(
     billings: int = 1,
     mortal_billings: bool = False,
     gated: bool = False,
+    parents: Nursery | None = None,
 ) -> AsyncIterator[Grounds]:
     """A house in a realm of its own; whatever of it ends is started again."""
     fuses = folder / "fuses"
@@ -79,7 +79,7 @@ async def open_grounds(
         env = {
             **{key: {"LATCHKEY_START_TIMEOUT_S": str(START_S)} for key in replicas(API_EDGE, edges)},
             **{key: {FOLDER: str(fuses)} for key in replicas(BILLING, billings)},
-            **{key: {mortal_worker.STALE_AFTER: str(STALE_AFTER_S)} for key in workers},
+            **{key: {} for key in workers},
         }
         for name in dying:
             at_gate = {"LATCHKEY_AMQP_URL": gates[name].before(amqp_url)} if gated else {}
@@ -98,6 +98,7 @@ async def open_grounds(
                 log_level="INFO",
                 modules=modules,
                 env=env,
+                parents=parents,
             )
         )
         await stack.enter_async_context(kept_up(house))

@@ -9,7 +9,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 from services.inference.app import Inference, Parts, main
@@ -30,11 +29,8 @@ from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import API_EDGE
 from shared.runtime.delivery import Delivery
 from shared.runtime.process import run
-from tests.acceptance.worker import outside
+from tests.acceptance.worker import STALE_AFTER, outside, patient
 from tests.chaos.fuses import FOLDER, Fuse, Fuses, Step
-
-STALE_AFTER: Final = "STALE_AFTER_S"
-"""When this worker gives a silent one up: only to save the experiments' time."""
 
 
 class Known:
@@ -147,11 +143,6 @@ class MortalInference(Inference):
             )
         )
         self.handlers = MortalHandlers(self, known)
-
-
-def patient(stale_after_s: float, parts: Parts) -> Inference:
-    """A worker that ends nowhere."""
-    return Inference(replace(parts, limits=replace(parts.limits, stale_after_s=stale_after_s)))
 
 
 if __name__ == "__main__":

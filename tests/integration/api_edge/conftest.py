@@ -33,10 +33,10 @@ async def realm(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @pytest.fixture
 def settings(realm: TestRealm, gates: Gates) -> EdgeSettings:
-    """The realm's own settings, by way of the gates; runs may wait five seconds to start."""
+    """The realm's own settings, by way of the gates; runs may wait two seconds to start, and the grace."""
     values = gates.before(realm.settings(API_EDGE))
     values["http"] = {"port": free_port(), "grace_s": 1}
-    times = {"start_timeout_s": 5, "rpc_timeout_s": 2, "validate_timeout_s": 2}
+    times = {"start_timeout_s": 2, "rpc_timeout_s": 2, "validate_timeout_s": 2}
     return EdgeSettings(**{**values, "instance": token_hex(4), **times})
 
 

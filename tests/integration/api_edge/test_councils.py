@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -11,6 +12,7 @@ from services.api_edge.adapters.postgres import Database
 from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.kernel.names import API_EDGE, KeySource, Outcome
+from shared.runtime.publisher import TIMEOUT_S
 from tests.fakes.api_edge import chunk
 from tests.gate import Gate, Gates
 from tests.integration.api_edge.house import House
@@ -20,14 +22,15 @@ from tests.waiting import until
 pytestmark = pytest.mark.integration
 
 Mint = Callable[..., Awaitable[str]]
+USER = "alice"
 LAST = "openai/gpt-4o"
 BODY: dict[str, Any] = {
     "members": ["openai/gpt-4o-mini", "openai/gpt-4.1"],
     "model": LAST,
     "messages": [{"role": "user", "content": "2 + 2?"}],
 }
-AWAY_S = 13.0
-"""Long enough for a member's end to be looked for, and for a publish that nobody confirms to be given up."""
+REFUSED_S, UNCONFIRMED_S = 1.5, TIMEOUT_S + 1.5
+"""Long enough for the synthesis to be asked for in vain: a publish that nobody confirms is given up late."""
 KEY = {"X-OpenAI-Key": "sk-canary-council-01"}
 
 
@@ -58,14 +61,18 @@ async def test_the_bus_is_away_when_the_synthesis_is_to_be_asked_for(
     async def both_are_asked() -> bool:
         return len(house.worker.requested) == len(BODY["members"])
 
+    async def synthesis_is_noted() -> bool:  # which is done just before it is asked for
+        return await runs.find(USER, UUID(called["synthesis_run_id"])) is not None
+
     house.worker.serve = house.worker.start
-    async with house.client(await mint()) as client:
+    async with house.client(await mint(USER)) as client:
         called = (await client.post("/api/councils", json=BODY, headers=KEY)).json()
         await until(both_are_asked)
         await _go_away(gates.rabbitmq, frozen=frozen)
         await runs.end([told_in_the_end(run) for run in house.worker.requested])
         house.worker.serve = ends
-        await asyncio.sleep(AWAY_S)
+        await until(synthesis_is_noted)
+        await asyncio.sleep(UNCONFIRMED_S if frozen else REFUSED_S)
         assert asked_last(house) == []
         await gates.rabbitmq.open()
         events = await client.get(f"/api/councils/{called['council_id']}/events")

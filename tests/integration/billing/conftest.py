@@ -1,10 +1,10 @@
 """billing on real parts, in a realm of its own, with a gate before Postgres."""
 
 import asyncio
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import aio_pika
@@ -24,7 +24,8 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE
 from shared.runtime.bus import Bus
 from tests.gate import Gate, open_gate
-from tests.processes import service_process
+from tests.nursery import Nursery
+from tests.parts import Part
 from tests.realm import BusFor, TestRealm, temporary_realm
 
 Start: TypeAlias = Callable[[], AbstractAsyncContextManager[Bus]]
@@ -64,8 +65,13 @@ async def billing(start: Start) -> AsyncIterator[Bus]:
         yield bus
 
 
-def billing_process(realm: TestRealm) -> AbstractAsyncContextManager[Process]:
-    return service_process(BILLING, {"LATCHKEY_ENV_FILE": str(realm.env_dir / f"{BILLING}.env")})
+@pytest.fixture
+async def process(realm: TestRealm, parents: Nursery, tmp_path: Path) -> AsyncIterator[Part]:
+    """A billing of its own process, not started; killed when it still runs at the end."""
+    env = {"LATCHKEY_ENV_FILE": str(realm.env_dir / f"{BILLING}.env")}
+    part = Part(parents, BILLING, "services.billing.app", env=env, log=tmp_path / "billing.log")
+    yield part
+    await part.kill()
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,12 @@ from tests.fakes.billing_events import load_event
 from tests.integration.billing.conftest import (
     Edge,
     Start,
-    billing_process,
     dead,
     report,
     stream,
     until,
 )
-from tests.processes import log_until_ready
+from tests.parts import Part
 from tests.realm import BusFor, PoolFor, TestRealm
 
 pytestmark = pytest.mark.integration
@@ -86,22 +85,20 @@ async def test_a_charge_that_was_told_and_not_forgotten_keeps_its_id(
 
 
 async def test_killed_in_the_middle_of_it_nothing_is_lost_or_charged_twice(
-    realm: TestRealm, edge: Edge, worker: Bus, database: "asyncpg.Connection[Any]"
+    process: Part, realm: TestRealm, edge: Edge, worker: Bus, database: "asyncpg.Connection[Any]"
 ) -> None:
     events = [usage_event(user_id=edge.user_id) for _ in range(600)]
     for _ in range(3):
-        async with billing_process(realm) as process:
-            await log_until_ready(process)
-            await report(worker, *events[:200])
-            events = [*events[200:], *events[:200]]
-            process.kill()
-            await process.wait()
-    async with billing_process(realm) as process:
-        await log_until_ready(process)
-        await edge.until((0, 0, 600 * 450))
-        await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
-        process.terminate()
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        await process.start()
+        await process.until_ready()
+        await report(worker, *events[:200])
+        events = [*events[200:], *events[:200]]
+        await process.kill()
+    await process.start()
+    await process.until_ready()
+    await edge.until((0, 0, 600 * 450))
+    await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
+    assert await process.stop() == 0
     by_id = {event.id: event.data["usage_id"] for event in await _charges(realm, edge.user_id)}
     assert len(by_id) == 600
     assert set(by_id.values()) == {str(event.usage_id) for event in events}
@@ -109,7 +106,7 @@ async def test_killed_in_the_middle_of_it_nothing_is_lost_or_charged_twice(
 
 
 async def test_a_malformed_event_is_dead_lettered_and_nothing_of_it_is_logged(
-    realm: TestRealm, worker: Bus, edge: Edge, broker: AbstractChannel
+    process: Part, realm: TestRealm, worker: Bus, edge: Edge, broker: AbstractChannel
 ) -> None:
     assert await dead(broker) == 0
     envelope = enveloped(usage_event(), source=INFERENCE).model_dump(mode="json")
@@ -119,19 +116,18 @@ async def test_a_malformed_event_is_dead_lettered_and_nothing_of_it_is_logged(
     huge = usage_event(user_id=edge.user_id, usage_raw={"sk-canary-4": 1})
     huge = huge.model_copy(update={"tokens": huge.tokens.model_copy(update={"prompt": 2**62})})
     good = usage_event(user_id=edge.user_id)
-    async with billing_process(realm) as process:
-        log = await log_until_ready(process)
-        await worker.broker.publish(  # what no contract can say
-            json.dumps(envelope),
-            exchange="usage",
-            routing_key="usage.recorded.v1",
-            user_id=f"{realm.name}_inference",
-        )
-        await report(worker, poisoned, huge, good)
-        await edge.until((0, 0, 450))
-        await until(lambda: dead(broker), 3)
-        process.terminate()
-        assert process.stdout is not None
-        log += (await process.stdout.read()).decode()
+    await process.start()
+    await process.until_ready()
+    await worker.broker.publish(  # what no contract can say
+        json.dumps(envelope),
+        exchange="usage",
+        routing_key="usage.recorded.v1",
+        user_id=f"{realm.name}_inference",
+    )
+    await report(worker, poisoned, huge, good)
+    await edge.until((0, 0, 450))
+    await until(lambda: dead(broker), 3)
+    await process.stop()
+    log = process.log_of_this_life()
     assert log.count('"dead-lettered"') == 3
     assert "canary" not in log

@@ -14,8 +14,8 @@ from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE
 from tests.fakes.billing import usage_event
-from tests.integration.billing.conftest import billing_process, until
-from tests.processes import log_until_ready
+from tests.integration.billing.conftest import until
+from tests.parts import Part
 from tests.realm import TestRealm
 from tests.stream_filler import fill, told
 
@@ -50,7 +50,7 @@ async def _put(realm: TestRealm, events: Sequence[UsageRecorded]) -> None:
 
 
 async def test_two_thousand_events_some_twice_and_a_poisoned_one_are_charged_once_through_two_kills(
-    realm: TestRealm, database: "asyncpg.Connection[Any]", broker: AbstractChannel
+    process: Part, realm: TestRealm, database: "asyncpg.Connection[Any]", broker: AbstractChannel
 ) -> None:
     prefix = f"drained-{new_id()}-"
     events = _events(_EVENTS, lambda number: f"{prefix}{number % _USERS}")
@@ -60,29 +60,27 @@ async def test_two_thousand_events_some_twice_and_a_poisoned_one_are_charged_onc
     letters = await _waiting(broker, dead_letters(BILLING_USAGE)) or 0
     await _put(realm, queued)
     for _ in range(2):
-        await _drained_until_killed(realm, database, prefix)
-    async with billing_process(realm) as process:
-        await log_until_ready(process)
-        expected = {f"{prefix}{user}": _EVENTS // _USERS * _COST for user in range(_USERS)}
-        await until(lambda: _charged(database, prefix), expected)
-        await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
-        await until(lambda: _waiting(broker, BILLING_USAGE), 0)
-        await until(lambda: _waiting(broker, dead_letters(BILLING_USAGE)), letters + 1)
-        process.terminate()
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        await _drained_until_killed(process, database, prefix)
+    await process.start()
+    await process.until_ready()
+    expected = {f"{prefix}{user}": _EVENTS // _USERS * _COST for user in range(_USERS)}
+    await until(lambda: _charged(database, prefix), expected)
+    await until(lambda: database.fetchval("SELECT count(*) FROM billing.outbox"), 0)
+    await until(lambda: _waiting(broker, BILLING_USAGE), 0)
+    await until(lambda: _waiting(broker, dead_letters(BILLING_USAGE)), letters + 1)
+    assert await process.stop() == 0
     await (await broker.get_queue(dead_letters(BILLING_USAGE), ensure=False)).purge()
     assert await _charged(database, prefix) == expected
     assert await database.fetch("SELECT * FROM billing.ledger_faults") == []
 
 
-async def _drained_until_killed(realm: TestRealm, database: "asyncpg.Connection[Any]", prefix: str) -> None:
+async def _drained_until_killed(process: Part, database: "asyncpg.Connection[Any]", prefix: str) -> None:
     """Kill it (-9) at its first commit: it acknowledges that batch just now, and has the next one in hand."""
     before = await database.fetchval("SELECT count(*) FROM billing.usage")
-    async with billing_process(realm) as process:
-        await log_until_ready(process)
-        async with asyncio.timeout(20):
-            while await database.fetchval("SELECT count(*) FROM billing.usage") == before:
-                await asyncio.sleep(0)
-        process.kill()
-        await process.wait()
+    await process.start()
+    await process.until_ready()
+    async with asyncio.timeout(20):
+        while await database.fetchval("SELECT count(*) FROM billing.usage") == before:
+            await asyncio.sleep(0)
+    await process.kill()
     assert sum((await _charged(database, prefix)).values()) < _EVENTS * _COST, "killed too late to tell"

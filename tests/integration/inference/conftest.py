@@ -17,7 +17,15 @@ from shared.kernel.prices import Price, Quote, Rate, Tariff
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from tests.fakes.inference import a_request
-from tests.integration.inference.house import Billing, Edge, KeyVault, StartWorker, worker_process
+from tests.integration.inference.house import (
+    Billing,
+    Edge,
+    KeyVault,
+    StartingWorkers,
+    StartWorker,
+    worker_process,
+)
+from tests.nursery import Nursery
 from tests.realm import TestRealm, temporary_realm
 
 GOOD = "canary-sim-good-000111222333"
@@ -97,25 +105,33 @@ def billing(shared_billing: Billing) -> Billing:
     return shared_billing
 
 
-@asynccontextmanager
-async def starting_workers(realm: TestRealm, simulator: str) -> AsyncIterator[StartWorker]:
-    """Starts workers' processes; more of their variables may be given."""
-    async with AsyncExitStack() as stack:
+@pytest.fixture(scope="package")
+def starting_workers(
+    realm: TestRealm, parents: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> StartingWorkers:
+    """Starts workers' processes, whose provider is at an address; more of their variables may be given."""
+    folder = tmp_path_factory.mktemp("workers")
 
-        async def start(**variables: str) -> Any:
-            env = {
-                **realm.env(INFERENCE),
-                "LATCHKEY_PROVIDERS__OPENAI__BASE_URL": f"{simulator}/v1",
-                **{f"LATCHKEY_{name.upper()}": value for name, value in variables.items()},
-            }
-            return await stack.enter_async_context(worker_process(env))
+    @asynccontextmanager
+    async def starting(provider: str) -> AsyncIterator[StartWorker]:
+        async with AsyncExitStack() as stack:
 
-        yield start
+            async def start(**variables: str) -> Any:
+                env = {
+                    **realm.env(INFERENCE),
+                    "LATCHKEY_PROVIDERS__OPENAI__BASE_URL": f"{provider}/v1",
+                    **{f"LATCHKEY_{name.upper()}": value for name, value in variables.items()},
+                }
+                return await stack.enter_async_context(worker_process(parents, env, folder))
+
+            yield start
+
+    return starting
 
 
 @pytest.fixture
-async def start_worker(realm: TestRealm, simulator: str) -> AsyncIterator[StartWorker]:
-    async with starting_workers(realm, simulator) as start:
+async def start_worker(starting_workers: StartingWorkers, simulator: str) -> AsyncIterator[StartWorker]:
+    async with starting_workers(simulator) as start:
         yield start
 
 

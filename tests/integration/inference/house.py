@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -28,6 +28,7 @@ from shared.contracts.sealed import SealBinding
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE, KEY_VAULT_RPC
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError, UserApiKeyRequiredError
+from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE, KeySource
 from shared.kernel.prices import Quote
 from shared.kernel.secret import SecretText
@@ -35,7 +36,8 @@ from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
 from shared.runtime.sealing import seal
-from tests.processes import service_process
+from tests.nursery import Nursery
+from tests.parts import Part
 
 _PROGRESS: Mapping[str, type[RunProgress]] = {
     kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
@@ -196,48 +198,48 @@ class Billing:
 
 @dataclass
 class WorkerProcess:
-    """`python -m services.inference.app`. `lines`: its log so far."""
+    """What `python -m services.inference.app` is."""
 
-    process: asyncio.subprocess.Process
-    lines: list[str] = field(default_factory=list)
+    part: Part
 
-    async def read_log(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            self.lines.append(line.decode())
+    @property
+    def lines(self) -> list[str]:
+        """Its log so far."""
+        return self.part.log_of_this_life().splitlines(keepends=True)
 
     async def until(self, event: str, within_s: float = 20) -> dict[str, Any]:
         """Wait for a log line."""
         async with asyncio.timeout(within_s):
             while True:
                 for line in self.lines:
-                    if line.startswith("{") and (said := json.loads(line))["event"] == event:
-                        found: dict[str, Any] = said
-                        return found
-                assert self.process.returncode is None, "".join(self.lines)
+                    if line.startswith("{") and line.endswith("\n") and event in line:
+                        said: dict[str, Any] = json.loads(line)
+                        if said["event"] == event:
+                            return said
+                assert self.part.is_running, "".join(self.lines)
                 await asyncio.sleep(0.02)
 
-    def kill(self) -> None:
-        self.process.kill()
+    async def kill(self) -> None:
+        await self.part.kill()
 
     async def terminate(self, within_s: float = 40) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), within_s)
+        return await asyncio.wait_for(self.part.stop(), within_s)
 
 
 StartWorker = Callable[..., Awaitable[WorkerProcess]]
+StartingWorkers = Callable[[str], AbstractAsyncContextManager[StartWorker]]
 
 
 @asynccontextmanager
-async def worker_process(env: Mapping[str, str]) -> AsyncIterator[WorkerProcess]:
-    """A worker that is ready; killed at the end when it still runs."""
-    async with service_process(INFERENCE, env) as process:
-        worker = WorkerProcess(process)
-        reading = asyncio.create_task(worker.read_log())
-        try:
-            await worker.until("ready")
-            yield worker
-        finally:
-            if process.returncode is None:
-                process.kill()
-            await reading
+async def worker_process(
+    parents: Nursery, env: Mapping[str, str], folder: Path
+) -> AsyncIterator[WorkerProcess]:
+    """A worker that is ready; killed at the end when it still runs. Its log goes into the folder."""
+    log = folder / f"{INFERENCE}-{new_id().hex[-8:]}.log"
+    part = Part(parents, INFERENCE, "services.inference.app", env=env, log=log)
+    await part.start()
+    try:
+        await part.until_ready()
+        yield WorkerProcess(part)
+    finally:
+        await part.kill()

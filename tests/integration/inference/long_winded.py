@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 MIB: Final = 1024 * 1024
-_PIECE_S: Final = 0.1
+_PIECE_S: Final = 0.05
 _STALL_S: Final = 5.0
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: %s\r\n\r\n"
 

@@ -18,8 +18,7 @@ from shared.contracts.topology import API_EDGE_RUNS
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE, Outcome
 from tests.fakes.inference import a_request
-from tests.integration.inference.conftest import starting_workers
-from tests.integration.inference.house import Billing, Edge, WorkerProcess
+from tests.integration.inference.house import Billing, Edge, StartingWorkers, WorkerProcess
 from tests.integration.inference.long_winded import MIB, backslashes, long_winded
 from tests.realm import PoolFor, TestRealm
 
@@ -30,8 +29,8 @@ _PIECES = 20
 
 
 @pytest_asyncio.fixture(scope="module", autouse=True)
-async def worker(realm: TestRealm) -> AsyncIterator[WorkerProcess]:
-    async with long_winded() as url, starting_workers(realm, url) as start:
+async def worker(starting_workers: StartingWorkers) -> AsyncIterator[WorkerProcess]:
+    async with long_winded() as url, starting_workers(url) as start:
         yield await start()
 
 

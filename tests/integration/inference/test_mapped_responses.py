@@ -1,13 +1,13 @@
 """Responses of providers that have chats only, against the simulator's process."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpcore2
 import orjson
 import pytest
 
-from infra.simulator.control import read_calls, reset_calls, running_simulator
+from infra.simulator.control import read_calls
 from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import http_clients
 from services.inference.adapters.mapped_responses import MappedResponses
@@ -26,15 +26,8 @@ GOOD = "sk-sim-good-0001"
 CHAT_ONLY = (KeyService.ANTHROPIC, KeyService.GEMINI)
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[str]:
-    with running_simulator() as url:
-        yield url
-
-
 @pytest.fixture
 async def provider(simulator: str) -> AsyncIterator[MappedResponses]:
-    reset_calls(simulator)
     specs = load_providers(dict.fromkeys(KeyService, f"{simulator}/v1"))
     async with http_clients(16, PinningBackend(httpcore2.AnyIOBackend())) as http:
         yield MappedResponses(OpenAIProvider(specs, http, idle_timeout_s=0.5), specs)

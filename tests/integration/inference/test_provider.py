@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpcore2
@@ -10,7 +10,7 @@ import httpx2
 import orjson
 import pytest
 
-from infra.simulator.control import read_calls, reset_calls, running_simulator
+from infra.simulator.control import read_calls
 from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.openai_provider import OpenAIProvider
@@ -38,15 +38,8 @@ IDLE_S = 0.5
 GOOD = "sk-sim-good-0001"
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[str]:
-    with running_simulator() as url:
-        yield url
-
-
 @pytest.fixture
 async def provider(simulator: str) -> AsyncIterator[OpenAIProvider]:
-    reset_calls(simulator)
     specs = load_providers({KeyService.OPENAI: f"{simulator}/v1"})
     async with http_clients(16, PinningBackend(httpcore2.AnyIOBackend())) as http:
         yield OpenAIProvider(specs, http, idle_timeout_s=IDLE_S)

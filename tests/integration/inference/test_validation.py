@@ -11,9 +11,7 @@ from shared.contracts.validation import KeyValidated, ValidateKey
 from shared.kernel.errors import InvalidRequestError, ServiceUnavailableError, VaultUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyService
-from tests.integration.inference.conftest import starting_workers
-from tests.integration.inference.house import Edge, KeyVault, WorkerProcess
-from tests.realm import TestRealm
+from tests.integration.inference.house import Edge, KeyVault, StartingWorkers, WorkerProcess
 
 pytestmark = pytest.mark.integration
 
@@ -24,13 +22,13 @@ CANARY = "canary0validated0key0"
 
 
 @pytest_asyncio.fixture(scope="module", autouse=True)
-async def worker(realm: TestRealm, simulator_process: str) -> AsyncIterator[WorkerProcess]:
+async def worker(starting_workers: StartingWorkers, simulator_process: str) -> AsyncIterator[WorkerProcess]:
     addresses = {
         f"providers__{service}__base_url": f"{simulator_process}/v1"
         for service in KeyService
         if service is not SILENT
     }
-    async with starting_workers(realm, simulator_process) as start:
+    async with starting_workers(simulator_process) as start:
         yield await start(**addresses, providers__groq__base_url="http://127.0.0.1:1/v1", log_level="DEBUG")
 
 

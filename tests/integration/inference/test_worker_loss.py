@@ -47,7 +47,7 @@ async def test_a_killed_worker_costs_no_run_its_end_and_no_second_call(
         while read_calls(simulator).in_flight < 20:  # both workers are full
             await asyncio.sleep(0.05)
 
-    two_workers[0].kill()
+    await two_workers[0].kill()
 
     ends = await asyncio.gather(*(edge.ended(run.run_id, within_s=45) for run in runs))
     outcomes = [await billing.recorded(run.run_id, within_s=45) for run in runs]

@@ -89,22 +89,21 @@ def ask(edge: Edge, a_run: Callable[..., RunRequested]) -> Ask:
 
 @pytest.fixture
 async def unpublished(
-    realm: TestRealm, start_worker: StartWorker, ask: Ask, database: Database, simulator: str
+    realm: TestRealm, start_worker: StartWorker, simulator: str, ask: Ask, database: Database
 ) -> RunRequested:
     """The broker is away when the run ends; its worker is killed with the event unpublished."""
     url = realm.env(INFERENCE)["LATCHKEY_AMQP_URL"]
     async with open_gate(url) as gate:
         worker = await start_worker(amqp_url=gate.before(url))
-        before = read_calls(simulator).chat
         run = await ask()
 
         async def has_ended() -> bool:
             return bool(await database.fetchval("select outcome from attempts where run_id = $1", run.run_id))
 
-        await until(lambda: read_calls(simulator).chat > before)
+        await until(lambda: bool(read_calls(simulator).in_flight))
         await gate.close()
         await until(has_ended)
-        worker.kill()
+        await worker.kill()
     return run
 
 
@@ -128,7 +127,7 @@ async def test_killed_between_publish_and_note(
     worker = await start_worker()
     run = await ask()
     [usage] = await billing.recorded(run.run_id)
-    worker.kill()
+    await worker.kill()
 
     async with another_worker(realm):
         await until(lambda: is_published(database, run.run_id))

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.integration
 
 _PAGE: Final = (CHECKOUT / "docs" / "analytics.md").read_text()
 _QUERIES: Final = re.findall(r"^```sql\n(.*?)^```", _PAGE, re.MULTILINE | re.DOTALL)
-_MANY: Final = 20_000
+_MANY: Final = 10_000
 
 
 @dataclass(frozen=True)

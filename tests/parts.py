@@ -8,8 +8,10 @@ from typing import Final
 
 from tests.nursery import Child, Nursery
 from tests.processes import clean_environment
+from tests.waiting import until
 
 _STOP_S: Final = 30
+_READY_S: Final = 30
 
 
 class Part:
@@ -38,6 +40,14 @@ class Part:
 
     def log_of_this_life(self) -> str:
         return self.log.read_bytes()[self._born_at :].decode()
+
+    async def until_ready(self) -> None:
+        """Wait for the line of its log that says so. Raises AssertionError when it has ended before."""
+        await until(self._is_ready, _READY_S)
+
+    def _is_ready(self) -> bool:
+        assert self.is_running, self.log_of_this_life()
+        return '"event":"ready"' in self.log_of_this_life()
 
     async def start(self, **overrides: str) -> None:
         """Start it; `overrides` go on top of its environment, for this life."""
