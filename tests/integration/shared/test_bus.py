@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 from uuid import uuid4
 
 import aio_pika
@@ -12,6 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from shared.contracts import topology
 from shared.contracts.billing import AuthorizeRun, RunAuthorized
 from shared.contracts.credits import Balance, CreditsGranted, GetBalance
+from shared.contracts.key_events import ConsentChanged
 from shared.contracts.message import MESSAGE_BYTES_MAX, Message
 from shared.contracts.runs import AttachRun, CancelRun, RunChunk, RunStarted
 from shared.kernel.errors import BusUnavailableError, InvalidRequestError, ServiceUnavailableError
@@ -27,6 +29,10 @@ from tests.realm import BusFor, TestRealm
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
+
+CONSENT: Final = ConsentChanged(
+    user_id="u", consent_id="c", allow_platform_fallback=True, allow_gateway_fallback=False
+)
 
 
 async def _answer(request: GetBalance) -> Balance:
@@ -194,29 +200,34 @@ async def test_a_bus_that_hangs_holds_up_each_who_publishes_equally_long_and_nob
     realm: TestRealm,
 ) -> None:
     """Frames wait in a queue meanwhile; from that of a lost connection nothing is taken any more."""
-    url, loop = realm.env("inference")["LATCHKEY_AMQP_URL"], asyncio.get_running_loop()
+    url, loop = realm.env("key_vault")["LATCHKEY_AMQP_URL"], asyncio.get_running_loop()
 
-    async def waited_s(worker: Bus, after_s: float) -> float:
+    async def waited_s(key_vault: Bus, after_s: float) -> float:
         await asyncio.sleep(after_s)
         began = loop.time()
         with pytest.raises(BusUnavailableError):
-            await worker.publish(usage_event())
+            await key_vault.publish(CONSENT)
         return loop.time() - began
 
     async with open_gate(url) as gate:
-        worker = Bus(SecretText(gate.before(url)), service="inference", instance="behind", realm=realm.name)
-        await worker.start()
+        key_vault = Bus(
+            SecretText(gate.before(url)), service="key_vault", instance="behind", realm=realm.name
+        )
+        await key_vault.start()
+        await key_vault.publish(CONSENT)
         gate.freeze()
         told = [_chunk("x" * 4_000_000)] * 2 + [_chunk("x")] * 8300
-        telling = asyncio.gather(*(worker.relay(chunk, "nobody") for chunk in told), return_exceptions=True)
+        telling = asyncio.gather(
+            *(key_vault.relay(chunk, "reply.api_edge.nobody") for chunk in told), return_exceptions=True
+        )
         await asyncio.sleep(1)
-        waits = await asyncio.gather(*(waited_s(worker, after_s) for after_s in (0, 1, 1)))
+        waits = await asyncio.gather(*(waited_s(key_vault, after_s) for after_s in (0, 1, 1)))
         assert max(waits) < TIMEOUT_S + 2
         await gate.close()
         await gate.open()
-        await until(lambda: _is_published(worker))
+        await until(lambda: _is_published(key_vault))
         await telling
-        await worker.stop()
+        await key_vault.stop()
 
 
 async def test_what_is_published_outlives_the_broker_and_names_its_sender(
@@ -252,7 +263,7 @@ async def test_what_no_message_can_hold_is_refused_and_the_channel_stays(
 
 async def _is_published(bus: Bus) -> bool:
     try:
-        await bus.publish(usage_event())
+        await bus.publish(CONSENT)
     except BusUnavailableError:
         return False
     return True
