@@ -113,7 +113,7 @@ async def _is_ready(client: httpx2.AsyncClient) -> bool:
 async def test_an_open_edge_needs_no_token(house: House, mint: Mint, settings: EdgeSettings) -> None:
     token, open_ = await mint(), _another(settings, auth_mode="open")
     async with serving_edge(open_), _client(open_, None) as nobody, _client(open_, token) as alice:
-        await until(lambda: _is_ready(nobody))  # asked for sooner, a run may be refused and reach a worker
+        await until(lambda: _is_ready(nobody))
         answer = await nobody.post(CHAT, json=ASK)
         with_key = await nobody.post(CHAT, json=ASK, headers={"X-OpenAI-Key": "sk-canary-123456"})
         strict = await nobody.post(CHAT, json=ASK, headers={"Latchkey-Flow": "solver"})
