@@ -68,14 +68,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
 async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterator[ASGIApp]:
     vault = VaultClient(settings.vault_addr, settings.vault_role_id, settings.vault_secret_id)
     registry = service_registry()
-    bus = Bus(
-        settings.amqp_url,
-        service=API_EDGE,
-        instance=settings.instance,
-        realm=settings.realm,
-        registry=registry,
-        tracing=tracing,
-    )
+    bus = Bus.of(API_EDGE, settings, registry=registry, tracing=tracing)
     database = Database()
     sealer = VaultSealer(vault, settings.realm)
     waiting = WaitingRuns(settings.runs_in_flight_max)

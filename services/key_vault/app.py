@@ -6,8 +6,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-from pydantic import Field
-
 from services.key_vault.adapters.bus_news import BusKeyNews
 from services.key_vault.adapters.guard import guarding
 from services.key_vault.adapters.hpke import load_sealer
@@ -37,6 +35,7 @@ from services.key_vault.ports import (
     Sealer,
     SessionCipher,
 )
+from services.key_vault.settings import KeyVaultSettings
 from services.key_vault.use_cases.entering import Entering
 from services.key_vault.use_cases.issue_session import IssueSessionUseCase
 from services.key_vault.use_cases.list_keys import ListKeysUseCase
@@ -66,7 +65,6 @@ from shared.runtime.otlp import tracing_to
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
-from shared.runtime.settings import ServiceSettings, VaultSettings
 from shared.runtime.tracing import Tracing
 from shared.runtime.vault import VaultClient
 
@@ -75,12 +73,6 @@ _WATCH_S: Final = 1
 _STATEMENT_S: Final = 2.0
 """Who asks waits five seconds: it is to hear which part is stuck, and not only that key_vault is silent. A
 stuck Postgres takes twice this: asyncpg waits as long again for the statement's cancellation."""
-
-
-class Settings(VaultSettings, ServiceSettings):
-    """`LATCHKEY_SESSION_KEY_TTL_S`: for how many seconds a session key is good."""
-
-    session_key_ttl_s: int = Field(default=43_200, ge=1, le=31_536_000)
 
 
 def build(
@@ -142,24 +134,17 @@ def listen(bus: BatchBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Bus]:
+async def serving(settings: KeyVaultSettings) -> AsyncIterator[Bus]:
     """Serve requests while in the context; it begins once Vault, Postgres and RabbitMQ are all there."""
     async with tracing_to(settings, KEY_VAULT) as tracing, _serving(settings, tracing) as bus:
         yield bus
 
 
 @asynccontextmanager
-async def _serving(settings: Settings, tracing: Tracing) -> AsyncIterator[Bus]:
+async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterator[Bus]:
     vault = _vault(settings, timeout_s=_VAULT_S)
     registry = service_registry()
-    bus = Bus(
-        settings.amqp_url,
-        service=KEY_VAULT,
-        instance=settings.instance,
-        realm=settings.realm,
-        registry=registry,
-        tracing=tracing,
-    )
+    bus = Bus.of(KEY_VAULT, settings, registry=registry, tracing=tracing)
     await vault.start()
     try:
         sealer, pool = await asyncio.gather(
@@ -199,7 +184,7 @@ async def _serving(settings: Settings, tracing: Tracing) -> AsyncIterator[Bus]:
 
 
 @asynccontextmanager
-async def _memory(settings: Settings, bus: Bus) -> AsyncIterator[tuple[KeyMemory, MemoryWatch]]:
+async def _memory(settings: KeyVaultSettings, bus: Bus) -> AsyncIterator[tuple[KeyMemory, MemoryWatch]]:
     """A memory that is kept true. It has a Vault client of its own: a busy Vault is not one that is away."""
     vault = _vault(settings, timeout_s=_WATCH_S)
     queue = instance_queue(KEYS, KEY_VAULT, settings.instance)
@@ -219,7 +204,7 @@ async def _memory(settings: Settings, bus: Bus) -> AsyncIterator[tuple[KeyMemory
         await vault.stop()
 
 
-def _vault(settings: Settings, *, timeout_s: int) -> VaultClient:
+def _vault(settings: KeyVaultSettings, *, timeout_s: int) -> VaultClient:
     return VaultClient(
         settings.vault_addr, settings.vault_role_id, settings.vault_secret_id, timeout_s=timeout_s
     )
@@ -227,7 +212,7 @@ def _vault(settings: Settings, *, timeout_s: int) -> VaultClient:
 
 async def main() -> None:
     harden()
-    settings = Settings.load()
+    settings = KeyVaultSettings.load()
     configure_logging(KEY_VAULT, settings.log_level)
     async with serving(settings):
         get_logger().info("ready", instance=settings.instance)
