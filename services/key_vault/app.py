@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,7 +24,8 @@ from services.key_vault.adapters.remembering import (
 from services.key_vault.adapters.vault_cipher import VaultCipher
 from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
 from services.key_vault.adapters.vault_sessions import VaultSessionCipher
-from services.key_vault.handlers import Handlers, UsageHandler
+from services.key_vault.handlers.requests import RequestHandlers
+from services.key_vault.handlers.usage import UsageHandler
 from services.key_vault.ports import (
     Cipher,
     Clock,
@@ -75,6 +77,14 @@ _STATEMENT_S: Final = 2.0
 stuck Postgres takes twice this: asyncpg waits as long again for the statement's cancellation."""
 
 
+@dataclass(frozen=True)
+class Service:
+    """The wired service: what requests reach, and what usage events do."""
+
+    requests: RequestHandlers
+    note_usage: NoteUsageUseCase
+
+
 def build(
     *,
     sealer: Sealer,
@@ -89,7 +99,7 @@ def build(
     news: KeyNews,
     now: Clock,
     session_ttl_s: int = 43_200,
-) -> Handlers:
+) -> Service:
     """Wire the service on any parts: the real ones, or a test's. `memory` comes before store and cipher."""
     cipher = RememberingCipher(cipher, store, memory, confirm)
     store = RememberingStore(store, memory)
@@ -105,7 +115,7 @@ def build(
         guarding=guarding,
         now=now,
     )
-    return Handlers(
+    requests = RequestHandlers(
         resolve=resolve,
         store=StoreKeyUseCase(entering=entering, store=store, news=news),
         replace=ReplaceKeyUseCase(entering=entering, store=store, news=news),
@@ -123,14 +133,14 @@ def build(
         open_key=OpenKeyUseCase(sealer=sealer, cipher=cipher, store=store, guarding=guarding, now=now),
         platform_keys=ListPlatformKeysUseCase(pools=pools),
         mend=MendPlatformKeyUseCase(keys=platform_keys, marks=marks),
-        note_usage=NoteUsageUseCase(store=store, marks=marks),
     )
+    return Service(requests, NoteUsageUseCase(store=store, marks=marks))
 
 
-def listen(bus: BatchBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
+def listen(bus: BatchBus, service: Service, *, retry_s: float = 1.0) -> None:
     """Register the handlers of both queues. Usage is noted again every `retry_s` while Postgres is away."""
-    RpcServer(bus, KEY_VAULT_RPC, handlers.routes())
-    bus.subscribe_batches(KEY_VAULT_USAGE, UsageHandler(handlers.note_usage, retry_s=retry_s).on_batch)
+    RpcServer(bus, KEY_VAULT_RPC, service.requests.routes())
+    bus.subscribe_batches(KEY_VAULT_USAGE, UsageHandler(service.note_usage, retry_s=retry_s).on_batch)
 
 
 @asynccontextmanager
@@ -157,7 +167,7 @@ async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterato
             _memory(settings, bus) as (memory, watch),
         ):
             news = BusKeyNews(bus)
-            handlers = build(
+            service = build(
                 sealer=sealer,
                 cipher=VaultCipher(vault, mount=f"{settings.realm}_transit"),
                 store=PostgresCredentialStore(pool),
@@ -171,7 +181,7 @@ async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterato
                 now=lambda: datetime.now(UTC),
                 session_ttl_s=settings.session_key_ttl_s,
             )
-            listen(bus, handlers)
+            listen(bus, service)
             await bus.start()
             try:
                 yield bus

@@ -8,7 +8,6 @@ from uuid import UUID
 from services.key_vault.adapters.hpke import HpkeSealer
 from services.key_vault.adapters.memory import KeyMemory
 from services.key_vault.app import build
-from services.key_vault.handlers import Handlers
 from shared.contracts.keys import Credential, ReplaceKey, StoreKey
 from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.contracts.sealed import RequestKey, SealBinding, SealedKey
@@ -109,7 +108,7 @@ class House:
         self.sessions = InMemorySessionCipher()
         self.memory = KeyMemory()
         self.news = InMemoryKeyNews()
-        self.handlers: Handlers = build(
+        self.service = build(
             sealer=HpkeSealer(self.pair),
             cipher=self.cipher,
             store=self.store,
@@ -122,6 +121,7 @@ class House:
             news=self.news,
             now=lambda: datetime.now(UTC),
         )
+        self.handlers, self.note_usage = self.service.requests, self.service.note_usage
         self.worker = Worker()
 
     async def _confirm(self) -> None:
