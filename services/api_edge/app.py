@@ -29,7 +29,8 @@ from services.api_edge.adapters.rpc import (
 )
 from services.api_edge.adapters.run_ends import BATCH_SIZE, RunEnds
 from services.api_edge.adapters.sealer import VaultSealer
-from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
+from services.api_edge.api import create_api, shipped_flows
+from services.api_edge.parts import EdgePorts, EdgeRules
 from services.api_edge.ports import Probe, TokenVerifier
 from services.api_edge.serving import serve
 from services.api_edge.settings import AuthSettings, EdgeSettings
