@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from services.key_vault.adapters.bus_news import BusKeyNews
+from services.key_vault.adapters.bus_key_events import BusKeyEvents
 from services.key_vault.adapters.guard import guarding
 from services.key_vault.adapters.hpke import load_sealer
 from services.key_vault.adapters.memory import KeyMemory
@@ -31,7 +31,7 @@ from services.key_vault.ports import (
     Clock,
     ConsentStore,
     CredentialStore,
-    KeyNews,
+    KeyEvents,
     PlatformKeys,
     PlatformMarks,
     Sealer,
@@ -96,7 +96,7 @@ def build(
     sessions: SessionCipher,
     memory: KeyMemory,
     confirm: Confirm,
-    news: KeyNews,
+    key_events: KeyEvents,
     now: Clock,
     session_ttl_s: int = 43_200,
 ) -> Service:
@@ -117,14 +117,14 @@ def build(
     )
     requests = RequestHandlers(
         resolve=resolve,
-        store=StoreKeyUseCase(entering=entering, store=store, news=news),
-        replace=ReplaceKeyUseCase(entering=entering, store=store, news=news),
-        update=UpdateKeyUseCase(store=store, news=news),
+        store=StoreKeyUseCase(entering=entering, store=store, key_events=key_events),
+        replace=ReplaceKeyUseCase(entering=entering, store=store, key_events=key_events),
+        update=UpdateKeyUseCase(store=store, key_events=key_events),
         all_keys=ListKeysUseCase(store=store),
-        revoke=RevokeKeyUseCase(store=store, news=news),
-        revoke_all=RevokeKeysUseCase(store=store, news=news),
+        revoke=RevokeKeyUseCase(store=store, key_events=key_events),
+        revoke_all=RevokeKeysUseCase(store=store, key_events=key_events),
         settings=GetUserSettingsUseCase(consents=consents),
-        change_settings=ChangeUserSettingsUseCase(consents=consents, news=news),
+        change_settings=ChangeUserSettingsUseCase(consents=consents, key_events=key_events),
         status=ShowKeyStatusUseCase(store=store, consents=consents, pools=pools, remembered=memory),
         rewrap=RewrapKeysUseCase(store=store, cipher=cipher),
         issue_session=IssueSessionUseCase(
@@ -166,7 +166,7 @@ async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterato
             pool,
             _memory(settings, bus) as (memory, watch),
         ):
-            news = BusKeyNews(bus)
+            key_events = BusKeyEvents(bus)
             service = build(
                 sealer=sealer,
                 cipher=VaultCipher(vault, mount=f"{settings.realm}_transit"),
@@ -177,7 +177,7 @@ async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterato
                 sessions=VaultSessionCipher(vault, mount=f"{settings.realm}_transit"),
                 memory=memory,
                 confirm=watch.confirm,
-                news=news,
+                key_events=key_events,
                 now=lambda: datetime.now(UTC),
                 session_ttl_s=settings.session_key_ttl_s,
             )
@@ -187,7 +187,7 @@ async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterato
                 yield bus
             finally:
                 await bus.drain()
-                await news.finish()
+                await key_events.finish()
                 await bus.stop()
     finally:
         await vault.stop()

@@ -15,7 +15,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService
 from shared.kernel.secret import SecretText
 from shared.runtime.sealing import KeyPair, seal
-from tests.fakes.key_vault import InMemoryCipher, InMemoryKeyNews
+from tests.fakes.key_vault import InMemoryCipher, InMemoryKeyEvents
 from tests.fakes.key_vault_pools import InMemoryPlatformKeys, InMemoryPlatformMarks, InMemorySessionCipher
 from tests.fakes.key_vault_store import InMemoryCredentialStore
 
@@ -107,7 +107,7 @@ class House:
         self.marks = InMemoryPlatformMarks()
         self.sessions = InMemorySessionCipher()
         self.memory = KeyMemory()
-        self.news = InMemoryKeyNews()
+        self.key_events = InMemoryKeyEvents()
         self.service = build(
             sealer=HpkeSealer(self.pair),
             cipher=self.cipher,
@@ -118,7 +118,7 @@ class House:
             sessions=self.sessions,
             memory=self.memory,
             confirm=self._confirm,
-            news=self.news,
+            key_events=self.key_events,
             now=lambda: datetime.now(UTC),
         )
         self.handlers, self.note_usage = self.service.requests, self.service.note_usage
