@@ -29,7 +29,8 @@ from services.api_edge.adapters.rpc import (
 )
 from services.api_edge.adapters.run_ends import BATCH_SIZE, RunEnds
 from services.api_edge.adapters.sealer import VaultSealer
-from services.api_edge.api import EdgePorts, EdgeRules, create_api, shipped_flows
+from services.api_edge.api import create_api, shipped_flows
+from services.api_edge.parts import EdgePorts, EdgeRules
 from services.api_edge.ports import Probe, TokenVerifier
 from services.api_edge.serving import serve
 from services.api_edge.settings import AuthSettings, EdgeSettings
@@ -68,14 +69,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
 async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterator[ASGIApp]:
     vault = VaultClient(settings.vault_addr, settings.vault_role_id, settings.vault_secret_id)
     registry = service_registry()
-    bus = Bus(
-        settings.amqp_url,
-        service=API_EDGE,
-        instance=settings.instance,
-        realm=settings.realm,
-        registry=registry,
-        tracing=tracing,
-    )
+    bus = Bus.of(API_EDGE, settings, registry=registry, tracing=tracing)
     database = Database()
     sealer = VaultSealer(vault, settings.realm)
     waiting = WaitingRuns(settings.runs_in_flight_max)

@@ -1,15 +1,16 @@
 """What the edge needs of the world."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from services.api_edge.domain.allowance import Allowance, Limited
+from services.api_edge.domain.council import Council
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
-from services.api_edge.domain.run_call import RunKind
+from services.api_edge.domain.preferences import Preferences
+from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord
 from shared.contracts.billing import ListUsage, Receipt, UsagePage
 from shared.contracts.consent import ChangeUserSettings, UserSettings
 from shared.contracts.credits import (
@@ -37,56 +38,11 @@ from shared.contracts.prices import PriceList, PriceSet, SetPrice
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.sealed import SealBinding, SealedKey
 from shared.contracts.validation import ValidateKey
-from shared.kernel.names import KeyService, KeyVerdict, Outcome, Role
+from shared.kernel.names import KeyVerdict, Outcome
 from shared.kernel.secret import SecretText
 
 Probe = Callable[[], Awaitable[bool]]
 """Tells whether a part is there. Raises BusUnavailableError when that cannot be seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """What the edge keeps of a run."""
-
-    run_id: UUID
-    user_id: str
-    flow: str
-    model: str
-    stream: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """A client's key for one request, and the request's SHA-256."""
-
-    key: str
-    request_sha256: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class KeptRun:
-    """A run that may be asked for again. `end`: None while it goes on, and when it is not kept any more."""
-
-    record: RunRecord
-    kind: RunKind
-    created_at: datetime
-    start_by: datetime
-    deadline: datetime
-    session_id: str | None = None
-    idempotency: Idempotency | None = None
-    outcome: Outcome | None = None
-    ended_at: datetime | None = None
-    end: RunEnded | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunOwner:
-    """Whose run it is. `goes_on`: of a kept run that has no end yet; of another one only those know who wait
-    for it.
-    """
-
-    user_id: str
-    goes_on: bool = False
 
 
 class RunStore(Protocol):
@@ -140,48 +96,6 @@ class RunStore(Protocol):
         Returns how many ends were forgotten.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class CouncilMember:
-    """`run_id`: None of one that was left out, since no key could serve it."""
-
-    model: str
-    service: KeyService
-    run_id: UUID | None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a synthesis is to be asked. `body`: as in `OpenAICall`."""
-
-    model: str | None
-    flow: str | None
-    role: Role
-    body: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Council:
-    """`synthesis_id`: of the run that makes the members' answers into one, from the beginning on. `question`:
-    None once that run was asked for, and when it is not to be.
-    """
-
-    council_id: UUID
-    user_id: str
-    members: tuple[CouncilMember, ...]
-    synthesis_id: UUID
-    created_at: datetime
-    deadline: datetime
-    session_id: str | None = None
-    idempotency: Idempotency | None = None
-    question: Question | None = None
-
-    @property
-    def run_ids(self) -> tuple[UUID, ...]:
-        """Those of the members that are asked, and the synthesis' last."""
-        asked = (member.run_id for member in self.members if member.run_id is not None)
-        return (*asked, self.synthesis_id)
 
 
 class CouncilStore(Protocol):
@@ -300,16 +214,6 @@ class KeyValidator(Protocol):
     async def validate(self, command: ValidateKey) -> KeyVerdict:
         """Ask the provider about a key."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Preferences:
-    """What a user has chosen. `parameters`: of OpenAI's chat; `pinned`: model ids, in the user's order."""
-
-    model: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    model_set_at: datetime | None = None
-    pinned: tuple[str, ...] = ()
 
 
 class PreferenceStore(Protocol):

@@ -4,11 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from typing import Final, TypeAlias
-
-from pydantic import Field
 
 from services.billing.adapters.genai_prices_book import GenaiPriceBook
 from services.billing.adapters.metered_ledger import MeteredLedger
@@ -23,6 +20,7 @@ from services.billing.handlers.prices import PriceHandlers
 from services.billing.handlers.runs import RunHandlers
 from services.billing.handlers.usage import UsageHandler
 from services.billing.ports import LedgerStore, Outbox, PublishAll
+from services.billing.settings import BillingSettings
 from services.billing.use_cases.relay_events import relay_events
 from shared.contracts.credits import CreditsCharged
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
@@ -37,20 +35,12 @@ from shared.runtime.otlp import tracing_to
 from shared.runtime.postgres import Pool, create_pool
 from shared.runtime.process import run
 from shared.runtime.rpc import RpcServer
-from shared.runtime.settings import ServiceSettings
 from shared.runtime.tracing import Tracing
 
 _RPC_AT_ONCE = 128
 _USAGE_LINGER_MS: Final = 25.0
 """At most so much later than its end is a run's hold released and its receipt final."""
 _EVERY_S = 1.0
-
-
-class BillingSettings(ServiceSettings):
-    """`LATCHKEY_CREDIT_USD`: US$ per credit. `LATCHKEY_MARKUP`: what costs are multiplied by."""
-
-    credit_usd: Decimal = Field(default=Tariff().credit_usd, gt=0)
-    markup: Decimal = Field(default=Tariff().markup, ge=0)
 
 
 MakeLedger: TypeAlias = Callable[[Pool], LedgerStore]
@@ -70,14 +60,7 @@ async def _serving(
     settings: BillingSettings, make_ledger: MakeLedger, tracing: Tracing
 ) -> AsyncIterator[Bus]:
     registry = service_registry()
-    bus = Bus(
-        settings.amqp_url,
-        service=BILLING,
-        instance=settings.instance,
-        realm=settings.realm,
-        registry=registry,
-        tracing=tracing,
-    )
+    bus = Bus.of(BILLING, settings, registry=registry, tracing=tracing)
     async with metrics_served(registry, settings.metrics), await create_pool(settings.postgres_url) as pool:
         ledger = MeteredLedger(make_ledger(pool), registry)
         prices = PostgresPriceBook(pool, under=GenaiPriceBook())

@@ -171,15 +171,8 @@ async def _serving(
 ) -> AsyncIterator[Inference]:
     registry = service_registry()
     pool = await create_pool(settings.postgres_url, command_timeout_s=5)
-    bus = Bus(
-        settings.amqp_url,
-        service=INFERENCE,
-        instance=settings.instance,
-        realm=settings.realm,
-        graceful_s=settings.shutdown_grace_s + _INTERRUPTED_S,
-        registry=registry,
-        tracing=tracing,
-    )
+    grace_s = settings.shutdown_grace_s + _INTERRUPTED_S
+    bus = Bus.of(INFERENCE, settings, registry=registry, tracing=tracing, graceful_s=grace_s)
     outside = outside or PinningBackend(httpcore2.AnyIOBackend())
     async with (
         metrics_served(registry, settings.metrics),

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from pydantic import Field
-
-from services.key_vault.adapters.bus_news import BusKeyNews
+from services.key_vault.adapters.bus_key_events import BusKeyEvents
 from services.key_vault.adapters.guard import guarding
 from services.key_vault.adapters.hpke import load_sealer
 from services.key_vault.adapters.memory import KeyMemory
@@ -25,18 +24,20 @@ from services.key_vault.adapters.remembering import (
 from services.key_vault.adapters.vault_cipher import VaultCipher
 from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
 from services.key_vault.adapters.vault_sessions import VaultSessionCipher
-from services.key_vault.handlers import Handlers, UsageHandler
+from services.key_vault.handlers.requests import RequestHandlers
+from services.key_vault.handlers.usage import UsageHandler
 from services.key_vault.ports import (
     Cipher,
     Clock,
     ConsentStore,
     CredentialStore,
-    KeyNews,
+    KeyEvents,
     PlatformKeys,
     PlatformMarks,
     Sealer,
     SessionCipher,
 )
+from services.key_vault.settings import KeyVaultSettings
 from services.key_vault.use_cases.entering import Entering
 from services.key_vault.use_cases.issue_session import IssueSessionUseCase
 from services.key_vault.use_cases.list_keys import ListKeysUseCase
@@ -66,7 +67,6 @@ from shared.runtime.otlp import tracing_to
 from shared.runtime.postgres import create_pool
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
-from shared.runtime.settings import ServiceSettings, VaultSettings
 from shared.runtime.tracing import Tracing
 from shared.runtime.vault import VaultClient
 
@@ -77,10 +77,12 @@ _STATEMENT_S: Final = 2.0
 stuck Postgres takes twice this: asyncpg waits as long again for the statement's cancellation."""
 
 
-class Settings(VaultSettings, ServiceSettings):
-    """`LATCHKEY_SESSION_KEY_TTL_S`: for how many seconds a session key is good."""
+@dataclass(frozen=True)
+class Service:
+    """The wired service: what requests reach, and what usage events do."""
 
-    session_key_ttl_s: int = Field(default=43_200, ge=1, le=31_536_000)
+    requests: RequestHandlers
+    note_usage: NoteUsageUseCase
 
 
 def build(
@@ -94,10 +96,10 @@ def build(
     sessions: SessionCipher,
     memory: KeyMemory,
     confirm: Confirm,
-    news: KeyNews,
+    key_events: KeyEvents,
     now: Clock,
     session_ttl_s: int = 43_200,
-) -> Handlers:
+) -> Service:
     """Wire the service on any parts: the real ones, or a test's. `memory` comes before store and cipher."""
     cipher = RememberingCipher(cipher, store, memory, confirm)
     store = RememberingStore(store, memory)
@@ -113,16 +115,16 @@ def build(
         guarding=guarding,
         now=now,
     )
-    return Handlers(
+    requests = RequestHandlers(
         resolve=resolve,
-        store=StoreKeyUseCase(entering=entering, store=store, news=news),
-        replace=ReplaceKeyUseCase(entering=entering, store=store, news=news),
-        update=UpdateKeyUseCase(store=store, news=news),
+        store=StoreKeyUseCase(entering=entering, store=store, key_events=key_events),
+        replace=ReplaceKeyUseCase(entering=entering, store=store, key_events=key_events),
+        update=UpdateKeyUseCase(store=store, key_events=key_events),
         all_keys=ListKeysUseCase(store=store),
-        revoke=RevokeKeyUseCase(store=store, news=news),
-        revoke_all=RevokeKeysUseCase(store=store, news=news),
+        revoke=RevokeKeyUseCase(store=store, key_events=key_events),
+        revoke_all=RevokeKeysUseCase(store=store, key_events=key_events),
         settings=GetUserSettingsUseCase(consents=consents),
-        change_settings=ChangeUserSettingsUseCase(consents=consents, news=news),
+        change_settings=ChangeUserSettingsUseCase(consents=consents, key_events=key_events),
         status=ShowKeyStatusUseCase(store=store, consents=consents, pools=pools, remembered=memory),
         rewrap=RewrapKeysUseCase(store=store, cipher=cipher),
         issue_session=IssueSessionUseCase(
@@ -131,35 +133,28 @@ def build(
         open_key=OpenKeyUseCase(sealer=sealer, cipher=cipher, store=store, guarding=guarding, now=now),
         platform_keys=ListPlatformKeysUseCase(pools=pools),
         mend=MendPlatformKeyUseCase(keys=platform_keys, marks=marks),
-        note_usage=NoteUsageUseCase(store=store, marks=marks),
     )
+    return Service(requests, NoteUsageUseCase(store=store, marks=marks))
 
 
-def listen(bus: BatchBus, handlers: Handlers, *, retry_s: float = 1.0) -> None:
+def listen(bus: BatchBus, service: Service, *, retry_s: float = 1.0) -> None:
     """Register the handlers of both queues. Usage is noted again every `retry_s` while Postgres is away."""
-    RpcServer(bus, KEY_VAULT_RPC, handlers.routes())
-    bus.subscribe_batches(KEY_VAULT_USAGE, UsageHandler(handlers.note_usage, retry_s=retry_s).on_batch)
+    RpcServer(bus, KEY_VAULT_RPC, service.requests.routes())
+    bus.subscribe_batches(KEY_VAULT_USAGE, UsageHandler(service.note_usage, retry_s=retry_s).on_batch)
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Bus]:
+async def serving(settings: KeyVaultSettings) -> AsyncIterator[Bus]:
     """Serve requests while in the context; it begins once Vault, Postgres and RabbitMQ are all there."""
     async with tracing_to(settings, KEY_VAULT) as tracing, _serving(settings, tracing) as bus:
         yield bus
 
 
 @asynccontextmanager
-async def _serving(settings: Settings, tracing: Tracing) -> AsyncIterator[Bus]:
+async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterator[Bus]:
     vault = _vault(settings, timeout_s=_VAULT_S)
     registry = service_registry()
-    bus = Bus(
-        settings.amqp_url,
-        service=KEY_VAULT,
-        instance=settings.instance,
-        realm=settings.realm,
-        registry=registry,
-        tracing=tracing,
-    )
+    bus = Bus.of(KEY_VAULT, settings, registry=registry, tracing=tracing)
     await vault.start()
     try:
         sealer, pool = await asyncio.gather(
@@ -171,8 +166,8 @@ async def _serving(settings: Settings, tracing: Tracing) -> AsyncIterator[Bus]:
             pool,
             _memory(settings, bus) as (memory, watch),
         ):
-            news = BusKeyNews(bus)
-            handlers = build(
+            key_events = BusKeyEvents(bus)
+            service = build(
                 sealer=sealer,
                 cipher=VaultCipher(vault, mount=f"{settings.realm}_transit"),
                 store=PostgresCredentialStore(pool),
@@ -182,24 +177,24 @@ async def _serving(settings: Settings, tracing: Tracing) -> AsyncIterator[Bus]:
                 sessions=VaultSessionCipher(vault, mount=f"{settings.realm}_transit"),
                 memory=memory,
                 confirm=watch.confirm,
-                news=news,
+                key_events=key_events,
                 now=lambda: datetime.now(UTC),
                 session_ttl_s=settings.session_key_ttl_s,
             )
-            listen(bus, handlers)
+            listen(bus, service)
             await bus.start()
             try:
                 yield bus
             finally:
                 await bus.drain()
-                await news.finish()
+                await key_events.finish()
                 await bus.stop()
     finally:
         await vault.stop()
 
 
 @asynccontextmanager
-async def _memory(settings: Settings, bus: Bus) -> AsyncIterator[tuple[KeyMemory, MemoryWatch]]:
+async def _memory(settings: KeyVaultSettings, bus: Bus) -> AsyncIterator[tuple[KeyMemory, MemoryWatch]]:
     """A memory that is kept true. It has a Vault client of its own: a busy Vault is not one that is away."""
     vault = _vault(settings, timeout_s=_WATCH_S)
     queue = instance_queue(KEYS, KEY_VAULT, settings.instance)
@@ -219,7 +214,7 @@ async def _memory(settings: Settings, bus: Bus) -> AsyncIterator[tuple[KeyMemory
         await vault.stop()
 
 
-def _vault(settings: Settings, *, timeout_s: int) -> VaultClient:
+def _vault(settings: KeyVaultSettings, *, timeout_s: int) -> VaultClient:
     return VaultClient(
         settings.vault_addr, settings.vault_role_id, settings.vault_secret_id, timeout_s=timeout_s
     )
@@ -227,7 +222,7 @@ def _vault(settings: Settings, *, timeout_s: int) -> VaultClient:
 
 async def main() -> None:
     harden()
-    settings = Settings.load()
+    settings = KeyVaultSettings.load()
     configure_logging(KEY_VAULT, settings.log_level)
     async with serving(settings):
         get_logger().info("ready", instance=settings.instance)

@@ -109,7 +109,7 @@ class PlatformMarks(Protocol):
         ...
 
 
-class KeyNews(Protocol):
+class KeyEvents(Protocol):
     """Tells what changed. What has changed stays so, told or not: it raises nothing."""
 
     async def tell(self, event: KeyStored | KeyRevoked | ConsentChanged) -> None: ...

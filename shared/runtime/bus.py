@@ -8,7 +8,7 @@ Nothing is declared but this instance's own exclusive queues: the bootstrap has 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -31,12 +31,14 @@ from shared.runtime.logs import get_logger
 from shared.runtime.metrics import BusMeters
 from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
 from shared.runtime.rpc import RpcClient
+from shared.runtime.settings import ServiceSettings
 from shared.runtime.traced_consuming import traced_batches, traced_consumer
 from shared.runtime.tracing import OFF, Tracing
 from shared.runtime.watchdog import watch_consumers
 
 _RETRY_S = 1.0
 _HEARTBEAT_S = 10
+_GRACEFUL_S: Final = 15.0
 
 
 class Bus:
@@ -53,7 +55,7 @@ class Bus:
         service: str,
         instance: str,
         realm: str = "latchkey",
-        graceful_s: float = 15,
+        graceful_s: float = _GRACEFUL_S,
         registry: CollectorRegistry | None = None,
         tracing: Tracing = OFF,
     ) -> None:
@@ -82,6 +84,27 @@ class Bus:
             graceful_timeout=graceful_s,
             reconnect_interval=_RETRY_S,
             decoder=_whole_message,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        service: str,
+        settings: ServiceSettings,
+        *,
+        registry: CollectorRegistry,
+        tracing: Tracing,
+        graceful_s: float = _GRACEFUL_S,
+    ) -> Self:
+        """Make a service's bus from its settings."""
+        return cls(
+            settings.amqp_url,
+            service=service,
+            instance=settings.instance,
+            realm=settings.realm,
+            graceful_s=graceful_s,
+            registry=registry,
+            tracing=tracing,
         )
 
     # -- life ---------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from services.api_edge.ports import Council
+from services.api_edge.domain.council import Council
 from shared.kernel.names import Outcome
 from tests.fakes.api_edge import Edge, Tell, is_silent
 

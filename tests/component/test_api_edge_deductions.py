@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from services.api_edge.ports import RunRecord
+from services.api_edge.domain.runs import RunRecord
 from shared.contracts.billing import ReceiptAttempt
 from shared.contracts.credits import GrantCredits
 from shared.kernel.errors import ServiceUnavailableError

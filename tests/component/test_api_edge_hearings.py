@@ -6,7 +6,7 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from services.api_edge.ports import KeptRun
+from services.api_edge.domain.runs import KeptRun
 from tests.fakes.api_edge import Edge, InMemoryRunStore, Tell, chunk
 
 pytestmark = pytest.mark.component

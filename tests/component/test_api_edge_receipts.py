@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from services.api_edge.ports import RunRecord
+from services.api_edge.domain.runs import RunRecord
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource
 from tests.fakes.api_edge import Edge, Tell, answers

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.key_vault.handlers import UsageHandler
+from services.key_vault.handlers.usage import UsageHandler
 from services.key_vault.use_cases.note_usage import Noted
 from shared.contracts.keys import Credentials, ListKeys, SessionKeyIssued
 from shared.contracts.message import Message

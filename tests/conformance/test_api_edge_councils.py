@@ -10,7 +10,9 @@ import pytest
 
 from services.api_edge.adapters.postgres import Database
 from services.api_edge.adapters.postgres_councils import PostgresCouncilStore
-from services.api_edge.ports import Council, CouncilMember, CouncilStore, Idempotency, Question
+from services.api_edge.domain.council import Council, CouncilMember, Question
+from services.api_edge.domain.idempotency import Idempotency
+from services.api_edge.ports import CouncilStore
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, KeyService, Role

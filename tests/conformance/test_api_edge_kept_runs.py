@@ -10,8 +10,10 @@ import pytest
 
 from services.api_edge.adapters.postgres import Database
 from services.api_edge.adapters.postgres_runs import PostgresRunStore
+from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.ports import Idempotency, KeptRun, RunOwner, RunRecord, RunStore
+from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord
+from services.api_edge.ports import RunStore
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id

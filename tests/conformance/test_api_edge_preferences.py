@@ -6,7 +6,8 @@ import pytest
 
 from services.api_edge.adapters.postgres import Database
 from services.api_edge.adapters.postgres_preferences import PostgresPreferenceStore
-from services.api_edge.ports import Preferences, PreferenceStore
+from services.api_edge.domain.preferences import Preferences
+from services.api_edge.ports import PreferenceStore
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE
 from tests.fakes.api_edge import InMemoryPreferenceStore

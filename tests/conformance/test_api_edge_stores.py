@@ -16,7 +16,8 @@ from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from services.api_edge.api import shipped_flows
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
-from services.api_edge.ports import FlowStore, RunOwner, RunRecord, RunStore, TokenStore
+from services.api_edge.domain.runs import RunOwner, RunRecord
+from services.api_edge.ports import FlowStore, RunStore, TokenStore
 from services.api_edge.use_cases.known_flows import KnownFlows
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from services.api_edge.ports import Council
+from services.api_edge.domain.council import Council
 from shared.kernel.errors import PlatformError
 
 

@@ -17,7 +17,7 @@ from shared.kernel.secret import SecretText
 from tests.fakes.key_vault_store import Failing
 
 
-class InMemoryKeyNews:
+class InMemoryKeyEvents:
     """Keeps what was told."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ class Desk:
     def __init__(self) -> None:
         self.house = House()
         self.bus = InMemoryBus(KEY_VAULT)
-        listen(self.bus, self.house.handlers, retry_s=0.01)
+        listen(self.bus, self.house.service, retry_s=0.01)
 
     async def ask(self, request: Request, answer: type[AnswerT], sender: str = API_EDGE) -> AnswerT:
         """Raise the typed error that was answered."""

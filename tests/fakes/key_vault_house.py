@@ -8,7 +8,6 @@ from uuid import UUID
 from services.key_vault.adapters.hpke import HpkeSealer
 from services.key_vault.adapters.memory import KeyMemory
 from services.key_vault.app import build
-from services.key_vault.handlers import Handlers
 from shared.contracts.keys import Credential, ReplaceKey, StoreKey
 from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.contracts.sealed import RequestKey, SealBinding, SealedKey
@@ -16,7 +15,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import KeyPolicy, KeyService
 from shared.kernel.secret import SecretText
 from shared.runtime.sealing import KeyPair, seal
-from tests.fakes.key_vault import InMemoryCipher, InMemoryKeyNews
+from tests.fakes.key_vault import InMemoryCipher, InMemoryKeyEvents
 from tests.fakes.key_vault_pools import InMemoryPlatformKeys, InMemoryPlatformMarks, InMemorySessionCipher
 from tests.fakes.key_vault_store import InMemoryCredentialStore
 
@@ -108,8 +107,8 @@ class House:
         self.marks = InMemoryPlatformMarks()
         self.sessions = InMemorySessionCipher()
         self.memory = KeyMemory()
-        self.news = InMemoryKeyNews()
-        self.handlers: Handlers = build(
+        self.key_events = InMemoryKeyEvents()
+        self.service = build(
             sealer=HpkeSealer(self.pair),
             cipher=self.cipher,
             store=self.store,
@@ -119,9 +118,10 @@ class House:
             sessions=self.sessions,
             memory=self.memory,
             confirm=self._confirm,
-            news=self.news,
+            key_events=self.key_events,
             now=lambda: datetime.now(UTC),
         )
+        self.handlers, self.note_usage = self.service.requests, self.service.note_usage
         self.worker = Worker()
 
     async def _confirm(self) -> None:

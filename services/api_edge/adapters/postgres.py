@@ -5,8 +5,8 @@ from typing import Any
 
 import asyncpg
 
+from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.identity import Caller
-from services.api_edge.ports import Idempotency
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import Role
 from shared.kernel.secret import SecretText

@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 
 from services.api_edge.adapters.postgres import Database, idempotency_of, page_clause
-from services.api_edge.ports import Council, CouncilMember, Question
+from services.api_edge.domain.council import Council, CouncilMember, Question
 from shared.kernel.names import KeyService, Role
 from shared.runtime.postgres import database_errors
 

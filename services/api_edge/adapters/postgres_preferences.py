@@ -7,7 +7,7 @@ import asyncpg
 import orjson
 
 from services.api_edge.adapters.postgres import Database
-from services.api_edge.ports import Preferences
+from services.api_edge.domain.preferences import Preferences
 from shared.runtime.postgres import database_errors
 
 _FIND: Final = "SELECT model, parameters, model_set_at, pinned FROM preferences WHERE user_id = $1"

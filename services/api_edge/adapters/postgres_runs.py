@@ -9,7 +9,7 @@ import asyncpg
 
 from services.api_edge.adapters.postgres import Database, idempotency_of, page_clause
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.ports import KeptRun, RunOwner, RunRecord
+from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import WorkerLostError

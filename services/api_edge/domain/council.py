@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, take
 from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.idempotency import Idempotency
+from shared.kernel.names import KeyService, Role
 
 MEMBERS_MAX: Final = 8
 _ASK: Final = (
@@ -42,6 +46,48 @@ class Answer:
         if len(self.text) <= chars_max:
             return self
         return replace(self, text=self.text[: chars_max - len(_CUT)] + _CUT)
+
+
+@dataclass(frozen=True, slots=True)
+class CouncilMember:
+    """`run_id`: None of one that was left out, since no key could serve it."""
+
+    model: str
+    service: KeyService
+    run_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a synthesis is to be asked. `body`: as in `OpenAICall`."""
+
+    model: str | None
+    flow: str | None
+    role: Role
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Council:
+    """`synthesis_id`: of the run that makes the members' answers into one, from the beginning on. `question`:
+    None once that run was asked for, and when it is not to be.
+    """
+
+    council_id: UUID
+    user_id: str
+    members: tuple[CouncilMember, ...]
+    synthesis_id: UUID
+    created_at: datetime
+    deadline: datetime
+    session_id: str | None = None
+    idempotency: Idempotency | None = None
+    question: Question | None = None
+
+    @property
+    def run_ids(self) -> tuple[UUID, ...]:
+        """Those of the members that are asked, and the synthesis' last."""
+        asked = (member.run_id for member in self.members if member.run_id is not None)
+        return (*asked, self.synthesis_id)
 
 
 def parse_council(raw: bytes) -> CouncilCall:

@@ -1,6 +1,7 @@
 """`Idempotency-Key`: the same key and request mean the same run, however often it is asked for."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
@@ -8,6 +9,14 @@ from shared.kernel.secret import holds_secret
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _CHARS_MAX: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's key for one request, and the request's SHA-256."""
+
+    key: str
+    request_sha256: bytes
 
 
 def idempotency_key(header: str | None) -> str | None:

@@ -12,9 +12,9 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from services.api_edge.domain.council import Council, CouncilMember
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.sse import event_frame
-from services.api_edge.ports import Council, CouncilMember
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.council_views import council_metadata, left_out, spent_view
 from services.api_edge.routes.heartbeats import send_events

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from services.api_edge.ports import Council, CouncilMember, KeptRun
+from services.api_edge.domain.council import Council, CouncilMember
+from services.api_edge.domain.runs import KeptRun
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.key_usage import METADATA, counts_view, key_usage
 from services.api_edge.routes.run_views import run_view, status_of

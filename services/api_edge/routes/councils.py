@@ -8,9 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from services.api_edge.domain.council import MEMBERS_MAX, parse_council
+from services.api_edge.domain.council import MEMBERS_MAX, Council, parse_council
 from services.api_edge.domain.flows import FLOW_HEADER
-from services.api_edge.ports import Council
 from services.api_edge.problems import Problems
 from services.api_edge.routes.attempts import receipt_view
 from services.api_edge.routes.council_events import CouncilEvents, Telling, read_place

@@ -8,9 +8,13 @@ from fastapi import Request
 
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.flows import FLOW_HEADER
-from services.api_edge.domain.idempotency import IDEMPOTENCY_HEADER, idempotency_key, request_sha256
+from services.api_edge.domain.idempotency import (
+    IDEMPOTENCY_HEADER,
+    Idempotency,
+    idempotency_key,
+    request_sha256,
+)
 from services.api_edge.domain.request_keys import KEY_HEADERS
-from services.api_edge.ports import Idempotency
 from shared.kernel.secret import holds_secret
 
 SESSION_HEADER: Final = "Latchkey-Session"

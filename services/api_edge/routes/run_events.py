@@ -9,9 +9,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.runs import KeptRun
 from services.api_edge.domain.sse import event_frame
 from services.api_edge.domain.transcript import Event, Transcript
-from services.api_edge.ports import KeptRun
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view

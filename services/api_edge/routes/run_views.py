@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from services.api_edge.domain.run_call import RunKind
+from services.api_edge.domain.runs import KeptRun
 from services.api_edge.domain.transcript import Transcript
-from services.api_edge.ports import KeptRun
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.key_usage import METADATA, run_metadata, usage_view
 from services.api_edge.routes.wire import moment, moment_or_none

@@ -6,21 +6,21 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
-from services.api_edge.domain.council import CouncilCall, with_shortest_answers
+from services.api_edge.domain.council import (
+    Council,
+    CouncilCall,
+    CouncilMember,
+    Question,
+    with_shortest_answers,
+)
 from services.api_edge.domain.flows import Flow
+from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import sent_keys
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.sizes import Sizes
 from services.api_edge.domain.usable_keys import is_served
-from services.api_edge.ports import (
-    Council,
-    CouncilMember,
-    CouncilStore,
-    Idempotency,
-    KeyVault,
-    Question,
-)
+from services.api_edge.ports import CouncilStore, KeyVault
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.follow_run import check_same
 from services.api_edge.use_cases.hold_council import HoldCouncil

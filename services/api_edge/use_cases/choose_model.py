@@ -7,8 +7,9 @@ from typing import Any, Final
 from services.api_edge.domain.catalogue import Catalogue, Model
 from services.api_edge.domain.errors import KeyRefusedError
 from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.preferences import Preferences
 from services.api_edge.domain.usable_keys import UsableKey, usable_keys
-from services.api_edge.ports import KeyVault, Preferences, PreferenceStore
+from services.api_edge.ports import KeyVault, PreferenceStore
 from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.validate_stored_key import ValidateStoredKey
 from shared.kernel.errors import PlatformError, UserApiKeyRequiredError

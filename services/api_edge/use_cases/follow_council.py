@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from services.api_edge.domain.council import Council
 from services.api_edge.domain.identity import Caller
-from services.api_edge.ports import Council, CouncilStore, KeptRun, RunBus, RunStore
+from services.api_edge.domain.runs import KeptRun
+from services.api_edge.ports import CouncilStore, RunBus, RunStore
 from services.api_edge.use_cases.follow_run import FollowRun, is_free
 from services.api_edge.use_cases.hearing import Hearing
 from shared.contracts.rpc import ErrorBody

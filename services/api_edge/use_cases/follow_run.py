@@ -7,8 +7,10 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.identity import Caller
-from services.api_edge.ports import Idempotency, KeptRun, RunBus, RunStore
+from services.api_edge.domain.runs import KeptRun
+from services.api_edge.ports import RunBus, RunStore
 from services.api_edge.use_cases.attaching import Attaching
 from services.api_edge.use_cases.kept_run import KeptRunInProgress
 from services.api_edge.use_cases.places import GiveBack, Places

@@ -9,11 +9,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from services.api_edge.domain.chat import OpenAICall
-from services.api_edge.domain.council import Answer, with_answers
+from services.api_edge.domain.council import Answer, Council, CouncilMember, Question, with_answers
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.sizes import Sizes
-from services.api_edge.ports import Council, CouncilMember, CouncilStore, Question
+from services.api_edge.ports import CouncilStore
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.running import EdgeClosingError
 from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from services.api_edge.domain.council import Council
 from services.api_edge.domain.pages import Page, before_of, page_of
-from services.api_edge.ports import Council, CouncilStore, RunStore
+from services.api_edge.ports import CouncilStore, RunStore
 from shared.kernel.names import Outcome
 
 

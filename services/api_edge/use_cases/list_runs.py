@@ -1,7 +1,8 @@
 """A user's kept runs, page by page."""
 
 from services.api_edge.domain.pages import Page, before_of, page_of
-from services.api_edge.ports import KeptRun, RunStore
+from services.api_edge.domain.runs import KeptRun
+from services.api_edge.ports import RunStore
 
 
 class ListRuns:

@@ -1,14 +1,13 @@
 """The list of models, remembered: OpenRouter's part is asked for beside the requests, never waited for."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from services.api_edge.domain.model_list import ModelInfo, merged
+from services.api_edge.use_cases.background_refresh import BackgroundRefresh
 from shared.contracts.models import ListedModel
-from shared.kernel.errors import PlatformError
 
 _FRESH_S: Final = 6 * 3600.0
 _RETRY_S: Final = 300.0
@@ -41,27 +40,20 @@ class ModelList:
         self._clock = clock
         self._models: tuple[ModelInfo, ...] | None = None
         self._told_at: float | None = None
-        self._due_at = float("-inf")
-        self._asking: asyncio.Task[None] | None = None
+        self._refresh = BackgroundRefresh(self._read, every_s=_FRESH_S, retry_s=_RETRY_S, clock=clock)
 
     def __call__(self) -> ModelListing:
-        now = self._clock()
-        if now >= self._due_at:
-            self._due_at = now + _RETRY_S
-            self._asking = asyncio.create_task(self._refresh())
+        self._refresh()
         if self._models is None:
             self._models = merged(self._shipped, self._priced(), ())
-        return ModelListing(self._models, None if self._told_at is None else now - self._told_at)
+        age_s = None if self._told_at is None else self._clock() - self._told_at
+        return ModelListing(self._models, age_s)
 
     def find(self, model_id: str) -> ModelInfo | None:
         """Return a listed model by its id."""
         return next((model for model in self().models if model.id == model_id), None)
 
-    async def _refresh(self) -> None:
-        try:
-            told = await self._ask()
-        except PlatformError:
-            return
+    async def _read(self) -> None:
+        told = await self._ask()
         self._models = merged(self._shipped, self._priced(), told)
         self._told_at = self._clock()
-        self._due_at = self._told_at + _FRESH_S

@@ -1,14 +1,13 @@
 """Administrators' prices, remembered: billing is asked beside the requests, never waited for."""
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from services.api_edge.ports import PriceAdministration
+from services.api_edge.use_cases.background_refresh import BackgroundRefresh
 from shared.contracts.prices import PriceSet
-from shared.kernel.errors import PlatformError
 
 _FRESH_S: Final = 10.0
 
@@ -24,17 +23,13 @@ class PriceOverrides:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._prices = prices
-        self._clock = clock
         self._now = now
         self._versions: dict[str, PriceSet] = {}
-        self._due_at = float("-inf")
-        self._asking: asyncio.Task[None] | None = None
+        self._refresh = BackgroundRefresh(self._read, every_s=_FRESH_S, clock=clock)
 
     def __call__(self) -> Mapping[str, PriceSet]:
         """Return what holds now, by model. One without a price lets the listed one hold."""
-        if self._clock() >= self._due_at:
-            self._due_at = self._clock() + _FRESH_S
-            self._asking = asyncio.create_task(self._refresh())
+        self._refresh()
         now = self._now()
         begun = (version for version in self._versions.values() if version.valid_from <= now)
         return {version.model: version for version in sorted(begun, key=_place)}
@@ -43,11 +38,8 @@ class PriceOverrides:
         """Remember one that was just set."""
         self._versions[version.version] = version
 
-    async def _refresh(self) -> None:
-        try:
-            found = await self._prices.prices(None)
-        except PlatformError:
-            return
+    async def _read(self) -> None:
+        found = await self._prices.prices(None)
         for version in found.overrides:
             self.note(version)
 

@@ -11,10 +11,12 @@ from services.api_edge.domain.catalogue import Catalogue, Model
 from services.api_edge.domain.chat import OpenAICall, with_preferred
 from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, run_terms
+from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import SentKey, sent_keys
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.ports import Idempotency, KeptRun, PreferenceStore, RunBus, RunRecord, RunStore, Sealer
+from services.api_edge.domain.runs import KeptRun, RunRecord
+from services.api_edge.ports import PreferenceStore, RunBus, RunStore, Sealer
 from services.api_edge.use_cases.active_run import ActiveRun
 from services.api_edge.use_cases.follow_run import FollowRun, check_same, is_free
 from services.api_edge.use_cases.known_flows import KnownFlows

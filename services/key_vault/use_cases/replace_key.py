@@ -4,7 +4,7 @@ from typing import Final
 
 from services.key_vault.domain.credentials import StoredCredential
 from services.key_vault.domain.entry import check_base_url
-from services.key_vault.ports import CredentialStore, KeyNews
+from services.key_vault.ports import CredentialStore, KeyEvents
 from services.key_vault.use_cases.describe import describe, key_stored
 from services.key_vault.use_cases.entering import Entering
 from shared.contracts.keys import Credential, ReplaceKey
@@ -15,10 +15,10 @@ _TRIES: Final = 3
 
 
 class ReplaceKeyUseCase:
-    def __init__(self, *, entering: Entering, store: CredentialStore, news: KeyNews) -> None:
+    def __init__(self, *, entering: Entering, store: CredentialStore, key_events: KeyEvents) -> None:
         self._entering = entering
         self._store = store
-        self._news = news
+        self._key_events = key_events
 
     async def __call__(self, command: ReplaceKey) -> Credential:
         check_base_url(command.service, command.base_url)
@@ -27,7 +27,7 @@ class ReplaceKeyUseCase:
             version = current.place.version + 1
             new = await self._entering(command, version=version, label=current.label)
             if stored := await self._store.replace(new):
-                await self._news.tell(key_stored(stored))
+                await self._key_events.tell(key_stored(stored))
                 await self._entering.keep_up(command, new, stored)
                 return describe(stored)
         raise ConflictError("the credential is being replaced by others, too")

@@ -2,16 +2,16 @@
 
 from services.key_vault.domain.credentials import CredentialChange
 from services.key_vault.domain.entry import check_label, check_label_of
-from services.key_vault.ports import CredentialStore, KeyNews
+from services.key_vault.ports import CredentialStore, KeyEvents
 from services.key_vault.use_cases.describe import describe, key_stored
 from shared.contracts.keys import Credential, UpdateKey
 from shared.kernel.errors import NotFoundError
 
 
 class UpdateKeyUseCase:
-    def __init__(self, *, store: CredentialStore, news: KeyNews) -> None:
+    def __init__(self, *, store: CredentialStore, key_events: KeyEvents) -> None:
         self._store = store
-        self._news = news
+        self._key_events = key_events
 
     async def __call__(self, command: UpdateKey) -> Credential:
         check_label(command.label)
@@ -21,7 +21,7 @@ class UpdateKeyUseCase:
         stored = await self._store.update(command.user_id, command.credential_id, change)
         if stored is None:
             raise NotFoundError("no such key")
-        await self._news.tell(key_stored(stored))
+        await self._key_events.tell(key_stored(stored))
         return describe(stored)
 
     async def _check_is_not_the_key(self, command: UpdateKey, label: str) -> None:

@@ -1,7 +1,7 @@
 """A user's consent to what is not their own key: shown, and decided anew."""
 
 from services.key_vault.domain.credentials import Consent
-from services.key_vault.ports import ConsentStore, KeyNews
+from services.key_vault.ports import ConsentStore, KeyEvents
 from shared.contracts.consent import ChangeUserSettings, GetUserSettings, UserSettings
 from shared.contracts.key_events import ConsentChanged
 
@@ -15,9 +15,9 @@ class GetUserSettingsUseCase:
 
 
 class ChangeUserSettingsUseCase:
-    def __init__(self, *, consents: ConsentStore, news: KeyNews) -> None:
+    def __init__(self, *, consents: ConsentStore, key_events: KeyEvents) -> None:
         self._consents = consents
-        self._news = news
+        self._key_events = key_events
 
     async def __call__(self, command: ChangeUserSettings) -> UserSettings:
         """Nothing said is nothing decided."""
@@ -27,7 +27,7 @@ class ChangeUserSettingsUseCase:
         decision = await self._consents.decide(
             command.user_id, allow_platform=platform, allow_gateway=gateway
         )
-        await self._news.tell(_consent_changed(command.user_id, decision))
+        await self._key_events.tell(_consent_changed(command.user_id, decision))
         return _shown(decision)
 
 

@@ -15,7 +15,8 @@ from aio_pika.abc import AbstractChannel
 
 from infra.bootstrap import Servers
 from infra.usage_stream import events
-from services.billing.app import BillingSettings, serving
+from services.billing.app import serving
+from services.billing.settings import BillingSettings
 from shared.contracts.credits import Balance, CreditsMoved, GetBalance, GrantCredits
 from shared.contracts.message import Envelope
 from shared.contracts.topology import BILLING_USAGE, dead_letters

@@ -14,7 +14,8 @@ from infra.ledger.rebuild import Rebuilt, rebuild
 from infra.ledger.replay import Stream
 from infra.ledger.verify import verify
 from infra.usage_stream import UsageStream
-from services.billing.app import BillingSettings, serving
+from services.billing.app import serving
+from services.billing.settings import BillingSettings
 from shared.contracts.billing import RunAuthorized
 from shared.contracts.credits import AdjustCredits, CreditsMoved, DeductCredits, GrantCredits
 from shared.contracts.rpc import Request

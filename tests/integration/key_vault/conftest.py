@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
-from services.key_vault.app import Settings, serving
+from services.key_vault.app import serving
+from services.key_vault.settings import KeyVaultSettings
 from shared.kernel.names import API_EDGE, INFERENCE, KEY_VAULT
 from shared.runtime.bus import Bus
 from tests.gate import Gates
@@ -30,7 +31,7 @@ def start(realm: TestRealm, gates: Gates) -> Callable[[], AbstractAsyncContextMa
 
     @asynccontextmanager
     async def started() -> AsyncIterator[Bus]:
-        async with serving(Settings(**values)) as bus:
+        async with serving(KeyVaultSettings(**values)) as bus:
             yield bus
 
     return started

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.key_vault.app import Settings, serving
+from services.key_vault.app import serving
+from services.key_vault.settings import KeyVaultSettings
 from shared.contracts.consent import ChangeUserSettings, UserSettings
 from shared.contracts.keys import Credential, UpdateKey
 from shared.kernel.errors import ConsentRequiredError, PlatformError, UserApiKeyRequiredError
@@ -41,7 +42,7 @@ async def gated(start: Start) -> AsyncIterator[Bus]:
 async def two(gated: Bus, realm: TestRealm) -> AsyncIterator[None]:
     """That one, and another with ways of its own."""
     values = realm.settings(KEY_VAULT)
-    async with serving(Settings(**values)):
+    async with serving(KeyVaultSettings(**values)):
         yield
 
 

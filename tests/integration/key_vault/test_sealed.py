@@ -11,7 +11,8 @@ import pytest
 
 from infra.bootstrap import Realm
 from infra.bootstrap.vault import prepare
-from services.key_vault.app import Settings, serving
+from services.key_vault.app import serving
+from services.key_vault.settings import KeyVaultSettings
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.names import KEY_VAULT, KeyPolicy, KeySource
 from tests.fakes.key_vault_house import KEY
@@ -40,7 +41,7 @@ async def edge(realm: TestRealm, vault: OwnVault, bus_for: BusFor) -> AsyncItera
     values |= {"vault_addr": vault.addr, "vault_role_id": role_id, "vault_secret_id": secret_id}
     bus = bus_for("api_edge")
     await bus.start()
-    async with serving(Settings(**values)):
+    async with serving(KeyVaultSettings(**values)):
         yield Edge(bus, _read(vault, realm, "sealing/public")["public_key"])
 
 

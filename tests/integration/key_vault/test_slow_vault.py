@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.key_vault.app import Settings, serving
+from services.key_vault.app import serving
+from services.key_vault.settings import KeyVaultSettings
 from shared.kernel.errors import VaultUnavailableError
 from shared.kernel.names import KEY_VAULT
 from tests.integration.key_vault.clients import Edge, RpcWorker
@@ -68,7 +69,7 @@ async def test_500_resolves_do_not_wait_for_a_slow_one(
     users = [f"user-{uuid4().hex}" for _ in range(USERS)]
     async with (
         _before(values["vault_addr"]) as (slow, address),
-        serving(Settings(**{**values, "vault_addr": address})),
+        serving(KeyVaultSettings(**{**values, "vault_addr": address})),
     ):
         await asyncio.gather(*(edge.keep(f"sk-{user}", user_id=user) for user in ["slow", *users]))
         await asyncio.gather(*(worker.resolve(user_id=user) for user in users[COLD:]))

@@ -14,7 +14,7 @@ import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
 from services.inference.handlers import RequestHandlers
-from services.key_vault.handlers import Handlers as KeyVaultHandlers
+from services.key_vault.handlers.requests import RequestHandlers as KeyVaultHandlers
 from shared.contracts import topology
 from shared.contracts.keys import StoreKey
 from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey

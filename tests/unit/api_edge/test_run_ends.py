@@ -8,7 +8,7 @@ import pytest
 
 from services.api_edge.adapters.run_ends import RunEnds
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.ports import KeptRun, RunRecord
+from services.api_edge.domain.runs import KeptRun, RunRecord
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import DatabaseUnavailableError, ForbiddenError
 from shared.kernel.ids import new_id

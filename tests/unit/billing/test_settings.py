@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from services.billing.app import BillingSettings
+from services.billing.settings import BillingSettings
 
 pytestmark = pytest.mark.unit
 

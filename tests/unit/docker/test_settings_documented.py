@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from services.api_edge.settings import EdgeSettings
-from services.billing.app import BillingSettings
+from services.billing.settings import BillingSettings
 from services.inference.settings import InferenceSettings
-from services.key_vault.app import Settings as KeyVaultSettings
+from services.key_vault.settings import KeyVaultSettings
 
 pytestmark = pytest.mark.unit
 

@@ -213,7 +213,7 @@ async def test_consent_is_decided_and_shown(house: House) -> None:
 
 
 async def test_every_change_is_told_and_no_other(house: House) -> None:
-    told = house.news.told
+    told = house.key_events.told
     kept = await house.keep()
     await _replace(house, kept)
     await _update(house, kept, status=CredentialStatus.INACTIVE)
@@ -247,7 +247,7 @@ async def test_every_change_is_told_and_no_other(house: House) -> None:
 
 async def test_what_was_refused_is_not_told(house: House) -> None:
     kept = await house.keep()
-    house.news.told.clear()
+    house.key_events.told.clear()
     with pytest.raises(NotFoundError):
         await house.handlers.on_revoke_key(RevokeKey(user_id="eve", credential_id=kept.id))
     with pytest.raises(NotFoundError):
@@ -255,7 +255,7 @@ async def test_what_was_refused_is_not_told(house: House) -> None:
     await house.handlers.on_revoke_keys(RevokeKeys(user_id="eve"))
     await house.handlers.on_change_settings(ChangeUserSettings(user_id="ada"))
     await house.handlers.on_get_status(GetKeyStatus(user_id="ada"))
-    assert house.news.told == []
+    assert house.key_events.told == []
 
 
 # -- rewrapping ----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def _of(kept: Credential, **fields: Any) -> dict[str, Any]:
 async def test_a_success_is_a_use(house: House) -> None:
     kept = await house.keep()
     at = soon(0)
-    await house.handlers.note_usage([used(**_of(kept, finished_at=at))])
+    await house.note_usage([used(**_of(kept, finished_at=at))])
     assert (await _only(house)).last_used_at == at
 
 
@@ -45,10 +45,10 @@ async def test_a_refusal_marks_the_key_and_a_success_clears_it(
     kept = await house.keep()
     why = {"outcome": Outcome.FAILED, "error_code": code, "error_detail": detail}
     failed = used(**_of(kept, finished_at=soon(0), **why))
-    await house.handlers.note_usage([failed])
+    await house.note_usage([failed])
     assert ((await _only(house)).status, (await _only(house)).last_used_at) == (status, None)
     assert (await house.resolve())[0].credential_id == str(kept.id), "a mark does not change the order"
-    await house.handlers.note_usage([used(**_of(kept, finished_at=soon(1)))])
+    await house.note_usage([used(**_of(kept, finished_at=soon(1)))])
     assert (await _only(house)).status is CredentialStatus.ACTIVE
 
 
@@ -116,5 +116,5 @@ def test_a_users_trouble_is_never_the_platforms() -> None:
 
 
 async def test_events_that_say_nothing_cost_no_query(house: House) -> None:
-    await house.handlers.note_usage([used(key_source=KeySource.REQUEST, credential_id="request")])
+    await house.note_usage([used(key_source=KeySource.REQUEST, credential_id="request")])
     assert (house.store.calls, house.marks.calls) == (0, 0)

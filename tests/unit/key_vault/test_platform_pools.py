@@ -135,7 +135,7 @@ async def test_a_leave_that_would_be_of_no_use_is_not_asked_for(house: House) ->
     await exhausted(house, policy=KeyPolicy.USER_KEY_PREFERRED)
     await exhausted(house, policy=KeyPolicy.USER_KEY_PREFERRED, provider=KeyService.GATEWAY)
     await house.platform_keys.put(KeyService.GATEWAY, "gw-team-000001", base_url=GATEWAY_URL)
-    await house.handlers.note_usage([refused(KeyService.GATEWAY, "gw-team-000001")])
+    await house.note_usage([refused(KeyService.GATEWAY, "gw-team-000001")])
     await exhausted(house, policy=KeyPolicy.USER_KEY_PREFERRED)
 
 
@@ -144,16 +144,16 @@ async def test_a_leave_that_would_be_of_no_use_is_not_asked_for(house: House) ->
 
 async def test_a_rate_limited_key_rests_and_the_others_take_turns(house: House) -> None:
     await house.platform_keys.put(KeyService.OPENAI, *POOL)
-    await house.handlers.note_usage([limited(KeyService.OPENAI, POOL[1], 30)])
+    await house.note_usage([limited(KeyService.OPENAI, POOL[1], 30)])
     assert [await lent(house) for _ in range(4)] == [POOL[0], POOL[2], POOL[0], POOL[2]]
 
 
 async def test_a_rested_key_takes_its_turn_again(house: House) -> None:
     await house.platform_keys.put(KeyService.OPENAI, POOL[0], written_at=soon(-100))
-    await house.handlers.note_usage([limited(KeyService.OPENAI, POOL[0], 30, finished_at=soon(-29))])
+    await house.note_usage([limited(KeyService.OPENAI, POOL[0], 30, finished_at=soon(-29))])
     assert (await exhausted(house)).retry_after_s
     await house.marks.clear(platform_id(KeyService.OPENAI, POOL[0]))
-    await house.handlers.note_usage([limited(KeyService.OPENAI, POOL[0], 30, finished_at=soon(-31))])
+    await house.note_usage([limited(KeyService.OPENAI, POOL[0], 30, finished_at=soon(-31))])
     assert await lent(house) == POOL[0]
     assert len(await house.marks.marks()) == 1
 
@@ -161,7 +161,7 @@ async def test_a_rested_key_takes_its_turn_again(house: House) -> None:
 @pytest.mark.parametrize(("said", "rests_s"), [(None, 5), (0, 5), (-3, 5), (12.5, 12.5), (1e9, 86_400)])
 async def test_how_long_a_key_rests(house: House, said: float | None, rests_s: float) -> None:
     await house.platform_keys.put(KeyService.OPENAI, POOL[0])
-    await house.handlers.note_usage([limited(KeyService.OPENAI, POOL[0], said)])
+    await house.note_usage([limited(KeyService.OPENAI, POOL[0], said)])
     refused = await exhausted(house)
     assert refused.retry_after_s is not None
     assert rests_s - 2 < refused.retry_after_s <= rests_s
@@ -169,9 +169,9 @@ async def test_how_long_a_key_rests(house: House, said: float | None, rests_s: f
 
 async def test_a_refused_key_is_out_until_it_is_mended(house: House) -> None:
     await house.platform_keys.put(KeyService.OPENAI, POOL[0])
-    await house.handlers.note_usage([refused(KeyService.OPENAI, POOL[0])])
+    await house.note_usage([refused(KeyService.OPENAI, POOL[0])])
     assert (await exhausted(house)).retry_after_s is None
-    await house.handlers.note_usage([limited(KeyService.OPENAI, POOL[0], 1)])
+    await house.note_usage([limited(KeyService.OPENAI, POOL[0], 1)])
     assert (await states(house)) == {"sk-…0001": PlatformKeyState.OUT}, "a late 429 does not bring it back"
     mended = await house.handlers.on_mend_platform_key(
         MendPlatformKey(credential_id=platform_id(KeyService.OPENAI, POOL[0]))
@@ -182,12 +182,12 @@ async def test_a_refused_key_is_out_until_it_is_mended(house: House) -> None:
 
 async def test_a_refused_key_is_out_until_ops_write_it_again(house: House) -> None:
     await house.platform_keys.put(KeyService.OPENAI, POOL[0])
-    await house.handlers.note_usage([refused(KeyService.OPENAI, POOL[0])])
+    await house.note_usage([refused(KeyService.OPENAI, POOL[0])])
     await exhausted(house)
     await house.platform_keys.put(KeyService.OPENAI, POOL[0])
     assert await lent(house) == POOL[0]
     assert await house.marks.marks() == ()
-    await house.handlers.note_usage([limited(KeyService.OPENAI, POOL[0], 30)])
+    await house.note_usage([limited(KeyService.OPENAI, POOL[0], 30)])
     assert (await exhausted(house)).retry_after_s, "what happens after the writing counts again"
 
 
@@ -196,14 +196,14 @@ async def test_the_order_of_two_words_in_one_batch_does_not_matter(house: House)
     said = [refused(KeyService.OPENAI, POOL[0]), limited(KeyService.OPENAI, POOL[0], 60)]
     for batch in (said, said[::-1]):
         await house.marks.clear(platform_id(KeyService.OPENAI, POOL[0]))
-        await house.handlers.note_usage(batch)
+        await house.note_usage(batch)
         assert (await states(house)) == {"sk-…0001": PlatformKeyState.OUT}
 
 
 async def test_an_unmarked_pool_is_not_touched_by_other_keys_marks(house: House) -> None:
     await house.platform_keys.put(KeyService.OPENAI, POOL[0])
     await house.platform_keys.put(KeyService.GROQ, POOL[0])
-    await house.handlers.note_usage([refused(KeyService.GROQ, POOL[0])])
+    await house.note_usage([refused(KeyService.GROQ, POOL[0])])
     assert await lent(house) == POOL[0]
     await exhausted(house, provider=KeyService.GROQ)
 
@@ -215,7 +215,7 @@ async def test_the_pools_are_shown_without_their_keys(house: House) -> None:
     await house.platform_keys.put(KeyService.OPENAI, *POOL)
     await house.platform_keys.put(KeyService.GATEWAY, "gw-team-000001", base_url=GATEWAY_URL)
     at = soon(0)
-    await house.handlers.note_usage(
+    await house.note_usage(
         [
             limited(KeyService.OPENAI, POOL[0], 30, finished_at=at),
             refused(KeyService.OPENAI, POOL[1], finished_at=at),

@@ -26,8 +26,8 @@ class Publisher(Protocol):
     def publish(self, message: Message, *, event_id: str | None = None) -> Awaitable[None]: ...
 
 
-class BusKeyNews:
-    """See `KeyNews`. An event is tried for half a minute, and then given up with a log line.
+class BusKeyEvents:
+    """See `KeyEvents`. An event is tried for half a minute, and then given up with a log line.
 
     A revocation is told several times, as one event: with one id.
     """

@@ -1,11 +1,10 @@
-"""Bus in: message → use case → message. Only the named callers are heard (HPKE does not tell who sealed)."""
+"""Requests in: message → use case → message. Only named callers are heard (HPKE does not tell who sealed)."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from services.key_vault.domain.entry import check_user_id
-from services.key_vault.use_cases.note_usage import Noted
 from shared.contracts.consent import ChangeUserSettings, GetUserSettings, UserSettings
 from shared.contracts.keys import (
     Credential,
@@ -26,18 +25,13 @@ from shared.contracts.keys import (
 )
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo, PlatformKeys
 from shared.contracts.resolving import KeyOpened, KeyResolved, OpenKey, ResolveKey
-from shared.contracts.usage import UsageRecorded
-from shared.kernel.errors import ForbiddenError, InvalidRequestError
-from shared.kernel.isolation import isolating
 from shared.kernel.names import API_EDGE, INFERENCE
-from shared.runtime.delivery import Delivery
 from shared.runtime.logs import bound, get_logger
-from shared.runtime.postgres import until_back
 from shared.runtime.rpc import Route
 
 
 @dataclass(frozen=True)
-class Handlers:
+class RequestHandlers:
     """The use cases, as messages reach them. The RPC server logs outcome and time; here, what was done."""
 
     resolve: Callable[[ResolveKey], Awaitable[KeyResolved]]
@@ -55,7 +49,6 @@ class Handlers:
     open_key: Callable[[OpenKey], Awaitable[KeyOpened]]
     platform_keys: Callable[[ListPlatformKeys], Awaitable[PlatformKeys]]
     mend: Callable[[MendPlatformKey], Awaitable[PlatformKeyInfo]]
-    note_usage: Callable[[Sequence[UsageRecorded]], Awaitable[Noted]]
 
     def routes(self) -> list[Route]:
         return [
@@ -179,47 +172,3 @@ def _of_user(user_id: str, **also: object) -> Iterator[None]:
     check_user_id(user_id)
     with bound(user_id=user_id, **also):
         yield
-
-
-class UsageHandler:
-    """The events of `key_vault.usage`: what runs found of the keys they used."""
-
-    def __init__(
-        self, note: Callable[[Sequence[UsageRecorded]], Awaitable[Noted]], *, retry_s: float
-    ) -> None:
-        self._note_all = note
-        self._retry_s = retry_s
-
-    async def on_batch(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
-        """Return when what can be noted is; say of each other event why it never can be."""
-        read = [_read(delivery) for delivery in deliveries]
-        events = [event for event in read if isinstance(event, UsageRecorded)]
-        noted = iter(await isolating(events, self._note))
-        return [next(noted) if isinstance(event, UsageRecorded) else event for event in read]
-
-    async def _note(self, batch: Sequence[UsageRecorded]) -> list[None]:
-        noted = await until_back(
-            lambda: self._note_all(batch), retry_s=self._retry_s, what="usage", events=len(batch)
-        )
-        _log(noted)
-        return [None] * len(batch)
-
-
-def _read(delivery: Delivery) -> UsageRecorded | Exception:
-    try:
-        return delivery.read(UsageRecorded, senders=(INFERENCE,))
-    except (InvalidRequestError, ForbiddenError) as error:
-        return error
-
-
-def _log(noted: Noted) -> None:
-    for mark in noted.marks:
-        get_logger().warning(
-            "platform key failed",
-            credential_id=mark.credential_id,
-            state=mark.state,
-            until=mark.until.isoformat() if mark.until else None,
-            code=mark.reason,
-        )
-    if noted.uses:
-        get_logger().info("key uses noted", uses=len(noted.uses))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.key_vault.adapters.bus_news import BusKeyNews
+from services.key_vault.adapters.bus_key_events import BusKeyEvents
 from shared.contracts.key_events import KeyRevoked, KeyStored
 from shared.contracts.message import Message
 from shared.kernel.errors import BusUnavailableError
@@ -44,15 +44,15 @@ def log() -> Iterator[Log]:
 
 async def test_it_is_out_before_the_change_is_answered() -> None:
     wire = Wire()
-    await BusKeyNews(wire).tell(EVENT)
+    await BusKeyEvents(wire).tell(EVENT)
     assert wire.published == [EVENT]
 
 
 async def test_what_fails_is_told_again_as_the_same_event() -> None:
     wire = Wire(BusUnavailableError(), RuntimeError("odd"))
-    news = BusKeyNews(wire, retry_s=0.01)
-    await news.tell(EVENT)
-    await news.finish()
+    key_events = BusKeyEvents(wire, retry_s=0.01)
+    await key_events.tell(EVENT)
+    await key_events.finish()
     assert wire.published == [EVENT]
     assert len(wire.tries) == 3
     assert len({event_id for _, event_id in wire.tries}) == 1
@@ -60,27 +60,27 @@ async def test_what_fails_is_told_again_as_the_same_event() -> None:
 
 async def test_a_slow_bus_holds_the_change_up_for_a_moment_only() -> None:
     wire = Wire(takes_s=0.6)
-    news = BusKeyNews(wire)
+    key_events = BusKeyEvents(wire)
     began = asyncio.get_running_loop().time()
-    await news.tell(EVENT)
+    await key_events.tell(EVENT)
     assert asyncio.get_running_loop().time() - began < 0.5
-    await news.finish()
+    await key_events.finish()
     assert wire.published == [EVENT]
 
 
 async def test_in_the_end_it_is_given_up_and_logged(log: Log) -> None:
     wire = Wire(*(BusUnavailableError() for _ in range(1_000)))
-    news = BusKeyNews(wire, retry_s=0.01, told_within_s=0.1)
-    await news.tell(EVENT)
-    await news.finish()
+    key_events = BusKeyEvents(wire, retry_s=0.01, told_within_s=0.1)
+    await key_events.tell(EVENT)
+    await key_events.finish()
     assert wire.published == []
     assert "a key event was not told" in log.getvalue()
 
 
 async def test_a_revocation_is_told_again_to_who_was_just_connecting() -> None:
     wire = Wire()
-    news = BusKeyNews(wire, again_s=(0.01, 0.01, 0.01))
-    await news.tell(EVENT)
+    key_events = BusKeyEvents(wire, again_s=(0.01, 0.01, 0.01))
+    await key_events.tell(EVENT)
     assert wire.published == [EVENT]
     wire.fails = [BusUnavailableError()]
     await asyncio.sleep(0.1)
@@ -93,16 +93,16 @@ async def test_what_else_changed_is_told_once() -> None:
     """Who lost the bus remembers nothing that it could be about."""
     said: dict[str, Any] = {"service": KeyService.OPENAI, "version": 1, "status": CredentialStatus.ACTIVE}
     wire, stored = Wire(), KeyStored(user_id="ada", credential_id=new_id(), **said)
-    await BusKeyNews(wire, again_s=(0.01,)).tell(stored)
+    await BusKeyEvents(wire, again_s=(0.01,)).tell(stored)
     await asyncio.sleep(0.05)
     assert wire.published == [stored]
 
 
 @pytest.mark.parametrize("takes_s", [0, 60])
 async def test_at_the_end_nothing_is_left_running(takes_s: float) -> None:
-    news = BusKeyNews(Wire(takes_s=takes_s))
-    await news.tell(EVENT)
-    await news.finish(within_s=0.01)
+    key_events = BusKeyEvents(Wire(takes_s=takes_s))
+    await key_events.tell(EVENT)
+    await key_events.finish(within_s=0.01)
     await asyncio.sleep(0.01)
-    assert not news._telling
-    assert not news._telling_again
+    assert not key_events._telling
+    assert not key_events._telling_again
