@@ -11,8 +11,8 @@ from infra.simulator.control import read_calls
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested
 from shared.kernel.errors import InsufficientCreditsError, VaultUnavailableError
 from shared.kernel.names import KeySource, Outcome, TokensSource
-from tests.integration.inference.conftest import GOOD, QUOTE, starting_workers
-from tests.integration.inference.house import Billing, Edge, KeyVault, WorkerProcess
+from tests.integration.inference.conftest import GOOD, QUOTE
+from tests.integration.inference.house import Billing, Edge, KeyVault, StartingWorkers, WorkerProcess
 from tests.realm import TestRealm
 from tests.traces import database_dump, traces
 
@@ -23,8 +23,8 @@ PLATFORM, USER = KeySource.PLATFORM, KeySource.USER
 
 
 @pytest_asyncio.fixture(scope="module", autouse=True)
-async def worker(realm: TestRealm, simulator_process: str) -> AsyncIterator[WorkerProcess]:
-    async with starting_workers(realm, simulator_process) as start:
+async def worker(starting_workers: StartingWorkers, simulator_process: str) -> AsyncIterator[WorkerProcess]:
+    async with starting_workers(simulator_process) as start:
         yield await start(provider_idle_timeout_s="1")
 
 
