@@ -24,7 +24,7 @@ _ATTEMPTS: Final = """
 """
 _GIVEN_UP: Final = frozenset({"worker_lost", "service_unavailable"})
 """Before the broker misses the worker's heartbeats its client gives up, when it has not heard of a beginning:
-the word of it may be frozen, too.
+the word of it, or the first chunk that stands for it, may be frozen, too.
 """
 THAWED: Final = {
     **EXPECTED,
@@ -33,6 +33,7 @@ THAWED: Final = {
         step: EXPECTED[step]._replace(calls=frozenset({0, 1}), codes=_GIVEN_UP)
         for step in (Step.AFTER_CLAIM, Step.BEFORE_CALL)
     },
+    Step.AFTER_FIRST_CHUNK: EXPECTED[Step.AFTER_FIRST_CHUNK]._replace(codes=_GIVEN_UP),
 }
 
 
