@@ -9,6 +9,14 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
+async def past_refusals(
+    items: Sequence[ItemT | Exception], handle: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT]]]
+) -> list[ResultT | Exception]:
+    """Handle what can be: those that are errors already keep their places among the results."""
+    results = iter(await handle([item for item in items if not isinstance(item, Exception)]))
+    return [item if isinstance(item, Exception) else next(results) for item in items]
+
+
 async def isolating(
     items: Sequence[ItemT], handle: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT]]]
 ) -> list[ResultT | Exception]:

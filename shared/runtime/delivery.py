@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
 
 from shared.contracts.message import Envelope, Message, read
-from shared.kernel.errors import ForbiddenError
+from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.runtime.tracing import TRACEPARENT
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -64,6 +64,15 @@ class Delivery:
         """Raise ForbiddenError when it was not one of `senders`, InvalidRequestError when it is malformed."""
         self.check_sender(model.event_type(), senders)
         return read(self.envelope, model)
+
+    def read_or_refusal(
+        self, model: type[MessageT], *, senders: tuple[str, ...]
+    ) -> MessageT | InvalidRequestError | ForbiddenError:
+        """As `read`, in a batch: return what that raises."""
+        try:
+            return self.read(model, senders=senders)
+        except (InvalidRequestError, ForbiddenError) as refusal:
+            return refusal
 
     def check_sender(self, what: str, senders: tuple[str, ...]) -> None:
         """Raise ForbiddenError when it was not one of `senders`, whatever it is."""

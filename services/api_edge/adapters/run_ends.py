@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from services.api_edge.ports import RunStore
 from shared.contracts.runs import RunEnded
-from shared.kernel.errors import DatabaseUnavailableError, PlatformError
-from shared.kernel.isolation import isolating
+from shared.kernel.errors import DatabaseUnavailableError
+from shared.kernel.isolation import isolating, past_refusals
 from shared.kernel.names import INFERENCE
 from shared.runtime.batches import Verdicts
 from shared.runtime.delivery import Delivery
@@ -23,13 +23,13 @@ class RunEnds:
         self._runs = runs
 
     async def on_ended(self, deliveries: Sequence[Delivery]) -> Verdicts:
-        read = [_read(delivery) for delivery in deliveries]
-        ends = [end for end in read if isinstance(end, RunEnded)]
-        kept = await until_back(
+        read = [delivery.read_or_refusal(RunEnded, senders=(INFERENCE,)) for delivery in deliveries]
+        return await past_refusals(read, self._keep_all)
+
+    async def _keep_all(self, ends: Sequence[RunEnded]) -> Verdicts:
+        return await until_back(
             lambda: isolating(ends, self._keep), retry_s=_RETRY_S, what="the ends of runs"
         )
-        errors = iter(kept)
-        return [end if isinstance(end, PlatformError) else next(errors) for end in read]
 
     async def _keep(self, ends: Sequence[RunEnded]) -> Sequence[None]:
         """What takes too long together is written one by one, so that none keeps the others waiting."""
@@ -49,10 +49,3 @@ class RunEnds:
                 failure = error
         if failure is not None:
             raise failure
-
-
-def _read(delivery: Delivery) -> RunEnded | PlatformError:
-    try:
-        return delivery.read(RunEnded, senders=(INFERENCE,))
-    except PlatformError as error:
-        return error

@@ -7,7 +7,7 @@ from services.billing.handlers.parts import Parts
 from services.billing.ports import Entry, Usage
 from services.billing.use_cases.record_usage import Verdict, record_usage
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.errors import ForbiddenError, InvalidRequestError
+from shared.kernel.isolation import past_refusals
 from shared.kernel.names import INFERENCE
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
@@ -25,8 +25,7 @@ class UsageHandler:
         """Return when all that can be kept is; say of each other event why it never can be."""
         began = time.perf_counter()
         read = [_read(delivery) for delivery in deliveries]
-        recorded = iter(await self._record([usage for usage in read if isinstance(usage, Usage)]))
-        verdicts = [next(recorded) if isinstance(usage, Usage) else usage for usage in read]
+        verdicts = await past_refusals(read, self._record)
         if any(isinstance(verdict, Entry) and verdict.charged for verdict in verdicts):
             self._parts.wake()
         _log(verdicts, began)
@@ -43,11 +42,8 @@ class UsageHandler:
 
 
 def _read(delivery: Delivery) -> Usage | Exception:
-    try:
-        event = delivery.read(UsageRecorded, senders=(INFERENCE,))
-    except (InvalidRequestError, ForbiddenError) as error:
-        return error
-    return Usage(event, delivery.envelope.data)
+    event = delivery.read_or_refusal(UsageRecorded, senders=(INFERENCE,))
+    return event if isinstance(event, Exception) else Usage(event, delivery.envelope.data)
 
 
 def _log(verdicts: Sequence[Verdict], began: float) -> None:

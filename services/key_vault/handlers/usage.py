@@ -1,11 +1,11 @@
 """Usage events in, in batches: each is acknowledged when what its run found of a key is noted."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from services.key_vault.use_cases.note_usage import Noted
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.errors import ForbiddenError, InvalidRequestError
-from shared.kernel.isolation import isolating
+from shared.kernel.isolation import isolating, past_refusals
 from shared.kernel.names import INFERENCE
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
@@ -23,10 +23,8 @@ class UsageHandler:
 
     async def on_batch(self, deliveries: Sequence[Delivery]) -> list[Exception | None]:
         """Return when what can be noted is; say of each other event why it never can be."""
-        read = [_read(delivery) for delivery in deliveries]
-        events = [event for event in read if isinstance(event, UsageRecorded)]
-        noted = iter(await isolating(events, self._note))
-        return [next(noted) if isinstance(event, UsageRecorded) else event for event in read]
+        read = [delivery.read_or_refusal(UsageRecorded, senders=(INFERENCE,)) for delivery in deliveries]
+        return await past_refusals(read, partial(isolating, handle=self._note))
 
     async def _note(self, batch: Sequence[UsageRecorded]) -> list[None]:
         noted = await until_back(
@@ -34,13 +32,6 @@ class UsageHandler:
         )
         _log(noted)
         return [None] * len(batch)
-
-
-def _read(delivery: Delivery) -> UsageRecorded | Exception:
-    try:
-        return delivery.read(UsageRecorded, senders=(INFERENCE,))
-    except (InvalidRequestError, ForbiddenError) as error:
-        return error
 
 
 def _log(noted: Noted) -> None:
