@@ -83,10 +83,14 @@ def outside() -> PinningBackend:
     return PinningBackend(_Internet(int(os.environ[PORT_VARIABLE])), _resolve)
 
 
-def patient(stale_after_s: float, parts: Parts) -> Inference:
-    """A worker that gives a silent one up after so long."""
-    return Inference(replace(parts, limits=replace(parts.limits, stale_after_s=stale_after_s)))
+def patient(parts: Parts) -> Parts:
+    """Those of a worker that gives a silent one up after as long as it was told."""
+    return replace(parts, limits=replace(parts.limits, stale_after_s=float(os.environ[STALE_AFTER])))
+
+
+def patient_inference(parts: Parts) -> Inference:
+    return Inference(patient(parts))
 
 
 if __name__ == "__main__":
-    run(partial(main, outside(), partial(patient, float(os.environ[STALE_AFTER]))))
+    run(partial(main, outside(), patient_inference))

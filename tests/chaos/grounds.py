@@ -79,12 +79,11 @@ async def open_grounds(
         env = {
             **{key: {"LATCHKEY_START_TIMEOUT_S": str(START_S)} for key in replicas(API_EDGE, edges)},
             **{key: {FOLDER: str(fuses)} for key in replicas(BILLING, billings)},
-            **{key: {} for key in workers},
         }
         for name in dying:
             at_gate = {"LATCHKEY_AMQP_URL": gates[name].before(amqp_url)} if gated else {}
-            env[name] = {**env[name], **at_gate, FOLDER: str(fuses), "LATCHKEY_CONCURRENCY": "1"}
-        modules = dict.fromkeys(workers, mortal_worker.__name__)
+            env[name] = {**at_gate, FOLDER: str(fuses), "LATCHKEY_CONCURRENCY": "1"}
+        modules = dict.fromkeys(dying, mortal_worker.__name__)
         if mortal_billings:
             modules |= dict.fromkeys(replicas(BILLING, billings), mortal_billing.__name__)
         house = await stack.enter_async_context(

@@ -29,7 +29,7 @@ from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import API_EDGE
 from shared.runtime.delivery import Delivery
 from shared.runtime.process import run
-from tests.acceptance.worker import STALE_AFTER, outside, patient
+from tests.acceptance.worker import outside, patient
 from tests.chaos.fuses import FOLDER, Fuse, Fuses, Step
 
 
@@ -131,21 +131,18 @@ class MortalHandlers(Handlers):
 
 
 class MortalInference(Inference):
-    def __init__(self, fuses: Fuses, stale_after_s: float, parts: Parts) -> None:
+    def __init__(self, fuses: Fuses, parts: Parts) -> None:
         known = Known(fuses)
         super().__init__(
             replace(
-                parts,
+                patient(parts),
                 store=MortalStore(parts.store, known),
                 provider=MortalProvider(parts.provider, fuses),
                 usage_log=MortalUsageLog(parts.usage_log, known),
-                limits=replace(parts.limits, stale_after_s=stale_after_s),
             )
         )
         self.handlers = MortalHandlers(self, known)
 
 
 if __name__ == "__main__":
-    folder, stale_s = os.environ.get(FOLDER), float(os.environ[STALE_AFTER])
-    build = partial(MortalInference, Fuses(Path(folder)), stale_s) if folder else partial(patient, stale_s)
-    run(partial(main, outside(), build))
+    run(partial(main, outside(), partial(MortalInference, Fuses(Path(os.environ[FOLDER])))))
