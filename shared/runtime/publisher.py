@@ -125,12 +125,11 @@ class Publisher:
                 raise bus_unavailable()
             return
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(TIMEOUT_S) as limit:
                 await self._batcher(exchange).submit(parcel)
-        except TimeoutError as late:
-            _report(exchange, [late])
-            raise bus_unavailable() from None
-        except AWAY:
+        except AWAY as error:
+            if limit.expired():  # else its batch has said so
+                _report(exchange, [error])
             raise bus_unavailable() from None
 
     def _batcher(self, exchange: str) -> Batcher[Parcel, None]:

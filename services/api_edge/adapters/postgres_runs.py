@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +61,7 @@ _LOST = (
 class PostgresRunStore:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._adding = Batcher(self._add_all)
+        self._adding = Batcher(partial(isolating, handle=self._add))
 
     async def add(self, run: RunRecord) -> None:
         await self._adding.submit(run)
@@ -125,9 +126,6 @@ class PostgresRunStore:
             lost = await self._database.pool().fetch(_LOST, lost_before)
         await self.end([_lost(_run(row)) for row in lost])
         return int(tag.rpartition(" ")[2])
-
-    async def _add_all(self, runs: list[RunRecord]) -> list[Exception | None]:
-        return await isolating(runs, self._add)
 
     async def _add(self, runs: Sequence[RunRecord]) -> list[None]:
         columns = zip(*((r.run_id, r.user_id, r.flow, r.model, r.stream) for r in runs), strict=True)

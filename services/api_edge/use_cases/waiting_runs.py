@@ -44,10 +44,11 @@ class Inbox:
 
         Of a kept run, what comes after a gap is dropped: it is told again.
         """
-        if self._ended or not (progress.seq >= self._seq or _stands_alone(progress)):
+        if self._ended:
             return
-        if progress.seq > self._seq and not _stands_alone(progress):
-            self._missed()
+        if progress.seq != self._seq and not _stands_alone(progress):
+            if progress.seq > self._seq:
+                self._missed()
             return
         self._unread_bytes += _bytes(progress)
         if self._unread_bytes > (_KEPT_UNREAD_BYTES_MAX if self.kept else _UNREAD_BYTES_MAX):

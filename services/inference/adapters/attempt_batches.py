@@ -1,6 +1,7 @@
 """Statements about attempts, those of many runs in one transaction: one commit for all."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,22 +18,16 @@ class _Change(NamedTuple):
 
 
 class AttemptBatches:
-    """One statement, which changes one row and returns its `usage_id`, or nothing.
-
-    What is asked for while a batch is under way makes the next one: so whoever comes alone waits for nobody.
-    """
+    """One statement, which changes one row and returns its `usage_id`, or nothing."""
 
     def __init__(self, pool: Pool, statement: str) -> None:
         self._pool = pool
         self._statement = statement
-        self._batcher = Batcher(self._all)
+        self._batcher = Batcher(partial(isolating, handle=self._in_one_transaction))
 
     async def change(self, usage_id: UUID, *values: object) -> bool:
         """Return whether a row was changed. Raises DatabaseUnavailableError."""
         return await self._batcher.submit(_Change(usage_id, values))
-
-    async def _all(self, changes: list[_Change]) -> list[bool | Exception]:
-        return await isolating(changes, self._in_one_transaction)
 
     async def _in_one_transaction(self, changes: Sequence[_Change]) -> list[bool]:
         """All workers lock rows in one order, so that none waits for another that waits for it."""
