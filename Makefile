@@ -63,8 +63,9 @@ check: $(READY) ## Lint, format, types, architecture
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 
+# Three processes also where there are two cores: a third of the tests' time is waiting (for leases, deadlines, restarts).
 test: $(READY) ## All tests but the long ones [ARGS="tests/unit -k money"]
-	@$(RUN) pytest -m "not clients and not fuzz and not chaos and not bench" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(RUN) pytest -m "not clients and not fuzz and not chaos and not bench" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 clients: $(READY) ## Try other people's clients: openai and ai for Node, langchain-openai, litellm
 	@$(RUN) pytest -m clients $(ARGS)
