@@ -6,6 +6,7 @@ from typing import Any, Final
 import orjson
 
 from infra.analytics.summary import Summary, Sums
+from infra.text_table import text_table
 from shared.kernel.money import format_credits
 
 _TITLES: Final = ("runs", "attempts", "byok", "prompt", "completion", "cost", "charged", "unrated")
@@ -24,23 +25,13 @@ def as_json(summary: Summary) -> str:
 
 def as_text(summary: Summary) -> str:
     """Return a table, dearest first, with a line of totals. Amounts are credits."""
-    width = len(summary.by)
-    lines = [[*summary.by, *_TITLES]]
-    lines += [
+    names = summary.by or ("",)
+    rows = [[*names, *_TITLES]]
+    rows += [
         [*(name or _NONE for name in group), *_cells(sums)] for group, sums in _ordered(summary) if group
     ]
-    lines.append([*([_TOTAL] + [""] * width)[: max(width, 1)], *_cells(summary.total())])
-    if not width:
-        lines[0].insert(0, "")
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    texts = max(width, 1)
-    return "\n".join(
-        "  ".join(
-            cell.ljust(size) if place < texts else cell.rjust(size)
-            for place, (cell, size) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    rows.append([_TOTAL, *[""] * (len(names) - 1), *_cells(summary.total())])
+    return "\n".join(text_table(rows, texts=len(names)))
 
 
 def _ordered(summary: Summary) -> list[tuple[tuple[str | None, ...], Sums]]:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.commands.edge import Edge, edge
+from infra.text_table import text_table
 from shared.kernel.names import KeyService
 
 _BATCH = 200
@@ -71,5 +72,4 @@ def _platform_keys(args: argparse.Namespace) -> int:
 
 def _table(items: list[Mapping[str, Any]]) -> str:
     rows = [_COLUMNS, *(tuple(str(item.get(name) or "") for name in _COLUMNS) for item in items)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(text_table(rows, texts=len(_COLUMNS)))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 import orjson
 
 from infra.rating.rerate import Rerated, Sum
+from infra.text_table import text_table
 from shared.kernel.money import format_credits
 
 _COLUMNS = ("attempts", "unrated", "charged", "rated now", "difference")
@@ -40,10 +41,7 @@ def _line(kind: str, named: Mapping[str, str], each: Sum) -> str:
 
 def _table(title: str, sums: Mapping[str, Sum]) -> Iterator[str]:
     rows = [(title, *_COLUMNS), *(_row(name, each) for name, each in _by_difference(sums))]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *numbers in rows:
-        cells = [name.ljust(widths[0]), *map(str.rjust, numbers, widths[1:])]
-        yield "  ".join(cells)
+    return text_table(rows, texts=1)
 
 
 def _row(name: str, each: Sum) -> tuple[str, ...]:
