@@ -69,7 +69,7 @@ def receipt_view(
         "status": "final" if is_final else "pending",
         "attempts": [attempt_view(attempt) for attempt in billed],
         "totals": totals_view(billed),
-        **({"session": session_view(session)} if session else {}),
+        **session_view(session),
         **key_usage(uses_of(billed)),
     }
 

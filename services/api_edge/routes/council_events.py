@@ -20,6 +20,7 @@ from services.api_edge.routes.council_views import council_metadata, left_out, s
 from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
 from services.api_edge.routes.run_events import LAST_EVENT_ID, event_number
+from services.api_edge.routes.run_views import answer_view
 from services.api_edge.routes.run_watch import SLOW_CLIENT_S, until_gone
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.hearing import Hearing
@@ -138,16 +139,12 @@ class CouncilEvents(Response):
 
     async def _last(self, hearing: Hearing) -> tuple[tuple[str, dict[str, Any]], ...]:
         council, ends = self._council, await self._all_ends()
-        final = {
-            "response": hearing.transcript.response(),
-            "finish_reason": hearing.transcript.finish_reason,
-            METADATA: council_metadata(council, ends),
-        }
+        final = {**answer_view(hearing.transcript), METADATA: council_metadata(council, ends)}
         session = await self._sessions(
             council.user_id, council.session_id, council.synthesis_id, hearing.end.usage
         )
-        usage = {**spent_view(ends), **({"session": session_view(session)} if session else {})}
-        return ("final_response", final), ("usage", {"id": str(council.council_id), **usage})
+        usage = {"id": str(council.council_id), **spent_view(ends), **session_view(session)}
+        return ("final_response", final), ("usage", usage)
 
     async def _all_ends(self) -> list[RunCompleted | RunEnded]:
         """Those that were heard, and those that were kept of runs that failed, in the members' order."""
@@ -173,8 +170,7 @@ def read_place(value: str | None, council: Council) -> tuple[int, ...]:
 def _answer(hearing: Hearing) -> dict[str, Any]:
     end = hearing.end
     return {
-        "response": hearing.transcript.response(),
-        "finish_reason": hearing.transcript.finish_reason,
+        **answer_view(hearing.transcript),
         **usage_view(end.usage),
         METADATA: run_metadata(hearing.run.run_id, end),
     }

@@ -32,18 +32,21 @@ def run_metadata(
         "run_id": str(run_id),
         "key_source": completed.key_source.value,
         **money("cost", completed.usage.cost_micros if completed.usage else None),
-        **({"session": session_view(session)} if session else {}),
+        **session_view(session),
         **key_usage(completed.key_uses),
     }
 
 
-def session_view(session: SessionTotals) -> dict[str, Any]:
-    """Tell what a session comes to so far."""
-    return {
+def session_view(session: SessionTotals | None) -> dict[str, Any]:
+    """Tell what a session comes to so far, if there is one."""
+    if session is None:
+        return {}
+    totals = {
         "session_id": session.session_id,
         "usage": counts_view(session.prompt_tokens, session.completion_tokens),
         **money("cost", session.cost_micros),
     }
+    return {"session": totals}
 
 
 def usage_view(usage: RunUsage | None) -> dict[str, Any]:

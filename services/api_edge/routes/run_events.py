@@ -11,10 +11,11 @@ from starlette.types import Receive, Scope, Send
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.runs import KeptRun
 from services.api_edge.domain.sse import event_frame
-from services.api_edge.domain.transcript import Event, Transcript
+from services.api_edge.domain.transcript import Event
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
+from services.api_edge.routes.run_views import answer_view
 from services.api_edge.routes.run_watch import SLOW_CLIENT_S, watched
 from services.api_edge.use_cases.hearing import Hearing
 from services.api_edge.use_cases.running import EdgeClosingError, Running
@@ -81,7 +82,8 @@ class RunEvents(Response):
         try:
             async for event in hearing.pieces():
                 yield event
-            yield transcript.last(1, "final_response", self._final(transcript, hearing.end))
+            final = {**answer_view(transcript), METADATA: run_metadata(self._run.run_id, hearing.end)}
+            yield transcript.last(1, "final_response", final)
             yield transcript.last(2, "usage", await self._usage(hearing.end))
         except EdgeClosingError:
             return  # the run goes on: its client comes back, to another edge
@@ -89,15 +91,6 @@ class RunEvents(Response):
             scope["state"]["error_code"] = error.code
             problem = self._problems.problem(error, self._occasion)
             yield transcript.failure(problem, after=self._after)
-
-    def _final(self, transcript: Transcript, completed: RunCompleted) -> dict[str, Any]:
-        return {
-            "response": transcript.response(),
-            "finish_reason": transcript.finish_reason,
-            **({"message": transcript.message} if transcript.message else {}),
-            **({"output": transcript.output} if transcript.output is not None else {}),
-            METADATA: run_metadata(self._run.run_id, completed),
-        }
 
     async def _usage(self, completed: RunCompleted) -> dict[str, Any]:
         record, usage = self._kept.record, completed.usage
@@ -107,7 +100,7 @@ class RunEvents(Response):
             "model": record.model,
             "provider": record.model.partition("/")[0],
             "id": str(record.run_id),
-            **({"session": session_view(session)} if session else {}),
+            **session_view(session),
         }
 
 

@@ -40,6 +40,16 @@ def run_view(
     return {**view, **_ending(run.kind, run.end, problems, occasion)}
 
 
+def answer_view(transcript: Transcript) -> dict[str, Any]:
+    """Tell what was said: of a chat that came whole its message, of a Response its items, too."""
+    return {
+        "response": transcript.response(),
+        "finish_reason": transcript.finish_reason,
+        **({"message": transcript.message} if transcript.message else {}),
+        **({"output": transcript.output} if transcript.output is not None else {}),
+    }
+
+
 def _ending(kind: RunKind, end: RunEnded, problems: Problems, occasion: Occasion) -> dict[str, Any]:
     transcript = Transcript(kind)
     try:
@@ -60,10 +70,8 @@ def _answer(transcript: Transcript, completed: RunCompleted) -> dict[str, Any]:
     if completed.response is not None:
         transcript.take(completed.response)
     return {
-        "response": transcript.response(),
-        "finish_reason": transcript.finish_reason,
+        **answer_view(transcript),
         "message": transcript.message,
-        **({"output": transcript.output} if transcript.output is not None else {}),
         **usage_view(completed.usage),
         METADATA: run_metadata(completed.run_id, completed),
     }
