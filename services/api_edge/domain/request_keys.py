@@ -28,7 +28,9 @@ _SESSION_CHARS_MAX: Final = 12_000
 
 @dataclass(frozen=True, slots=True)
 class SentKey:
-    """`service`: what the header says that it is for; a session token says it itself."""
+    """A key as a client sent it, in a header or a body. `service`: what it is said to be for; a session token
+    says it itself.
+    """
 
     service: KeyService
     key: SecretText

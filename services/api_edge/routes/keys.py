@@ -8,11 +8,12 @@ from starlette.responses import Response
 
 from services.api_edge.domain.entered_keys import entered_key
 from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.request_keys import SentKey
 from services.api_edge.ports import KeyVault
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.key_bodies import ChangeKeyBody, NewKeyBody, ReplaceKeyBody, ValidateKeyBody
 from services.api_edge.routes.wire import Json, body_docs, moment, moment_or_none, read_body, read_id
-from services.api_edge.use_cases.check_key import CheckKey, EnteredKey
+from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.issue_session import IssueSessionUseCase, NewSession
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase, Replacement
 from services.api_edge.use_cases.store_key import NewKey, StoreKeyUseCase
@@ -101,10 +102,10 @@ def keys_router(gate: Gate, use: KeyUseCases, key_vault: KeyVault) -> APIRouter:
 
 def _entered(
     service: KeyService, api_key: SecretText, base_url: str | None, *, label: str | None = None
-) -> EnteredKey:
+) -> SentKey:
     if service is KeyService.GATEWAY and not base_url:
         raise BadInputError("required", "baseUrl")
-    return EnteredKey(service, entered_key(api_key, label=label, baseUrl=base_url), base_url or None)
+    return SentKey(service, entered_key(api_key, label=label, baseUrl=base_url), base_url or None)
 
 
 def _label(body: ReplaceKeyBody | ChangeKeyBody) -> str | None:

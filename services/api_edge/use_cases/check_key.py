@@ -1,27 +1,17 @@
 """Ask a provider, by way of the inference service, whether a key is good."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from services.api_edge.domain.errors import KeyRefusedError
 from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.request_keys import SentKey
 from services.api_edge.ports import KeyValidator, Sealer
 from services.api_edge.use_cases.seal_key import seal_key
 from shared.contracts.validation import ValidateKey
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyService, KeyVerdict
-from shared.kernel.secret import SecretText
 
 _REFUSED = (KeyVerdict.INVALID, KeyVerdict.EXPIRED)
-
-
-@dataclass(frozen=True, slots=True)
-class EnteredKey:
-    """A key as a client sent it."""
-
-    service: KeyService
-    key: SecretText
-    base_url: str | None
 
 
 class CheckKey:
@@ -31,7 +21,7 @@ class CheckKey:
         self._sealer = sealer
         self._validator = validator
 
-    async def entered(self, caller: Caller, entered: EnteredKey) -> KeyVerdict:
+    async def entered(self, caller: Caller, entered: SentKey) -> KeyVerdict:
         """Return the verdict. Raises KeyRefusedError for a key that its provider does not take."""
         verdict = await self._validator.validate(self._command(caller, entered))
         return accepted(verdict, entered.service)
@@ -44,17 +34,9 @@ class CheckKey:
             )
         )
 
-    def _command(self, caller: Caller, entered: EnteredKey) -> ValidateKey:
+    def _command(self, caller: Caller, entered: SentKey) -> ValidateKey:
         validation_id = new_id()
-        sealed = seal_key(
-            self._sealer,
-            entered.key,
-            "validate",
-            user_id=caller.user_id,
-            service=entered.service,
-            base_url=entered.base_url,
-            run_id=validation_id,
-        )
+        sealed = seal_key(self._sealer, entered, "validate", user_id=caller.user_id, run_id=validation_id)
         return ValidateKey(
             validation_id=validation_id,
             user_id=caller.user_id,

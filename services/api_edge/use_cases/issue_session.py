@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.request_keys import SentKey
 from services.api_edge.ports import KeyVault, Sealer
-from services.api_edge.use_cases.check_key import CheckKey, EnteredKey
+from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.seal_key import seal_key
 from shared.contracts.keys import IssueSessionKey, SessionKeyIssued
 from shared.kernel.names import KeyVerdict
@@ -24,17 +25,10 @@ class IssueSessionUseCase:
         self._key_vault = key_vault
         self._check_key = check_key
 
-    async def __call__(self, caller: Caller, entered: EnteredKey) -> NewSession:
+    async def __call__(self, caller: Caller, entered: SentKey) -> NewSession:
         """Raise KeyRefusedError, VaultUnavailableError, or what inference and key_vault answer."""
         verdict = await self._check_key.entered(caller, entered)
-        sealed = seal_key(
-            self._sealer,
-            entered.key,
-            "session",
-            user_id=caller.user_id,
-            service=entered.service,
-            base_url=entered.base_url,
-        )
+        sealed = seal_key(self._sealer, entered, "session", user_id=caller.user_id)
         command = IssueSessionKey(
             user_id=caller.user_id, service=entered.service, sealed=sealed, base_url=entered.base_url
         )

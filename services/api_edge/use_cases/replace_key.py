@@ -6,8 +6,9 @@ from uuid import UUID
 from services.api_edge.domain.entered_keys import check_not_shown
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.request_keys import SentKey
 from services.api_edge.ports import KeyVault, Sealer
-from services.api_edge.use_cases.check_key import CheckKey, EnteredKey
+from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.seal_key import seal_key
 from shared.contracts.keys import Credential, ReplaceKey, UpdateKey
 from shared.kernel.errors import NotFoundError
@@ -39,7 +40,7 @@ class ReplaceKeyUseCase:
         if base_url is None and found.service is KeyService.GATEWAY:
             raise BadInputError("required", "baseUrl")
         check_not_shown(new.key, label=found.label if new.label is None else new.label, baseUrl=base_url)
-        entered = EnteredKey(found.service, new.key, base_url)
+        entered = SentKey(found.service, new.key, base_url)
         verdict = await self._check_key.entered(caller, entered)
         replaced = await self._key_vault.replace(self._command(caller, found, entered, verdict))
         if new.label in (None, replaced.label or ""):
@@ -55,17 +56,9 @@ class ReplaceKeyUseCase:
         raise NotFoundError("no such key")
 
     def _command(
-        self, caller: Caller, found: Credential, entered: EnteredKey, verdict: KeyVerdict
+        self, caller: Caller, found: Credential, entered: SentKey, verdict: KeyVerdict
     ) -> ReplaceKey:
-        sealed = seal_key(
-            self._sealer,
-            entered.key,
-            "store",
-            user_id=caller.user_id,
-            service=found.service,
-            base_url=entered.base_url,
-            credential_id=found.id,
-        )
+        sealed = seal_key(self._sealer, entered, "store", user_id=caller.user_id, credential_id=found.id)
         return ReplaceKey(
             credential_id=found.id,
             user_id=caller.user_id,

@@ -4,22 +4,19 @@ from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
 
+from services.api_edge.domain.request_keys import SentKey
 from services.api_edge.ports import Sealer
 from shared.contracts.sealed import SEALED_FOR, SealBinding, SealedKey
-from shared.kernel.names import KeyService
-from shared.kernel.secret import SecretText
 
 Purpose = Literal["store", "request", "session", "validate"]
 
 
 def seal_key(
     sealer: Sealer,
-    key: SecretText,
+    sent: SentKey,
     purpose: Purpose,
     *,
     user_id: str,
-    service: KeyService,
-    base_url: str | None = None,
     credential_id: UUID | None = None,
     run_id: UUID | None = None,
     now: datetime | None = None,
@@ -31,10 +28,10 @@ def seal_key(
     binding = SealBinding(
         purpose=purpose,
         user_id=user_id,
-        service=service,
+        service=sent.service,
         expires_at=(now or datetime.now(UTC)) + SEALED_FOR,
         credential_id=None if credential_id is None else str(credential_id),
         run_id=run_id,
-        base_url=base_url,
+        base_url=sent.base_url,
     )
-    return sealer.seal(key, binding)
+    return sealer.seal(sent.key, binding)

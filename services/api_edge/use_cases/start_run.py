@@ -224,14 +224,7 @@ class StartRunUseCase:
         if sent is None:
             return None
         sealed = seal_key(
-            self._sealer,
-            sent.key,
-            "request",
-            user_id=command.caller.user_id,
-            service=sent.service,
-            base_url=sent.base_url,
-            run_id=command.run_id,
-            now=now,
+            self._sealer, sent, "request", user_id=command.caller.user_id, run_id=command.run_id, now=now
         )
         return RequestKey(service=sent.service, sealed=sealed, base_url=sent.base_url)
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.request_keys import SentKey
 from services.api_edge.ports import KeyVault, Sealer
-from services.api_edge.use_cases.check_key import CheckKey, EnteredKey
+from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.seal_key import seal_key
 from shared.contracts.keys import Credential, StoreKey, UpdateKey
 from shared.kernel.ids import new_id
@@ -13,7 +14,7 @@ from shared.kernel.names import CredentialStatus
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    entered: EnteredKey
+    entered: SentKey
     label: str | None = None
     position: int | None = None
 
@@ -37,15 +38,7 @@ class StoreKeyUseCase:
 
     def _command(self, caller: Caller, new: NewKey, status: CredentialStatus) -> StoreKey:
         credential_id, entered = new_id(), new.entered
-        sealed = seal_key(
-            self._sealer,
-            entered.key,
-            "store",
-            user_id=caller.user_id,
-            service=entered.service,
-            base_url=entered.base_url,
-            credential_id=credential_id,
-        )
+        sealed = seal_key(self._sealer, entered, "store", user_id=caller.user_id, credential_id=credential_id)
         return StoreKey(
             credential_id=credential_id,
             user_id=caller.user_id,
