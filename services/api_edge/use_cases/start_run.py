@@ -107,7 +107,7 @@ class StartRunUseCase:
         message = self._message(command, flow, model)
         if message.kept:
             return await self._keep(command, message)
-        return await self._start(command, flow, model, message)
+        return await self._start(command, message)
 
     async def _with_preferences(self, command: StartRun) -> StartRun:
         """A run that names neither model nor flow takes its user's own; the body's parameters go first."""
@@ -163,10 +163,10 @@ class StartRunUseCase:
             before = await self._runs.keep(run)
         return before
 
-    async def _start(self, command: StartRun, flow: Flow, model: Model, message: RunRequested) -> ActiveRun:
+    async def _start(self, command: StartRun, message: RunRequested) -> ActiveRun:
         run = self._wait(command)
         try:
-            await self._runs.add(_record(command, flow, model))
+            await self._runs.add(_record(message))
             run.asked = True
             await self._bus.request(message)
         except BaseException:
@@ -229,13 +229,13 @@ class StartRunUseCase:
         return RequestKey(service=sent.service, sealed=sealed, base_url=sent.base_url)
 
 
-def _record(command: StartRun, flow: Flow, model: Model) -> RunRecord:
-    return RunRecord(command.run_id, command.caller.user_id, flow.name, model.id, command.call.stream)
+def _record(message: RunRequested) -> RunRecord:
+    return RunRecord(message.run_id, message.user_id, message.flow, message.model, message.stream)
 
 
 def _kept(command: StartRun, message: RunRequested) -> KeptRun:
     return KeptRun(
-        record=RunRecord(message.run_id, message.user_id, message.flow, message.model, message.stream),
+        record=_record(message),
         kind=command.kind,
         created_at=message.requested_at,
         start_by=message.start_by,
