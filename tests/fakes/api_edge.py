@@ -21,7 +21,7 @@ from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, FlowChange
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.preferences import Preferences
-from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord
+from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord, lost_end
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.parts import EdgePorts, EdgeRules
 from services.api_edge.ports import Probe
@@ -46,7 +46,6 @@ from shared.kernel.errors import (
     RunCancelledError,
     UnauthenticatedError,
     VaultUnavailableError,
-    WorkerLostError,
 )
 from shared.kernel.names import KeyService, KeySource, Outcome, Role
 from shared.kernel.secret import SecretText
@@ -353,16 +352,6 @@ def the_end(tell: Tell) -> RunEnded:
         key_uses=completed.key_uses if completed else (),
         usage=completed.usage if completed else None,
         ended_at=NOON,
-    )
-
-
-def lost_end(run: KeptRun) -> RunEnded:
-    return RunEnded(
-        run_id=run.record.run_id,
-        user_id=run.record.user_id,
-        outcome=Outcome.INTERRUPTED,
-        error=ErrorBody.of(WorkerLostError("nobody told of the run's end in time")),
-        ended_at=run.deadline,
     )
 
 

@@ -10,10 +10,8 @@ import asyncpg
 
 from services.api_edge.adapters.postgres import Database, idempotency_of, page_clause
 from services.api_edge.domain.run_call import RunKind
-from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord
-from shared.contracts.rpc import ErrorBody
+from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord, lost_end
 from shared.contracts.runs import RunEnded
-from shared.kernel.errors import WorkerLostError
 from shared.kernel.isolation import isolating
 from shared.kernel.names import Outcome
 from shared.runtime.batcher import Batcher
@@ -124,7 +122,7 @@ class PostgresRunStore:
         with database_errors():
             tag = await self._database.pool().execute(_FORGET, ended_before)
             lost = await self._database.pool().fetch(_LOST, lost_before)
-        await self.end([_lost(_run(row)) for row in lost])
+        await self.end([lost_end(_run(row)) for row in lost])
         return int(tag.rpartition(" ")[2])
 
     async def _add(self, runs: Sequence[RunRecord]) -> list[None]:
@@ -169,14 +167,3 @@ def _run(row: "asyncpg.Record") -> KeptRun:
 
 def _outcome(row: "asyncpg.Record") -> Outcome | None:
     return None if row["outcome"] is None else Outcome(row["outcome"])
-
-
-def _lost(run: KeptRun) -> RunEnded:
-    """The end of a run of which nobody will tell any more."""
-    return RunEnded(
-        run_id=run.record.run_id,
-        user_id=run.record.user_id,
-        outcome=Outcome.INTERRUPTED,
-        error=ErrorBody.of(WorkerLostError("nobody told of the run's end in time")),
-        ended_at=run.deadline,
-    )

@@ -6,7 +6,9 @@ from uuid import UUID
 
 from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.run_call import RunKind
+from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded
+from shared.kernel.errors import WorkerLostError
 from shared.kernel.names import Outcome
 
 
@@ -45,3 +47,14 @@ class KeptRun:
     outcome: Outcome | None = None
     ended_at: datetime | None = None
     end: RunEnded | None = None
+
+
+def lost_end(run: KeptRun) -> RunEnded:
+    """Return the end of a run of which nobody will tell any more."""
+    return RunEnded(
+        run_id=run.record.run_id,
+        user_id=run.record.user_id,
+        outcome=Outcome.INTERRUPTED,
+        error=ErrorBody.of(WorkerLostError("nobody told of the run's end in time")),
+        ended_at=run.deadline,
+    )
