@@ -19,7 +19,7 @@ from services.api_edge.routes.key_admin import key_admin_router
 from services.api_edge.routes.keys import KeyUseCases, keys_router
 from services.api_edge.routes.model_list import model_list_router
 from services.api_edge.routes.model_settings import model_settings_router
-from services.api_edge.routes.models import models_router
+from services.api_edge.routes.openai_models import openai_models_router
 from services.api_edge.routes.openai_runs import openai_router
 from services.api_edge.routes.prices import prices_router
 from services.api_edge.routes.providers import providers_router
@@ -87,7 +87,7 @@ class EdgeRouters:
 
     def _openai(self) -> Iterator[APIRouter]:
         yield openai_router(self._gate, self._start_run, self._problems, self._sessions)
-        yield models_router(self._gate, self._catalogue)
+        yield openai_models_router(self._gate, self._catalogue)
 
     def _models(self) -> Iterator[APIRouter]:
         ports, shipped = self._ports, tuple(model.id for model in self._catalogue)

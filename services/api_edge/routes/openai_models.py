@@ -10,7 +10,7 @@ from services.api_edge.routes.wire import Json
 from shared.kernel.errors import NotFoundError
 
 
-def models_router(gate: Gate, catalogue: Catalogue) -> APIRouter:
+def openai_models_router(gate: Gate, catalogue: Catalogue) -> APIRouter:
     router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[BEARER, Depends(gate.caller)])
 
     def describe(model: Model) -> dict[str, Any]:
