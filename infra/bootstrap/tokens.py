@@ -52,10 +52,10 @@ def is_token_of(postgres_url: str, token: str, user_id: str, role: str) -> bool:
     return bool(asyncio.run(_execute(postgres_url, _KNOWN, _digest(token), user_id, role)))
 
 
-def mint_jwt(secret: str, realm: Realm, user_id: str, role: str, *, life_s: int = _JWT_LIFE_S) -> str:
-    """Make a development JWT (HS256), valid for `life_s` seconds."""
+def mint_jwt(secret: str, realm: Realm, user_id: str, role: str) -> str:
+    """Make a development JWT (HS256), valid for an hour."""
     claims = {"sub": user_id, "role": role, "iss": realm.name, "aud": realm.name}
-    return jwt.encode({**claims, "exp": int(time.time()) + life_s}, secret, algorithm="HS256")
+    return jwt.encode({**claims, "exp": int(time.time()) + _JWT_LIFE_S}, secret, algorithm="HS256")
 
 
 async def _execute(url: str, statement: str, *values: object) -> object:

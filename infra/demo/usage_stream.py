@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Final
 
 from infra.demo.checks import StoryError
 from infra.usage_stream import events
 from shared.contracts.message import Envelope
 
+_TIMEOUT_S: Final = 20
 Events = dict[str, Envelope]
 
 
 async def read_usage_events(
-    amqp_url: str,
-    wanted: Callable[[Envelope], bool],
-    enough: Callable[[Events], bool],
-    *,
-    timeout_s: float = 20.0,
+    amqp_url: str, wanted: Callable[[Envelope], bool], enough: Callable[[Events], bool]
 ) -> Events:
     """Read events from offset 0 until `enough`; by id, so that a redelivered one counts once.
 
@@ -24,7 +22,7 @@ async def read_usage_events(
     """
     found: Events = {}
     try:
-        async with asyncio.timeout(timeout_s), aclosing(events(amqp_url, "first", follow=True)) as stream:
+        async with asyncio.timeout(_TIMEOUT_S), aclosing(events(amqp_url, "first", follow=True)) as stream:
             async for text in stream:
                 envelope = Envelope.decode(text.encode())
                 if wanted(envelope):
@@ -32,7 +30,7 @@ async def read_usage_events(
                     if enough(found):
                         break
     except TimeoutError:
-        raise StoryError(f"the stream held only {_told(found)} after {timeout_s:.0f} s") from None
+        raise StoryError(f"the stream held only {_told(found)} after {_TIMEOUT_S} s") from None
     return found
 
 

@@ -166,9 +166,9 @@ class Endpoints:
         return PlainTextResponse("ok")
 
 
-def create_app(book: CallBook | None = None) -> Starlette:
+def create_app() -> Starlette:
     """A simulator with counts of its own."""
-    book = book or CallBook()
+    book = CallBook()
     plain = Endpoints(book)
     return Starlette(
         routes=[

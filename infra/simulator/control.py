@@ -75,9 +75,9 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 @contextmanager
-def running_simulator(port: int | None = None) -> Iterator[str]:
+def running_simulator() -> Iterator[str]:
     """A simulator process for the length of the block; yields its URL without a path."""
-    port = port or _free_port()
+    port = _free_port()
     command = [sys.executable, "-m", "infra.simulator", "--port", str(port)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:

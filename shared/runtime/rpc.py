@@ -120,17 +120,9 @@ class RpcServer:
     A copy of a request answered before, and one whose time is more than a minute off, is refused.
     """
 
-    def __init__(
-        self,
-        bus: RequestBus,
-        queue: str,
-        routes: Sequence[Route],
-        *,
-        prefetch: int = 64,
-        replays: Replays | None = None,
-    ) -> None:
+    def __init__(self, bus: RequestBus, queue: str, routes: Sequence[Route], *, prefetch: int = 64) -> None:
         self._bus = bus
-        self._replays = replays or Replays()
+        self._replays = Replays()
         self._routes = {route.request.event_type(): route for route in routes}
         bus.subscribe(queue, self.on_request, prefetch=prefetch)
 

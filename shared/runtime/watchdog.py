@@ -4,9 +4,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from shared.kernel.errors import BusUnavailableError
 from shared.runtime.logs import get_logger
+
+_MISSES_MAX: Final = 2
 
 
 def end_process() -> None:
@@ -19,10 +22,9 @@ async def watch_consumers(
     queues: Sequence[str],
     *,
     every_s: float = 15,
-    patience: int = 2,
     end: Callable[[], None] = end_process,
 ) -> None:
-    """Call `end` once a queue has had no consumer at `patience` looks in a row, while the broker answered."""
+    """Call `end` once a queue has had no consumer at two looks in a row, while the broker answered."""
     misses = dict.fromkeys(queues, 0)
     while True:
         await asyncio.sleep(every_s)
@@ -31,7 +33,7 @@ async def watch_consumers(
                 misses[queue] = 0 if await consumers(queue) else misses[queue] + 1
             except BusUnavailableError:
                 misses[queue] = 0
-            if misses[queue] >= patience:
+            if misses[queue] >= _MISSES_MAX:
                 get_logger().critical("no consumer left; ending this process", queue=queue)
                 end()
                 return

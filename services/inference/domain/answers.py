@@ -30,14 +30,14 @@ def usage_in(body: dict[str, Any]) -> dict[str, Any] | None:
     return usage if isinstance(usage, dict) else None
 
 
-def refusal_in(body: object, retry_after_s: float | None = None) -> Refusal | None:
+def refusal_in(body: object) -> Refusal | None:
     """Return the error that came under HTTP 200, as OpenRouter sends it when a model fails midway."""
     error = body.get("error") if isinstance(body, dict) else None
     if not error:
         return None
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) and code in _ERRORS else HTTPStatus.BAD_GATEWAY.value
-    return refusal_of(status, body, retry_after_s)
+    return refusal_of(status, body)
 
 
 def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """What one process remembers of users' keys, so that a warm resolve asks neither Postgres nor Vault.
 
-It forgets on its own after `TTL_S`; whoever hears of a change, or can hear of none, makes it forget at once.
+It forgets on its own after `_TTL_S`; whoever hears of a change, or can hear of none, makes it forget at once.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import Final
 from services.key_vault.domain.credentials import OwnKeys, Place
 from shared.kernel.secret import SecretText
 
-TTL_S: Final = 30.0
+_TTL_S: Final = 30.0
 CHARS_MAX: Final = 50_000_000
 _CHARS_OF_A_USER: Final = 1_000
 _CHARS_OF_A_KEY: Final = 1_000
@@ -43,15 +43,8 @@ class KeyMemory:
     `chars_max` bounds it by about as many bytes. `clock` gives seconds.
     """
 
-    def __init__(
-        self,
-        *,
-        ttl_s: float = TTL_S,
-        chars_max: int = CHARS_MAX,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, *, chars_max: int = CHARS_MAX, clock: Callable[[], float] = time.monotonic) -> None:
         self.is_on = False
-        self._ttl_s = ttl_s
         self._chars_max = chars_max
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
@@ -108,7 +101,7 @@ class KeyMemory:
         """Let go of what nobody asked for again. The oldest come first."""
         while self._entries:
             user_id, entry = next(iter(self._entries.items()))
-            if self._clock() - entry.read_at < self._ttl_s:
+            if self._clock() - entry.read_at < _TTL_S:
                 return
             self._drop(user_id)
 
@@ -133,7 +126,7 @@ class KeyMemory:
 
     def _entry(self, user_id: str) -> _Entry | None:
         entry = self._entries.get(user_id)
-        if entry is None or self._clock() - entry.read_at < self._ttl_s:
+        if entry is None or self._clock() - entry.read_at < _TTL_S:
             return entry
         self._drop(user_id)
         return None
