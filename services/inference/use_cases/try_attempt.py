@@ -91,18 +91,7 @@ class TryAttempt:
                 key = key or await self._take_key(run, attempt)
                 ceiling = await self._authorize(run, attempt, key)
                 await run.begin(attempt.number, key.used.source)
-                request = run.request
-                call = ProviderCall(
-                    key,
-                    request.model,
-                    request.body,
-                    ceiling,
-                    request.operation,
-                    meter.name,
-                    request.run_id,
-                )
-                meter.begin()
-                response = await self._call(call, run, meter, relay)
+                response = await self._call(run, key, ceiling, meter, relay)
         except StoppedError as stopped:
             ending = _stopped(stopped.reason, meter)
         except PlatformError as error:
@@ -166,8 +155,15 @@ class TryAttempt:
                 await asyncio.sleep(pause_s)
         return await self._authorizer.authorize(ask, timeout_s=self._patience(run))
 
-    async def _call(self, call: ProviderCall, run: Run, meter: Meter, relay: ChunkRelay) -> str | None:
-        if not run.request.stream:
+    async def _call(
+        self, run: Run, key: ResolvedKey, ceiling: int | None, meter: Meter, relay: ChunkRelay
+    ) -> str | None:
+        request = run.request
+        call = ProviderCall(
+            key, request.model, request.body, ceiling, request.operation, meter.name, request.run_id
+        )
+        meter.begin()
+        if not request.stream:
             answer = await self._provider.complete(call)
             meter.see(answer.chars, answer.usage)
             run.measure(answer.text)
