@@ -17,7 +17,8 @@ from shared.kernel.errors import (
     UserApiKeyRequiredError,
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
-from tests.fakes.api_edge import RESPONSE, Edge, Tell, chunk, fails, is_silent, key_use
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import RESPONSE, Tell, chunk, fails, is_silent, key_use
 
 pytestmark = pytest.mark.component
 

@@ -10,7 +10,9 @@ import pytest
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunRequested
 from shared.kernel.errors import BusUnavailableError
-from tests.fakes.api_edge import Edge, InMemoryRunBus, InMemoryRunStore, Tell, chunk
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_runs import InMemoryRunStore
+from tests.fakes.api_edge_worker import InMemoryRunBus, Tell, chunk
 
 pytestmark = pytest.mark.component
 

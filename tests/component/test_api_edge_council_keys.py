@@ -11,7 +11,8 @@ import pytest
 
 from services.api_edge.domain.council import Council
 from shared.kernel.names import Outcome
-from tests.fakes.api_edge import Edge, Tell, is_silent
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import Tell, is_silent
 
 pytestmark = pytest.mark.component
 

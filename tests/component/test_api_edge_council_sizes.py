@@ -6,7 +6,8 @@ import httpx2
 import pytest
 
 from services.api_edge.domain.sizes import Sizes
-from tests.fakes.api_edge import Edge, Tell, chunk
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import Tell, chunk
 
 pytestmark = pytest.mark.component
 

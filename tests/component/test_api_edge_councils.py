@@ -15,7 +15,8 @@ from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import BusUnavailableError, PlatformError, ProviderError
 from shared.kernel.ids import new_id
 from shared.kernel.names import Outcome, TokensSource
-from tests.fakes.api_edge import Edge, Tell, Worker, chunk, key_use
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import Tell, Worker, chunk, key_use
 
 pytestmark = pytest.mark.component
 

@@ -6,7 +6,8 @@ import httpx2
 import orjson
 import pytest
 
-from tests.fakes.api_edge import Edge, Tell, Worker
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import Tell, Worker
 
 pytestmark = pytest.mark.component
 

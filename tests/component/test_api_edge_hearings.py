@@ -7,7 +7,9 @@ import httpx2
 import pytest
 
 from services.api_edge.domain.runs import KeptRun
-from tests.fakes.api_edge import Edge, InMemoryRunStore, Tell, chunk
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_runs import InMemoryRunStore
+from tests.fakes.api_edge_worker import Tell, chunk
 
 pytestmark = pytest.mark.component
 

@@ -15,7 +15,8 @@ from shared.kernel.errors import (
     VaultUnavailableError,
 )
 from shared.kernel.names import Outcome
-from tests.fakes.api_edge import Edge, Tell, answers, chunk, fails
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import Tell, answers, chunk, fails
 
 pytestmark = pytest.mark.component
 

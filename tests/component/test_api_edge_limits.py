@@ -9,7 +9,8 @@ import pytest
 from services.api_edge.domain.allowance import Limited
 from services.api_edge.domain.sizes import Sizes
 from shared.kernel.errors import BusUnavailableError, UserApiKeyRequiredError
-from tests.fakes.api_edge import Edge, Tell, answers, fails
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import Tell, answers, fails
 
 pytestmark = pytest.mark.component
 

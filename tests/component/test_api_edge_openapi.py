@@ -11,8 +11,9 @@ from services.api_edge.problems import RULES
 from shared.contracts.runs import RunUsage
 from shared.contracts.usage import TokenCounts
 from shared.kernel.names import KeySource, Operation, TokensSource
-from tests.fakes.api_edge import Edge, Tell, chunk, key_use
+from tests.fakes.api_edge import Edge
 from tests.fakes.api_edge_billing import billed
+from tests.fakes.api_edge_worker import Tell, chunk, key_use
 
 pytestmark = pytest.mark.component
 

@@ -8,8 +8,9 @@ import pytest
 from services.api_edge.domain.runs import RunRecord
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource
-from tests.fakes.api_edge import Edge, Tell, answers
+from tests.fakes.api_edge import Edge
 from tests.fakes.api_edge_billing import billed
+from tests.fakes.api_edge_worker import Tell, answers
 
 pytestmark = pytest.mark.component
 

@@ -11,7 +11,8 @@ from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import BusUnavailableError, UserApiKeyRequiredError, WorkerLostError
 from shared.kernel.ids import new_id
 from shared.kernel.names import TokensSource
-from tests.fakes.api_edge import RESPONSE, Edge, Tell, chunk, fails
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import RESPONSE, Tell, chunk, fails
 
 pytestmark = pytest.mark.component
 

@@ -12,7 +12,8 @@ import pytest
 from services.api_edge.use_cases.start_run import RunTimes
 from shared.kernel.errors import ProviderError, SystemKeyExhaustedError
 from shared.kernel.names import KeySource
-from tests.fakes.api_edge import RESPONSE, Edge, Tell, chunk, is_silent, key_use
+from tests.fakes.api_edge import Edge
+from tests.fakes.api_edge_worker import RESPONSE, Tell, chunk, is_silent, key_use
 
 pytestmark = pytest.mark.component
 

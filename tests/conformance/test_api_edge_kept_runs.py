@@ -18,7 +18,7 @@ from shared.contracts.runs import RunEnded
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, KeySource, Outcome
-from tests.fakes.api_edge import InMemoryRunStore
+from tests.fakes.api_edge_runs import InMemoryRunStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

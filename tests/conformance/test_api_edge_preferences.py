@@ -10,7 +10,7 @@ from services.api_edge.domain.preferences import Preferences
 from services.api_edge.ports import PreferenceStore
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE
-from tests.fakes.api_edge import InMemoryPreferenceStore
+from tests.fakes.api_edge_stores import InMemoryPreferenceStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

@@ -25,7 +25,7 @@ from shared.kernel.errors import BusUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KeyPolicy, KeyService, KeySource
 from shared.runtime.delivery import Delivery
-from tests.fakes.api_edge import InMemoryRunBus, Tell
+from tests.fakes.api_edge_worker import InMemoryRunBus, Tell
 from tests.realm import BusFor
 
 pytestmark = pytest.mark.conformance

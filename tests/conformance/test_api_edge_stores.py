@@ -22,7 +22,8 @@ from services.api_edge.use_cases.known_flows import KnownFlows
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, KeyPolicy, Role
-from tests.fakes.api_edge import InMemoryFlowStore, InMemoryRunStore, InMemoryTokenStore
+from tests.fakes.api_edge_runs import InMemoryRunStore
+from tests.fakes.api_edge_stores import InMemoryFlowStore, InMemoryTokenStore
 from tests.realm import PoolFor, TestRealm
 
 pytestmark = pytest.mark.conformance

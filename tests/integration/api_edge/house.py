@@ -41,9 +41,9 @@ from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
 from shared.runtime.sealing import KeyPair
-from tests.fakes.api_edge import RESPONSE, chunk
 from tests.fakes.api_edge_billing import InMemoryBilling
 from tests.fakes.api_edge_keys import InMemoryKeyAdministration, InMemoryKeyValidator, InMemoryKeyVault
+from tests.fakes.api_edge_worker import RESPONSE, chunk
 from tests.loopback import http_client
 from tests.waiting import until
 

@@ -13,7 +13,7 @@ from services.api_edge.adapters.postgres_runs import PostgresRunStore
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.kernel.names import API_EDGE, KeySource, Outcome
 from shared.runtime.publisher import TIMEOUT_S
-from tests.fakes.api_edge import chunk
+from tests.fakes.api_edge_worker import chunk
 from tests.gate import Gate, Gates
 from tests.integration.api_edge.house import House
 from tests.realm import PoolFor

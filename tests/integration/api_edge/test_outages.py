@@ -10,7 +10,7 @@ import pytest
 
 from services.api_edge.settings import EdgeSettings
 from shared.contracts.runs import RunRequested
-from tests.fakes.api_edge import chunk
+from tests.fakes.api_edge_worker import chunk
 from tests.gate import Gates
 from tests.integration.api_edge.conftest import is_ready
 from tests.integration.api_edge.house import House, serving_edge

@@ -14,7 +14,7 @@ from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunCompleted, RunFailed, RunRequested
 from shared.kernel.errors import UserApiKeyRequiredError
 from shared.kernel.names import API_EDGE, KeySource
-from tests.fakes.api_edge import chunk
+from tests.fakes.api_edge_worker import chunk
 from tests.integration.api_edge.house import House
 from tests.realm import TestRealm
 

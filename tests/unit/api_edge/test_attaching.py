@@ -8,7 +8,7 @@ from services.api_edge.use_cases.attaching import Attaching
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.ids import new_id
-from tests.fakes.api_edge import InMemoryRunBus
+from tests.fakes.api_edge_worker import InMemoryRunBus
 
 pytestmark = pytest.mark.unit
 

@@ -4,7 +4,8 @@ import pytest
 
 from services.api_edge.use_cases.authenticate import Authenticate
 from shared.kernel.errors import DatabaseUnavailableError, UnauthenticatedError
-from tests.fakes.api_edge import ALICE, InMemoryTokenStore, InMemoryTokenVerifier
+from tests.fakes.api_edge import ALICE
+from tests.fakes.api_edge_stores import InMemoryTokenStore, InMemoryTokenVerifier
 
 pytestmark = pytest.mark.unit
 

@@ -12,8 +12,8 @@ from services.api_edge.routes.key_usage import METADATA, key_usage, run_metadata
 from shared.contracts.runs import RunCompleted
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource, Outcome
-from tests.fakes.api_edge import key_use
 from tests.fakes.api_edge_billing import billed
+from tests.fakes.api_edge_worker import key_use
 
 pytestmark = pytest.mark.unit
 

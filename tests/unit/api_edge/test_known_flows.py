@@ -9,7 +9,7 @@ from services.api_edge.domain.flows import Flow, FlowChange, Flows
 from services.api_edge.use_cases.known_flows import KnownFlows
 from shared.kernel.errors import DatabaseUnavailableError, NotFoundError
 from shared.kernel.names import KeyPolicy, Role
-from tests.fakes.api_edge import InMemoryFlowStore
+from tests.fakes.api_edge_stores import InMemoryFlowStore
 
 pytestmark = pytest.mark.unit
 

@@ -15,7 +15,7 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import Outcome
 from shared.runtime.delivery import Delivery
 from tests.envelopes import event_body
-from tests.fakes.api_edge import InMemoryRunStore
+from tests.fakes.api_edge_runs import InMemoryRunStore
 
 pytestmark = pytest.mark.unit
 

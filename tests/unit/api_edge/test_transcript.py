@@ -10,7 +10,7 @@ from services.api_edge.domain.transcript import NOT_JSON, Transcript
 from shared.contracts.runs import RunChunk
 from shared.kernel.errors import ProviderError
 from shared.kernel.ids import new_id
-from tests.fakes.api_edge import RESPONSE, chunk
+from tests.fakes.api_edge_worker import RESPONSE, chunk
 
 pytestmark = pytest.mark.unit
 
