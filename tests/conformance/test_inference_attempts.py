@@ -23,7 +23,8 @@ from shared.kernel.errors import (
 )
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE, KeyPolicy, KeyService, KeySource, Outcome, TokensSource
-from tests.fakes.inference import InMemoryAttemptStore, a_request
+from tests.fakes.inference import a_request
+from tests.fakes.inference_store import InMemoryAttemptStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

@@ -17,7 +17,8 @@ from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import BusUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import INFERENCE, Outcome
-from tests.fakes.inference import InMemoryAttemptStore, a_request
+from tests.fakes.inference import a_request
+from tests.fakes.inference_store import InMemoryAttemptStore
 from tests.realm import PoolFor
 
 pytestmark = pytest.mark.conformance

@@ -17,16 +17,8 @@ from shared.contracts.runs import RunChunk, RunEnded
 from shared.kernel.errors import BusUnavailableError, InternalError
 from shared.kernel.names import Outcome
 from shared.runtime.bus import Bus
-from tests.fakes.inference import (
-    QUICK,
-    USAGE,
-    InMemoryAttemptStore,
-    Worker,
-    a_key,
-    a_request,
-    an_answer,
-    chunks,
-)
+from tests.fakes.inference import QUICK, USAGE, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference_store import InMemoryAttemptStore
 from tests.unit.inference.watching import failure
 from tests.waiting import until
 

@@ -25,17 +25,8 @@ from shared.kernel.errors import (
     VaultUnavailableError,
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome
-from tests.fakes.inference import (
-    PLATFORM,
-    QUICK,
-    InMemoryAttemptStore,
-    Step,
-    Worker,
-    a_key,
-    a_request,
-    an_answer,
-    chunks,
-)
+from tests.fakes.inference import PLATFORM, QUICK, Step, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference_store import InMemoryAttemptStore
 from tests.unit.inference.watching import failure
 
 pytestmark = pytest.mark.unit

@@ -7,7 +7,8 @@ import pytest
 from shared.contracts.runs import RunChunk
 from shared.kernel.errors import BusUnavailableError, UserApiKeyInvalidError
 from shared.kernel.names import Outcome
-from tests.fakes.inference import USAGE, InMemoryAttemptStore, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference import USAGE, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference_store import InMemoryAttemptStore
 
 pytestmark = pytest.mark.unit
 

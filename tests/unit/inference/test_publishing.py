@@ -10,7 +10,8 @@ import pytest
 from shared.contracts.runs import RunRequested
 from shared.kernel.errors import BusUnavailableError, DatabaseUnavailableError
 from shared.kernel.names import KeySource, Outcome, TokensSource
-from tests.fakes.inference import InMemoryAttemptStore, Worker, a_key, a_request, an_answer
+from tests.fakes.inference import Worker, a_key, a_request, an_answer
+from tests.fakes.inference_store import InMemoryAttemptStore
 from tests.waiting import until
 
 pytestmark = pytest.mark.unit

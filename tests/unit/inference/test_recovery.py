@@ -15,16 +15,8 @@ from shared.kernel.errors import (
     WorkerLostError,
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
-from tests.fakes.inference import (
-    PLATFORM,
-    QUICK,
-    InMemoryAttemptStore,
-    Worker,
-    a_key,
-    a_request,
-    an_answer,
-    chunks,
-)
+from tests.fakes.inference import PLATFORM, QUICK, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference_store import InMemoryAttemptStore
 from tests.waiting import until
 
 pytestmark = pytest.mark.unit

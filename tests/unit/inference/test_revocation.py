@@ -12,15 +12,8 @@ from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import UserApiKeyInvalidError
 from shared.kernel.names import KeySource, Outcome, TokensSource
-from tests.fakes.inference import (
-    PLATFORM,
-    InMemoryAttemptStore,
-    Worker,
-    a_key,
-    a_request,
-    an_answer,
-    chunks,
-)
+from tests.fakes.inference import PLATFORM, Worker, a_key, a_request, an_answer, chunks
+from tests.fakes.inference_store import InMemoryAttemptStore
 from tests.unit.inference.watching import failure
 from tests.waiting import until
 
