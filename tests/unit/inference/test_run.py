@@ -1,15 +1,14 @@
 """A run in one worker, from the claim to its end."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.inference.ports import ResolvedKey
-from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunRequested, RunStarted
-from shared.contracts.usage import TokenCounts, UsageRecorded
+from shared.contracts.runs import RunChunk, RunCompleted, RunStarted
+from shared.contracts.usage import TokenCounts
 from shared.kernel.errors import (
     BusUnavailableError,
     DatabaseUnavailableError,
@@ -24,17 +23,10 @@ from shared.kernel.errors import (
 )
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 from tests.fakes.inference import CANARY, PLATFORM, QUICK, Worker, a_key, a_request, an_answer, chunks
-from tests.unit.inference.watching import failure
+from tests.unit.inference.watching import MEASURED, failure, only_usage
 from tests.waiting import until
 
 pytestmark = pytest.mark.unit
-
-MEASURED = TokenCounts(prompt=7, completion=5, source=TokensSource.MEASURED)
-
-
-def only_usage(worker: Worker) -> UsageRecorded:
-    [usage] = worker.usage_log.events
-    return usage
 
 
 async def rows_are_ended(worker: Worker) -> bool:
@@ -296,140 +288,6 @@ async def test_a_key_that_takes_past_the_deadline_expires_the_run() -> None:
 
     assert only_usage(worker).outcome is Outcome.EXPIRED
     assert failure(worker).error.code == "service_unavailable"
-
-
-# -- cancelling -------------------------------------------------------------------------------------------
-
-
-async def in_the_middle(worker: Worker, request: RunRequested, act: Callable[[], object]) -> None:
-    """Run, and act once the provider is being called."""
-    running = asyncio.create_task(worker.run(request))
-    await until(lambda: bool(worker.provider.calls))
-    await asyncio.sleep(0.01)
-    act()
-    async with asyncio.timeout(2):
-        await running
-
-
-async def test_a_cancel_aborts_the_call_and_estimates_what_was_used() -> None:
-    worker, request = Worker([a_key()]), a_request(stream=True)
-    worker.provider.scripts["mine"] = [*chunks("abcdefgh", usage=None), 30.0]
-
-    await in_the_middle(worker, request, lambda: worker.in_flight.cancel(request.run_id))
-
-    usage = only_usage(worker)
-    assert usage.outcome is Outcome.CANCELLED
-    assert (usage.tokens.source, usage.tokens.completion) == (TokensSource.ESTIMATED, 2)
-    assert failure(worker).error.code == "run_cancelled"
-
-
-async def test_a_cancel_after_the_usage_keeps_the_measure() -> None:
-    worker, request = Worker([a_key()]), a_request(stream=True)
-    worker.provider.scripts["mine"] = [*chunks("abcdefgh"), 30.0]
-
-    await in_the_middle(worker, request, lambda: worker.in_flight.cancel(request.run_id))
-
-    assert only_usage(worker).tokens == MEASURED
-
-
-async def test_a_cancel_before_the_call_counts_nothing() -> None:
-    worker, request = Worker([a_key()]), a_request()
-    worker.resolver.delay_s = 30
-    running = asyncio.create_task(worker.run(request))
-    await until(lambda: bool(worker.resolver.asked))
-
-    worker.in_flight.cancel(request.run_id)
-    await running
-
-    assert (only_usage(worker).outcome, only_usage(worker).tokens) == (Outcome.CANCELLED, TokenCounts())
-
-
-async def test_a_cancel_that_comes_before_its_run_is_remembered() -> None:
-    worker, request = Worker([a_key()]), a_request()
-
-    assert worker.in_flight.cancel(request.run_id) is False
-    await worker.run(request)
-
-    assert worker.provider.calls == []
-    assert only_usage(worker).outcome is Outcome.CANCELLED
-
-
-# -- parts that are away ----------------------------------------------------------------------------------
-
-
-async def run_while_the_database_is_away(worker: Worker, request: RunRequested, seconds: float) -> None:
-    worker.store.away = DatabaseUnavailableError()
-    running = asyncio.create_task(worker.run(request))
-    await asyncio.sleep(seconds)
-    worker.store.away = None
-    await asyncio.wait_for(running, 2)
-
-
-async def test_a_run_waits_for_the_database_to_be_claimed() -> None:
-    worker = Worker([a_key()])
-    worker.provider.scripts["mine"] = [an_answer()]
-
-    await run_while_the_database_is_away(worker, a_request(), 0.1)
-
-    assert worker.audience.kinds() == ["RunCompleted"]
-
-
-async def test_when_it_takes_too_long_the_client_is_told_and_the_run_expires() -> None:
-    worker = Worker([a_key()])
-    request = a_request(start_by=datetime.now(UTC) + timedelta(seconds=0.05))
-
-    await run_while_the_database_is_away(worker, request, 0.3)
-
-    told = [progress.error.code for progress in worker.audience.told if isinstance(progress, RunFailed)]
-    assert told == ["database_unavailable", "service_unavailable"]
-    assert worker.provider.calls == []
-    assert only_usage(worker).outcome is Outcome.EXPIRED
-
-
-async def test_a_database_away_at_the_end_holds_up_the_record_not_the_client() -> None:
-    worker = Worker([a_key()])
-    worker.provider.scripts["mine"] = [0.05, an_answer()]
-    running = asyncio.create_task(worker.run(a_request()))
-    await until(lambda: bool(worker.provider.calls))
-
-    worker.store.away = DatabaseUnavailableError()
-    await until(lambda: worker.audience.kinds() == ["RunCompleted"])
-    assert worker.usage_log.events == []
-    worker.store.away = None
-    await running
-
-    assert only_usage(worker).tokens == MEASURED
-
-
-async def test_a_database_away_before_the_call_fails_the_run() -> None:
-    worker = Worker([a_key()])
-    worker.resolver.delay_s = 0.05
-    running = asyncio.create_task(worker.run(a_request(), redelivered=True))
-    await until(lambda: bool(worker.resolver.asked))
-
-    worker.store.away = DatabaseUnavailableError()
-    await until(lambda: bool(worker.audience.told))
-    worker.store.away = None
-    await running
-
-    assert failure(worker).error.code == "database_unavailable"
-    assert worker.provider.calls == []
-    assert only_usage(worker).outcome is Outcome.FAILED
-
-
-async def test_an_unpublished_usage_event_brings_the_message_back_and_is_the_same_the_next_time() -> None:
-    worker, request = Worker([a_key()]), a_request()
-    worker.provider.scripts["mine"] = [an_answer()]
-    worker.usage_log.away = BusUnavailableError()
-
-    with pytest.raises(BusUnavailableError):
-        await worker.run(request)
-    [row] = worker.store.rows.values()
-    worker.usage_log.away = None
-    await worker.run(request)
-
-    assert only_usage(worker) == row.usage
-    assert len(worker.provider.calls) == 1
 
 
 # -- keys -------------------------------------------------------------------------------------------------
