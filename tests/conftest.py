@@ -12,7 +12,6 @@ import pytest_asyncio
 from infra.bootstrap import Servers
 from infra.local.home import CHECKOUT
 from infra.local.install import rabbitmq_server
-from shared.kernel.ids import new_id
 from shared.kernel.names import KEY_VAULT
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
@@ -128,14 +127,12 @@ async def gates(realm: TestRealm) -> AsyncIterator[Gates]:
 
 @pytest_asyncio.fixture
 async def bus_for(realm: TestRealm) -> AsyncIterator[BusFor]:
-    """Makes a service's bus, not started yet; stops it after the test. An instance name may be given."""
+    """Makes a service's bus, not started yet; stops it after the test."""
     made: list[Bus] = []
 
-    def make(service: str, instance: str | None = None) -> Bus:
-        url = SecretText(realm.env(service)["LATCHKEY_AMQP_URL"])
-        bus = Bus(url, service=service, instance=instance or new_id().hex[-8:], realm=realm.name)
-        made.append(bus)
-        return bus
+    def make(service: str) -> Bus:
+        made.append(realm.bus(service))
+        return made[-1]
 
     yield make
     for bus in made:

@@ -31,7 +31,6 @@ from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE, KeyService
 from shared.kernel.prices import Quote, Tariff
 from shared.kernel.secret import SecretText
-from shared.runtime.bus import Bus
 from shared.runtime.postgres import Pool, create_pool
 from tests.acceptance.house import eventually
 from tests.bench import bare_sql
@@ -222,8 +221,7 @@ async def _grow(ledger: Ledger) -> None:
 
 
 async def _asked(ledger: Ledger, user: str) -> list[float]:
-    url = SecretText(ledger.realm.env(INFERENCE)["LATCHKEY_AMQP_URL"])
-    bus = Bus(url, service=INFERENCE, instance=new_id().hex[-8:], realm=ledger.realm.name)
+    bus = ledger.realm.bus(INFERENCE)
     await bus.start()
     try:
         async with ledger.billing():

@@ -17,7 +17,6 @@ from infra.bootstrap import Servers
 from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, INFERENCE, KEY_VAULT, KeyPolicy, KeyService
-from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.sealing import KeyPair
 from tests.acceptance.house import eventually
@@ -41,15 +40,10 @@ async def realm(servers: Servers, tmp_path: Path) -> AsyncIterator[TestRealm]:
 
 @pytest_asyncio.fixture
 async def client(realm: TestRealm) -> AsyncIterator[Bus]:
-    bus = _bus(realm, INFERENCE)
+    bus = realm.bus(INFERENCE)
     await bus.start()
     yield bus
     await bus.stop()
-
-
-def _bus(realm: TestRealm, service: str) -> Bus:
-    url = SecretText(realm.env(service)["LATCHKEY_AMQP_URL"])
-    return Bus(url, service=service, instance=new_id().hex[-8:], realm=realm.name)
 
 
 @pytest.mark.parametrize("at_once", [1, 32])
@@ -101,7 +95,7 @@ async def _running(realm: TestRealm, module: str, folder: Path) -> AsyncIterator
 
 
 async def _store(realm: TestRealm, user: str) -> None:
-    edge = _bus(realm, API_EDGE)
+    edge = realm.bus(API_EDGE)
     await edge.start()
     try:
         await Edge(edge, realm.public_key).keep(f"sk-sim-{secrets.token_hex(8)}", user_id=user)

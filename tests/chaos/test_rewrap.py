@@ -14,8 +14,6 @@ import pytest_asyncio
 
 from infra.bootstrap import Servers
 from shared.kernel.names import API_EDGE, KeyService
-from shared.kernel.secret import SecretText
-from shared.runtime.bus import Bus
 from tests.acceptance.callers import Caller
 from tests.acceptance.house import House, running_house
 from tests.integration.key_vault.clients import Edge
@@ -91,8 +89,7 @@ async def ask_on(caller: Caller, statuses: Counter[int]) -> None:
 
 async def store_many(realm: TestRealm) -> None:
     """Store keys over the bus, as the edge would: so many validations would only take time."""
-    url = SecretText(realm.env(API_EDGE)["LATCHKEY_AMQP_URL"])
-    bus = Bus(url, service=API_EDGE, instance="crowd", realm=realm.name)
+    bus = realm.bus(API_EDGE)
     await bus.start()
     try:
         edge = Edge(bus, realm.public_key)

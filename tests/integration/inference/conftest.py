@@ -14,7 +14,6 @@ from shared.contracts.runs import RunRequested
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeySource
 from shared.kernel.prices import Price, Quote, Rate, Tariff
-from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from tests.fakes.inference import a_request
 from tests.integration.inference.house import (
@@ -53,8 +52,7 @@ def simulator(simulator_process: str) -> str:
 @asynccontextmanager
 async def a_bus(realm: TestRealm, service: str) -> AsyncIterator[Bus]:
     """A service's bus, to be started; stopped at the end."""
-    url = SecretText(realm.env(service)["LATCHKEY_AMQP_URL"])
-    bus = Bus(url, service=service, instance=new_id().hex[-8:], realm=realm.name, graceful_s=1)
+    bus = realm.bus(service, graceful_s=1)
     try:
         yield bus
     finally:

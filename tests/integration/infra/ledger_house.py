@@ -22,7 +22,6 @@ from shared.contracts.rpc import Request
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KeyPolicy, KeySource, Outcome, TokensSource
-from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from tests.fakes.billing import authorization, usage_event
 from tests.realm import TestRealm
@@ -205,7 +204,7 @@ _WITHOUT_HOLD: Final[Sequence[dict[str, Any]]] = (
 async def running_house(realm: TestRealm) -> AsyncIterator[House]:
     """Billing in this process, and its callers."""
     values = realm.settings(BILLING)
-    edge, worker = bus_of(realm, API_EDGE), bus_of(realm, INFERENCE)
+    edge, worker = realm.bus(API_EDGE), realm.bus(INFERENCE)
     database = await asyncpg.connect(realm.admin["LATCHKEY_POSTGRES_URL"])
     async with serving(BillingSettings(**values)):
         await asyncio.gather(edge.start(), worker.start())
@@ -213,9 +212,3 @@ async def running_house(realm: TestRealm) -> AsyncIterator[House]:
             yield House(realm, edge, worker, database)
         finally:
             await asyncio.gather(edge.stop(), worker.stop(), database.close())
-
-
-def bus_of(realm: TestRealm, service: str) -> Bus:
-    """A bus of a service's own login, not started."""
-    url = SecretText(realm.env(service)["LATCHKEY_AMQP_URL"])
-    return Bus(url, service=service, instance=new_id().hex[-8:], realm=realm.name)

@@ -22,7 +22,7 @@ from shared.kernel.names import BILLING
 from tests.envelopes import encoded, enveloped
 from tests.fakes.billing import usage_event
 from tests.gate import Gate, open_gate
-from tests.integration.infra.ledger_house import COST, House, bus_of, running_house
+from tests.integration.infra.ledger_house import COST, House, running_house
 from tests.realm import temporary_realm
 
 pytestmark = pytest.mark.integration
@@ -178,7 +178,7 @@ async def test_what_billing_never_recorded_is_a_difference_until_it_is_accepted(
     unkept = usage_event(user_id="ada", model="openai/\x00", cost_micros=COST)
     lost = CreditsGranted(transfer_id=new_id(), user_id="ada", amount_micros=5, granted_by="root")
     await house.worker.publish(unkept, event_id=str(unkept.usage_id))
-    billing = bus_of(house.realm, BILLING)
+    billing = house.realm.bus(BILLING)
     await billing.start()
     await billing.publish(lost)
     await billing.stop()

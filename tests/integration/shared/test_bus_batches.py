@@ -174,8 +174,7 @@ async def test_a_draining_bus_finishes_what_it_has_and_takes_no_more(
 async def test_a_handler_that_does_not_end_is_left_after_a_while(realm: TestRealm) -> None:
     taker = Taker()
     taker.go_on.clear()
-    url = SecretText(realm.env(BILLING)["LATCHKEY_AMQP_URL"])
-    billing = Bus(url, service=BILLING, instance=new_id().hex[-8:], realm=realm.name, graceful_s=0.3)
+    billing = realm.bus(BILLING, graceful_s=0.3)
     billing.subscribe_batches(BILLING_USAGE, taker.take)
     await billing.start()
     bodies = await _put(realm, 3)
