@@ -36,7 +36,7 @@ _NONE: Final[Mapping[str, int]] = {}
 
 
 async def quiet_check(
-    realm: TestRealm, *, dead_letters: Mapping[str, int] = _NONE, patience_s: float = 60, wait_s: float = 10
+    realm: TestRealm, *, dead_letters: Mapping[str, int] = _NONE, patience_s: float = 60
 ) -> Rebuilt:
     """Wait until nothing is under way any more, then have everything checked; return what was compared.
 
@@ -53,7 +53,7 @@ async def quiet_check(
         realm.admin["LATCHKEY_POSTGRES_URL"],
         UsageStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"]),
         realm=realm.name,
-        wait_s=wait_s,
+        wait_s=10,
         report=found.append,
     )
     faults = (await verify(realm.admin["LATCHKEY_POSTGRES_URL"])).faults

@@ -12,6 +12,7 @@ from shared.kernel.names import KeyPolicy, KeyService, KeySource, Outcome, Token
 from tests.stream_filler import Told, told
 
 _SPAN: Final = timedelta(hours=6)
+_ATTEMPTS: Final = 240
 _PRICE: Final = "genai-prices-0.2.3"
 _COST: Final = 1_250
 
@@ -75,12 +76,12 @@ class History:
             yield told(message)
 
 
-def history(attempts: int = 240) -> History:
+def history() -> History:
     """Make what ended an hour ago."""
     begin = datetime.now(UTC).replace(microsecond=0) - 3 * _SPAN - timedelta(hours=1)
     made = History(tuple(begin + _SPAN * number for number in range(4)))
-    for number in range(attempts):
-        event = _attempt(number, begin + 3 * _SPAN * number / attempts)
+    for number in range(_ATTEMPTS):
+        event = _attempt(number, begin + 3 * _SPAN * number / _ATTEMPTS)
         made.usage.append(event)
         if _is_payable(event):
             made.charges.append(_charge(event))

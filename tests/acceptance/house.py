@@ -115,9 +115,9 @@ class House:
         finally:
             await connection.close()
 
-    async def wait_ready(self, timeout_s: float = _READY_S) -> None:
+    async def wait_ready(self) -> None:
         """Until the edge says that every part is there, and each worker that it is ready."""
-        await eventually(self._is_well, "the house is ready", timeout_s=timeout_s)
+        await eventually(self._is_well, "the house is ready", timeout_s=_READY_S)
 
     async def restore(self) -> None:
         """Open every gate, start what does not run, wait until all is ready."""

@@ -63,9 +63,9 @@ async def council(client: httpx2.AsyncClient) -> str:
     return council_id
 
 
-async def hear(client: httpx2.AsyncClient, path: str, for_s: float = 0.05) -> asyncio.Task[httpx2.Response]:
+async def hear(client: httpx2.AsyncClient, path: str) -> asyncio.Task[httpx2.Response]:
     task = asyncio.create_task(client.get(path))
-    await asyncio.sleep(for_s)
+    await asyncio.sleep(0.05)
     return task
 
 

@@ -91,10 +91,10 @@ async def _begin(life: Life, edge: Edge, worker: Bus, database: "asyncpg.Connect
     await until(lambda: database.fetchval(expired, life.users), len(life.late))
 
 
-async def _balances(life: Life, database: "asyncpg.Connection[Any]", recorded: int = _EVENTS) -> bytes:
+async def _balances(life: Life, database: "asyncpg.Connection[Any]") -> bytes:
     """Wait until all is recorded; return every balance, as bytes."""
     counted = "SELECT count(*) FROM billing.usage WHERE user_id = ANY ($1)"
-    await until(lambda: database.fetchval(counted, life.users), recorded)
+    await until(lambda: database.fetchval(counted, life.users), _EVENTS)
     rows = await database.fetch(_BALANCES, life.users)
     return orjson.dumps([tuple(row) for row in rows])
 

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.integration
 _PARTS = {"epmd", "rabbitmq", "vault", "unseal", "postgres"}
 
 
-async def _eventually(holds: Callable[[], bool], within_s: float = 40) -> None:
-    deadline = time.monotonic() + within_s
+async def _eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 40
     while not await asyncio.to_thread(holds):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.2)

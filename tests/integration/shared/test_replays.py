@@ -53,12 +53,10 @@ async def billing(realm: TestRealm, bus_for: BusFor) -> Any:
         yield made
 
 
-def _copy(
-    captured: aio_pika.abc.AbstractIncomingMessage, reply_to: str | None, body: bytes | None = None
-) -> aio_pika.Message:
+def _copy(captured: aio_pika.abc.AbstractIncomingMessage, reply_to: str | None) -> aio_pika.Message:
     """Bit by bit, but for the address of the answer, when another is given."""
     return aio_pika.Message(
-        body or captured.body,
+        captured.body,
         content_type=captured.content_type,
         message_id=captured.message_id,
         type=captured.type,

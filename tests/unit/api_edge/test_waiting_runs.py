@@ -13,7 +13,6 @@ from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunProgress, RunStarted
 from shared.kernel.errors import (
     BusUnavailableError,
-    PlatformError,
     ProviderTimeoutError,
     RunCancelledError,
     ServiceUnavailableError,
@@ -27,8 +26,8 @@ pytestmark = pytest.mark.unit
 RUN = new_id()
 
 
-def _started(seq: int = 0, source: KeySource = KeySource.USER) -> RunStarted:
-    return RunStarted(run_id=RUN, seq=seq, attempt=1, key_source=source)
+def _started(seq: int = 0) -> RunStarted:
+    return RunStarted(run_id=RUN, seq=seq, attempt=1, key_source=KeySource.USER)
 
 
 def _chunk(seq: int) -> RunChunk:
@@ -39,9 +38,8 @@ def _completed(seq: int, response: str | None = None) -> RunCompleted:
     return RunCompleted(run_id=RUN, seq=seq, key_source=KeySource.USER, response=response)
 
 
-def _failed(seq: int, error: PlatformError | None = None, source: KeySource | None = None) -> RunFailed:
-    body = ErrorBody.of(error or WorkerLostError("lost"))
-    return RunFailed(run_id=RUN, seq=seq, error=body, key_source=source)
+def _failed(seq: int, source: KeySource | None = None) -> RunFailed:
+    return RunFailed(run_id=RUN, seq=seq, error=ErrorBody.of(WorkerLostError("lost")), key_source=source)
 
 
 def _run(inbox: Inbox, *, start_s: float = 5, run_s: float = 5) -> ActiveRun:

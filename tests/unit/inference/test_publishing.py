@@ -29,9 +29,9 @@ def a_worker(
     return made
 
 
-def an_early_request(ago: timedelta, lasted_s: float = 10) -> RunRequested:
+def an_early_request(ago: timedelta) -> RunRequested:
     asked = datetime.now(UTC) - ago
-    until_then = asked + timedelta(seconds=lasted_s)
+    until_then = asked + timedelta(seconds=10)
     return a_request(requested_at=asked, start_by=until_then, deadline=until_then)
 
 

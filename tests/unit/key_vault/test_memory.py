@@ -46,12 +46,12 @@ def own_of(user_id: str, *, chars: int = 40) -> OwnKeys:
     )
 
 
-def learn(memory: KeyMemory, own: OwnKeys, key: SecretText = _KEY) -> None:
+def learn(memory: KeyMemory, own: OwnKeys) -> None:
     """Remember credentials, and the key of the first."""
     credential = own.credentials[0]
     load = memory.begin(credential.place.user_id)
     memory.remember(load, own)
-    memory.remember_key(load, credential.ciphertext, credential.place, key)
+    memory.remember_key(load, credential.ciphertext, credential.place, _KEY)
 
 
 def known_key(memory: KeyMemory, own: OwnKeys) -> SecretText | None:

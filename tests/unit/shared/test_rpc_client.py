@@ -45,8 +45,8 @@ def client(bus: RecordingBus) -> RpcClient:
     return RpcClient(bus)
 
 
-async def _call(client: RpcClient, user: str = "u", timeout_s: float = 5) -> asyncio.Task[Balance]:
-    task = asyncio.create_task(client.call(GetBalance(user_id=user), Balance, timeout_s=timeout_s))
+async def _call(client: RpcClient, user: str = "u") -> asyncio.Task[Balance]:
+    task = asyncio.create_task(client.call(GetBalance(user_id=user), Balance, timeout_s=5))
     await asyncio.sleep(0)
     return task
 
