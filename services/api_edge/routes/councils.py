@@ -14,6 +14,7 @@ from services.api_edge.problems import Problems
 from services.api_edge.routes.attempts import receipt_view
 from services.api_edge.routes.council_events import CouncilEvents, Telling, read_place
 from services.api_edge.routes.council_views import called_view, council_item, council_view
+from services.api_edge.routes.docs import query_docs
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.run_asking import (
@@ -25,7 +26,7 @@ from services.api_edge.routes.run_asking import (
     timeout_of,
 )
 from services.api_edge.routes.run_events import LAST_EVENT_ID, has_heard_all
-from services.api_edge.routes.wire import Json, SessionPageQuery, query_docs, read_id, read_query
+from services.api_edge.routes.wire import Json, SessionPageQuery, read_id, read_query
 from services.api_edge.use_cases.call_council import CallCouncil, CallCouncilUseCase
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.hold_council import HoldCouncil

@@ -8,18 +8,9 @@ from pydantic import Field
 
 from services.api_edge.ports import Billing
 from services.api_edge.routes.amounts import Credits, CreditsChange
+from services.api_edge.routes.docs import body_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import (
-    IdempotencyKey,
-    Input,
-    Json,
-    Shown,
-    UserId,
-    body_docs,
-    moment,
-    money,
-    read_body,
-)
+from services.api_edge.routes.wire import IdempotencyKey, Input, Json, Shown, UserId, moment, money, read_body
 from shared.contracts.credits import AdjustCredits, CreditsMoved, GrantCredits
 from shared.kernel.money import credits_to_micros
 

@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 
 from services.api_edge.ports import Billing
+from services.api_edge.routes.docs import query_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Json, PageQuery, moment, money, query_docs, read_query, read_user_id
+from services.api_edge.routes.wire import Json, PageQuery, moment, money, read_query, read_user_id
 from shared.contracts.credits import Balance, StatementEntry
 
 

@@ -11,17 +11,9 @@ from services.api_edge.domain.errors import BadInputError
 from services.api_edge.ports import Billing
 from services.api_edge.routes.amounts import Credits
 from services.api_edge.routes.credits import balance_view
+from services.api_edge.routes.docs import body_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import (
-    IdempotencyKey,
-    Input,
-    Json,
-    Shown,
-    body_docs,
-    moment,
-    money,
-    read_body,
-)
+from services.api_edge.routes.wire import IdempotencyKey, Input, Json, Shown, moment, money, read_body
 from services.api_edge.use_cases.charge_feature import charge_feature
 from services.api_edge.use_cases.read_receipt import ReadReceipt, RunReceipt
 from shared.contracts.credits import Balance, CreditsMoved, DeductCredits

@@ -9,8 +9,9 @@ from pydantic.config import JsonDict
 from services.api_edge.domain.catalogue import Catalogue
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.flows import DESCRIPTION_CHARS_MAX, Flow, FlowChange, is_flow_name
+from services.api_edge.routes.docs import body_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Input, Json, Shown, body_docs, moment, read_body
+from services.api_edge.routes.wire import Input, Json, Shown, moment, read_body
 from services.api_edge.use_cases.known_flows import KnownFlows
 from shared.kernel.errors import NotFoundError
 from shared.kernel.names import KeyPolicy

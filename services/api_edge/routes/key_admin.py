@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from services.api_edge.ports import KeyAdministration
+from services.api_edge.routes.docs import body_docs
 from services.api_edge.routes.gate import BEARER, Gate
-from services.api_edge.routes.wire import Input, Json, UserId, body_docs, moment_or_none, read_body
+from services.api_edge.routes.wire import Input, Json, UserId, moment_or_none, read_body
 from shared.contracts.keys import RevokeKeys
 from shared.contracts.platform_keys import PlatformKeyInfo
 from shared.kernel.errors import NotFoundError

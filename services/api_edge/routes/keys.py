@@ -10,9 +10,10 @@ from services.api_edge.domain.entered_keys import entered_key
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.request_keys import SentKey
 from services.api_edge.ports import KeyVault
+from services.api_edge.routes.docs import body_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.key_bodies import ChangeKeyBody, NewKeyBody, ReplaceKeyBody, ValidateKeyBody
-from services.api_edge.routes.wire import Json, body_docs, moment, moment_or_none, read_body, read_id
+from services.api_edge.routes.wire import Json, moment, moment_or_none, read_body, read_id
 from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.issue_session import IssueSessionUseCase, NewSession
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase, Replacement

@@ -11,18 +11,9 @@ from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.model_list import ModelInfo
 from services.api_edge.domain.usable_keys import usable_keys
 from services.api_edge.ports import KeyVault, PreferenceStore
+from services.api_edge.routes.docs import body_docs, query_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import (
-    Input,
-    Json,
-    PageQuery,
-    PlainInt,
-    Shown,
-    body_docs,
-    query_docs,
-    read_body,
-    read_query,
-)
+from services.api_edge.routes.wire import Input, Json, PageQuery, PlainInt, Shown, read_body, read_query
 from services.api_edge.use_cases.model_list import ModelList, ModelListing
 from services.api_edge.use_cases.price_overrides import PriceOverrides
 from shared.contracts.keys import KeyStatus

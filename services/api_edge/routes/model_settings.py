@@ -6,8 +6,9 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import ConfigDict, Field
 
 from services.api_edge.domain.errors import BadInputError
+from services.api_edge.routes.docs import body_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Input, Json, Shown, body_docs, moment_or_none, read_body
+from services.api_edge.routes.wire import Input, Json, Shown, moment_or_none, read_body
 from services.api_edge.use_cases.choose_model import ChooseModel, ModelChoice
 
 

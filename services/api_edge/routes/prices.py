@@ -8,17 +8,9 @@ from pydantic import AfterValidator, ConfigDict
 
 from services.api_edge.domain.catalogue import Catalogue
 from services.api_edge.ports import PriceAdministration
+from services.api_edge.routes.docs import body_docs, query_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import (
-    Input,
-    Json,
-    Moment,
-    body_docs,
-    moment,
-    query_docs,
-    read_body,
-    read_query,
-)
+from services.api_edge.routes.wire import Input, Json, Moment, moment, read_body, read_query
 from services.api_edge.use_cases.price_overrides import PriceOverrides
 from shared.contracts.prices import PriceSet, PriceSpec, RateSpec, SetPrice
 from shared.kernel.prices import Price, Quote, Rate

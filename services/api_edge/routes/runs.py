@@ -11,6 +11,7 @@ from services.api_edge.domain.flows import FLOW_HEADER
 from services.api_edge.domain.run_call import parse_run
 from services.api_edge.problems import Problems
 from services.api_edge.routes.attempts import receipt_view
+from services.api_edge.routes.docs import query_docs
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.run_asking import (
@@ -23,7 +24,7 @@ from services.api_edge.routes.run_asking import (
 )
 from services.api_edge.routes.run_events import LAST_EVENT_ID, RunEvents, event_number, has_heard_all
 from services.api_edge.routes.run_views import run_view, status_of
-from services.api_edge.routes.wire import Json, SessionPageQuery, query_docs, read_id, read_query
+from services.api_edge.routes.wire import Json, SessionPageQuery, read_id, read_query
 from services.api_edge.use_cases.follow_run import FollowRun
 from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.read_receipt import ReadReceipt

@@ -8,17 +8,9 @@ from pydantic import Field
 
 from services.api_edge.ports import Billing
 from services.api_edge.routes.attempts import attempt_view, tokens_view
+from services.api_edge.routes.docs import query_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import (
-    Json,
-    Moment,
-    PageQuery,
-    Shown,
-    UserId,
-    money,
-    query_docs,
-    read_query,
-)
+from services.api_edge.routes.wire import Json, Moment, PageQuery, Shown, UserId, money, read_query
 from shared.contracts.billing import ListUsage, UsagePage, UsageTotals
 from shared.kernel.names import KeySource
 

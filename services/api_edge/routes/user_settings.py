@@ -7,8 +7,9 @@ from pydantic import Field, StrictBool
 
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.ports import KeyVault
+from services.api_edge.routes.docs import body_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
-from services.api_edge.routes.wire import Input, Json, body_docs, moment_or_none, read_body
+from services.api_edge.routes.wire import Input, Json, moment_or_none, read_body
 from shared.contracts.consent import ChangeUserSettings, UserSettings
 
 _PLATFORM, _GATEWAY = "allowPlatformFallback", "allowGatewayFallback"
