@@ -3,11 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpcore2
-import httpx2
-import orjson
 import pytest
 
 from infra.simulator.control import read_calls
@@ -16,7 +13,7 @@ from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
 from services.inference.domain.provider_usage import measured_tokens
-from services.inference.ports import Piece, ProviderCall
+from services.inference.ports import ProviderCall
 from shared.kernel.errors import (
     InternalError,
     InvalidRequestError,
@@ -30,12 +27,10 @@ from shared.kernel.errors import (
 )
 from shared.kernel.names import KeyService, KeySource
 from tests.fakes.inference import CANARY, PLATFORM, a_key
+from tests.integration.inference.calls import GOOD, IDLE_S, a_call, collect, failure_of
 from tests.loopback import http_client
 
 pytestmark = pytest.mark.integration
-
-IDLE_S = 0.5
-GOOD = "sk-sim-good-0001"
 
 
 @pytest.fixture
@@ -43,30 +38,6 @@ async def provider(simulator: str) -> AsyncIterator[OpenAIProvider]:
     specs = load_providers({KeyService.OPENAI: f"{simulator}/v1"})
     async with http_clients(16, PinningBackend(httpcore2.AnyIOBackend())) as http:
         yield OpenAIProvider(specs, http, idle_timeout_s=IDLE_S)
-
-
-def a_call(
-    prompt: str = "hello",
-    *,
-    secret: str = GOOD,
-    base_url: str | None = None,
-    names: list[str] | None = None,
-) -> ProviderCall:
-    """`names`: where the provider's name for the call goes."""
-    body = {"messages": [{"role": "user", "content": prompt}]}
-    key = a_key(secret=secret, base_url=base_url)
-    heard = [] if names is None else names
-    return ProviderCall(key, "openai/gpt-4o-mini", body, on_request_id=heard.append)
-
-
-async def collect(provider: OpenAIProvider, call: ProviderCall) -> list[Piece]:
-    return [piece async for piece in provider.stream(call)]
-
-
-async def failure_of(provider: OpenAIProvider, call: ProviderCall, *, stream: bool) -> PlatformError:
-    with pytest.raises(PlatformError) as caught:
-        await (collect(provider, call) if stream else provider.complete(call))
-    return caught.value
 
 
 async def test_a_plain_answer_comes_whole_with_its_usage(provider: OpenAIProvider, simulator: str) -> None:
@@ -260,80 +231,6 @@ async def test_a_key_in_an_answer_is_cut_out(provider: OpenAIProvider, *, stream
     text = "".join(piece.text for piece in pieces)
     assert secret not in text
     assert "[redacted]" in text
-
-
-# -- an address that answers what it likes -------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def answering(body: str, *, status: int = 200) -> AsyncIterator[OpenAIProvider]:
-    """A provider that answers this, whatever it is asked."""
-    kind = "text/event-stream" if body.startswith("data:") else "application/json"
-
-    def answer(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(status, content=body.encode(), headers={"Content-Type": kind})
-
-    specs = load_providers({KeyService.OPENAI: "http://provider.invalid/v1"})
-    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
-        yield OpenAIProvider(specs, HttpClients(http, http), idle_timeout_s=IDLE_S)
-
-
-ECHO = "canary9good9key9000333"
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_a_key_in_an_error_under_200_is_cut_out(*, stream: bool) -> None:
-    body = f'{{"error": {{"code": 400, "message": "not with {ECHO}\\u0000"}}}}'
-    async with answering(f"data: {body}\n\n" if stream else body) as provider:
-        failure = await failure_of(provider, a_call(secret=ECHO), stream=stream)
-
-    assert type(failure) is InvalidRequestError
-    assert failure.message == "not with [redacted] "
-
-
-async def test_an_error_holds_no_character_that_postgres_cannot_keep() -> None:
-    async with answering('{"error": {"message": "a\\u0000b\\nc"}}', status=400) as provider:
-        failure = await failure_of(provider, a_call(), stream=False)
-
-    assert failure.message == "a b c"
-
-
-@pytest.mark.parametrize("echo", [ECHO, ECHO.replace("c", "\\u0063")])
-async def test_a_usage_object_with_the_key_in_it_is_not_kept(echo: str) -> None:
-    usage = f'{{"prompt_tokens": 1, "completion_tokens": 1, "note": "{echo}"}}'
-    async with answering(f'{{"choices": [], "usage": {usage}}}') as provider:
-        answer = await provider.complete(a_call(secret=ECHO))
-
-    assert answer.usage is None
-    assert ECHO not in str(orjson.loads(answer.text))
-
-
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("escape", ["json", "slash", "needless"])
-async def test_a_key_of_odd_characters_is_cut_out_however_it_is_written(escape: str, *, stream: bool) -> None:
-    key = 'canary"9\\good/9key%41'
-    said = orjson.dumps(key).decode()[1:-1]
-    echo = {"json": said, "slash": said.replace("/", "\\/"), "needless": said.replace("c", "\\u0063")}[escape]
-    usage = f'{{"prompt_tokens": 1, "completion_tokens": 1, "{echo}": 1}}'
-    message = f'{{"content": "{echo}, {said}, \\u00e8"}}'
-    body = f'{{"choices": [{{"delta": {message}, "finish_reason": "stop"}}], "usage": {usage}}}'
-    async with answering(f"data: {body}\n\n" if stream else body) as provider:
-        call = a_call(secret=key)
-        (answer,) = await collect(provider, call) if stream else [await provider.complete(call)]
-
-    assert answer.usage is None
-    assert key not in str(read := orjson.loads(answer.text)).replace("\\\\", "\\")
-    assert read["choices"][0]["delta"]["content"] == "[redacted], [redacted], è"
-
-
-@pytest.mark.parametrize("key", ["x", '"', "EMPTY", "1"])
-async def test_a_key_as_short_as_a_word_spoils_no_answer(key: str) -> None:
-    body = '{"choices": [], "x": "EMPTY", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'
-    async with answering(body) as provider:
-        answer = await provider.complete(a_call(secret=key))
-
-    assert answer.text == body
-    assert answer.usage is not None
 
 
 async def test_a_stalled_stream_times_out(provider: OpenAIProvider) -> None:

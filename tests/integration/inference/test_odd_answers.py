@@ -1,0 +1,88 @@
+"""The provider adapter and an address that answers what it likes: the caller's key, say."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import orjson
+import pytest
+
+from services.inference.adapters.http_clients import HttpClients
+from services.inference.adapters.openai_provider import OpenAIProvider
+from services.inference.adapters.provider_catalogue import load_providers
+from shared.kernel.errors import InvalidRequestError
+from shared.kernel.names import KeyService
+from tests.integration.inference.calls import IDLE_S, a_call, collect, failure_of
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def answering(body: str, *, status: int = 200) -> AsyncIterator[OpenAIProvider]:
+    """A provider that answers this, whatever it is asked."""
+    kind = "text/event-stream" if body.startswith("data:") else "application/json"
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(status, content=body.encode(), headers={"Content-Type": kind})
+
+    specs = load_providers({KeyService.OPENAI: "http://provider.invalid/v1"})
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
+        yield OpenAIProvider(specs, HttpClients(http, http), idle_timeout_s=IDLE_S)
+
+
+ECHO = "canary9good9key9000333"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_key_in_an_error_under_200_is_cut_out(*, stream: bool) -> None:
+    body = f'{{"error": {{"code": 400, "message": "not with {ECHO}\\u0000"}}}}'
+    async with answering(f"data: {body}\n\n" if stream else body) as provider:
+        failure = await failure_of(provider, a_call(secret=ECHO), stream=stream)
+
+    assert type(failure) is InvalidRequestError
+    assert failure.message == "not with [redacted] "
+
+
+async def test_an_error_holds_no_character_that_postgres_cannot_keep() -> None:
+    async with answering('{"error": {"message": "a\\u0000b\\nc"}}', status=400) as provider:
+        failure = await failure_of(provider, a_call(), stream=False)
+
+    assert failure.message == "a b c"
+
+
+@pytest.mark.parametrize("echo", [ECHO, ECHO.replace("c", "\\u0063")])
+async def test_a_usage_object_with_the_key_in_it_is_not_kept(echo: str) -> None:
+    usage = f'{{"prompt_tokens": 1, "completion_tokens": 1, "note": "{echo}"}}'
+    async with answering(f'{{"choices": [], "usage": {usage}}}') as provider:
+        answer = await provider.complete(a_call(secret=ECHO))
+
+    assert answer.usage is None
+    assert ECHO not in str(orjson.loads(answer.text))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("escape", ["json", "slash", "needless"])
+async def test_a_key_of_odd_characters_is_cut_out_however_it_is_written(escape: str, *, stream: bool) -> None:
+    key = 'canary"9\\good/9key%41'
+    said = orjson.dumps(key).decode()[1:-1]
+    echo = {"json": said, "slash": said.replace("/", "\\/"), "needless": said.replace("c", "\\u0063")}[escape]
+    usage = f'{{"prompt_tokens": 1, "completion_tokens": 1, "{echo}": 1}}'
+    message = f'{{"content": "{echo}, {said}, \\u00e8"}}'
+    body = f'{{"choices": [{{"delta": {message}, "finish_reason": "stop"}}], "usage": {usage}}}'
+    async with answering(f"data: {body}\n\n" if stream else body) as provider:
+        call = a_call(secret=key)
+        (answer,) = await collect(provider, call) if stream else [await provider.complete(call)]
+
+    assert answer.usage is None
+    assert key not in str(read := orjson.loads(answer.text)).replace("\\\\", "\\")
+    assert read["choices"][0]["delta"]["content"] == "[redacted], [redacted], è"
+
+
+@pytest.mark.parametrize("key", ["x", '"', "EMPTY", "1"])
+async def test_a_key_as_short_as_a_word_spoils_no_answer(key: str) -> None:
+    body = '{"choices": [], "x": "EMPTY", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'
+    async with answering(body) as provider:
+        answer = await provider.complete(a_call(secret=key))
+
+    assert answer.text == body
+    assert answer.usage is not None
