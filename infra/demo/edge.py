@@ -74,9 +74,7 @@ class Caller:
         body = {"run_id": run_id}
         return Deduction.model_validate_json(await self._call("POST", "/api/user/deduct-credits", 200, body))
 
-    async def streamed_run(
-        self, prompt: str, *, flow: str = "chat", heard: Callable[[str], None] | None = None
-    ) -> Run:
+    async def streamed_run(self, prompt: str, *, flow: str, heard: Callable[[str], None]) -> Run:
         """A streamed completion; `heard` gets each piece as it arrives."""
         start = time.monotonic()
         response = await self._sdk.chat.completions.with_raw_response.create(
@@ -90,12 +88,11 @@ class Caller:
         async for chunk in response.parse():
             if text := _text_of(chunk):
                 pieces.append((time.monotonic() - start, text))
-                if heard:
-                    heard(text)
+                heard(text)
         check(bool(pieces), "the stream held no text")
         return _run(response.headers, [text for _, text in pieces], pieces[0][0], pieces[-1][0])
 
-    async def plain_run(self, prompt: str, *, flow: str = "chat") -> Run:
+    async def plain_run(self, prompt: str, *, flow: str) -> Run:
         start = time.monotonic()
         response = await self._sdk.chat.completions.with_raw_response.create(
             model=MODEL, messages=_said(prompt), extra_headers={"Latchkey-Flow": flow}

@@ -40,7 +40,7 @@ class Ledger:
     users: dict[str, UserBooks]
 
 
-async def read_ledger(postgres_url: str, user_ids: Sequence[str] = ()) -> Ledger:
+async def read_ledger(postgres_url: str, user_ids: Sequence[str]) -> Ledger:
     """Read it with the administrator's URL."""
     connection = await asyncpg.connect(postgres_url)
     try:

@@ -77,7 +77,7 @@ def service_of(credential_id: str) -> KeyService | None:
 
 
 def pool_state(
-    service: KeyService, pool: PlatformPool, marks: Iterable[PlatformMark], *, now: datetime, turn: int = 0
+    service: KeyService, pool: PlatformPool, marks: Iterable[PlatformMark], *, now: datetime, turn: int
 ) -> PoolState:
     """Lay the marks upon the pool's keys, those that still say something."""
     named = [platform_key(service, key) for key in pool.keys]
