@@ -15,7 +15,8 @@ from typing import Any, Final
 import httpcore2
 
 from services.inference.adapters.egress import Address, PinningBackend
-from services.inference.app import Inference, Parts, main
+from services.inference.app import main
+from services.inference.service import Inference, Parts
 from shared.runtime.process import run
 
 PUBLIC: Final = ".public.example"

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from services.inference.app import Inference, Parts, main
+from services.inference.app import main
 from services.inference.domain.attempt import Attempt
 from services.inference.handlers import Handlers
 from services.inference.ports import (
@@ -23,6 +23,7 @@ from services.inference.ports import (
     StoredAttempt,
     UsageLog,
 )
+from services.inference.service import Inference, Parts
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded

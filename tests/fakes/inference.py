@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.inference.app import Inference, Parts
 from services.inference.domain.attempt import KeyUsed
 from services.inference.ports import OpenedKey, Piece, ProviderCall, ResolvedKey
+from services.inference.service import Inference, Parts
 from services.inference.use_cases.limits import Limits
 from shared.contracts.billing import AuthorizeRun
 from shared.contracts.models import ListedModel

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.key_vault.adapters.hpke import HpkeSealer
 from services.key_vault.adapters.memory import KeyMemory
-from services.key_vault.app import build
+from services.key_vault.service import build
 from shared.contracts.keys import Credential, ReplaceKey, StoreKey
 from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.contracts.sealed import RequestKey, SealBinding, SealedKey

@@ -12,8 +12,9 @@ import pytest
 
 from infra.simulator.control import read_calls
 from services.inference.adapters.postgres import PostgresAttemptStore
-from services.inference.app import Inference, Parts, serving
+from services.inference.app import serving
 from services.inference.domain.attempt import Attempt, Ending, usage_event
+from services.inference.service import Inference, Parts
 from services.inference.settings import InferenceSettings
 from services.inference.use_cases.limits import Limits
 from shared.contracts.runs import RunRequested
