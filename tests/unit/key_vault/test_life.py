@@ -1,4 +1,4 @@
-"""A credential's life after it was stored: replaced, changed, revoked, rewrapped; and what is told of it."""
+"""A credential's life after it was stored: replaced, changed, revoked; and what is told of it."""
 
 import asyncio
 from typing import Any
@@ -7,19 +7,9 @@ import pytest
 
 from shared.contracts.consent import ChangeUserSettings, GetUserSettings
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
-from shared.contracts.keys import (
-    Credential,
-    GetKeyStatus,
-    ListKeys,
-    RevokeKey,
-    RevokeKeys,
-    RewrapKeys,
-    ServiceKeys,
-    UpdateKey,
-)
+from shared.contracts.keys import Credential, GetKeyStatus, ListKeys, RevokeKey, RevokeKeys, UpdateKey
 from shared.kernel.errors import (
     ConflictError,
-    InternalError,
     InvalidRequestError,
     NotFoundError,
     UserApiKeyRequiredError,
@@ -165,6 +155,17 @@ async def test_a_label_is_changed_and_removed(house: House) -> None:
         await _update(house, kept, label="mine: sk-0123456789abcdef")
 
 
+async def test_a_label_does_not_show_its_key(house: House) -> None:
+    odd = "odd.Key.without.shape-77"
+    kept = await house.keep(key=odd)
+    with pytest.raises(InvalidRequestError):
+        await _update(house, kept, label=f"work:{odd}")
+    for label in ("odd, -77", kept.hint, "odd …-77", "work"):
+        assert (await _update(house, kept, label=label)).label == label
+    short = await house.keep(key="x")
+    assert (await _update(house, short, label="box …")).label == "box …"
+
+
 async def test_only_its_owner_changes_a_key(house: House) -> None:
     kept = await house.keep()
     for user_id, credential_id in (("eve", kept.id), ("ada", new_id())):
@@ -258,91 +259,7 @@ async def test_what_was_refused_is_not_told(house: House) -> None:
     assert house.key_events.told == []
 
 
-# -- rewrapping ----------------------------------------------------------------------------------------------
-
-
-async def test_everything_is_rewrapped_some_at_a_time(house: House) -> None:
-    for number in range(5):
-        await house.keep(f"sk-number-{number}-000", user_id=f"user-{number}")
-    rewrap = RewrapKeys(limit=2)
-    nothing = await house.handlers.on_rewrap_keys(rewrap)
-    assert (nothing.rewrapped, nothing.remaining, nothing.key_version) == (0, 0, 1)
-    house.cipher.rotate()
-    told = [await house.handlers.on_rewrap_keys(rewrap) for _ in range(3)]
-    assert [(one.rewrapped, one.remaining, one.key_version) for one in told] == [
-        (2, 3, 2),
-        (2, 1, 2),
-        (1, 0, 2),
-    ]
-    house.cipher.version_min = 2
-    for number in range(5):
-        assert (await house.resolve(user_id=f"user-{number}"))[1] == f"sk-number-{number}-000"
-
-
-async def test_what_was_not_rewrapped_does_not_open_any_more(house: House) -> None:
-    await house.keep()
-    house.cipher.rotate()
-    house.cipher.version_min = 2
-    with pytest.raises(InternalError):
-        await house.resolve()
-    left = await house.handlers.on_rewrap_keys(RewrapKeys())
-    assert (left.rewrapped, left.remaining) == (0, 1)
-
-
-async def test_a_label_does_not_show_its_key(house: House) -> None:
-    odd = "odd.Key.without.shape-77"
-    kept = await house.keep(key=odd)
-    with pytest.raises(InvalidRequestError):
-        await _update(house, kept, label=f"work:{odd}")
-    for label in ("odd, -77", kept.hint, "odd …-77", "work"):
-        assert (await _update(house, kept, label=label)).label == label
-    short = await house.keep(key="x")
-    assert (await _update(house, short, label="box …")).label == "box …"
-
-
-# -- status --------------------------------------------------------------------------------------------------
-
-
-async def _of(house: House, service: KeyService) -> ServiceKeys:
-    status = await house.handlers.on_get_status(GetKeyStatus(user_id="ada"))
-    assert [one.service for one in status.services] == list(KeyService)
-    return next(one for one in status.services if one.service is service)
-
-
-async def test_the_status_tells_whose_keys_there_are(house: House) -> None:
-    none = await _of(house, KeyService.OPENAI)
-    assert (none.has_user_key, none.has_platform_key, none.user_statuses) == (False, False, ())
-    kept = await house.keep(status=CredentialStatus.INVALID)
-    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
-    both = await _of(house, KeyService.OPENAI)
-    assert (both.has_user_key, both.has_platform_key) == (True, True)
-    assert both.user_statuses == (CredentialStatus.INVALID,)
-    await _update(house, kept, status=CredentialStatus.INACTIVE)
-    assert not (await _of(house, KeyService.OPENAI)).has_user_key
-    other = await _of(house, KeyService.GROQ)
-    assert (other.has_user_key, other.has_platform_key) == (False, False)
-
-
-async def test_the_status_tells_of_consent(house: House) -> None:
-    await house.handlers.on_change_settings(
-        ChangeUserSettings(user_id="ada", allow_platform_fallback=False, allow_gateway_fallback=True)
-    )
-    status = await house.handlers.on_get_status(GetKeyStatus(user_id="ada"))
-    assert (status.allow_platform_fallback, status.allow_gateway_fallback) == (False, True)
-
-
-async def test_many_who_look_at_once_read_the_pools_once(house: House) -> None:
-    query = GetKeyStatus(user_id="ada")
-    for times in (1, 2):
-        await asyncio.gather(*(house.handlers.on_get_status(query) for _ in range(50)))
-        assert house.platform_keys.calls == times * len(KeyService)
-    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
-    assert (await _of(house, KeyService.OPENAI)).has_platform_key
-    house.platform_keys.fails = VaultUnavailableError()
-    for told in await asyncio.gather(
-        *(house.handlers.on_get_status(query) for _ in range(3)), return_exceptions=True
-    ):
-        assert isinstance(told, VaultUnavailableError)
+# -- whose ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("user_id", ["", "nul\x00", "x" * 129])
