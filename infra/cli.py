@@ -1,4 +1,4 @@
-"""`latchkey`: tokens, keys, the usage stream and the ledger, for the people who run it."""
+"""`latchkey`: tokens, keys, the usage stream, the ledger and dead letters, for the people who run it."""
 
 import argparse
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import asyncpg
 
 from infra.bootstrap import BootstrapError
-from infra.commands import call, keys, ledger, token, usage
+from infra.commands import call, dead_letters, keys, ledger, token, usage
 from infra.commands.settings import UsageError
 
 
@@ -18,7 +18,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="latchkey", description=__doc__)
     parser.add_argument("--realm", default=os.environ.get("LATCHKEY_REALM", "latchkey"))
     commands = parser.add_subparsers(required=True)
-    for subject in (token, keys, call, usage, ledger):
+    for subject in (token, keys, call, usage, ledger, dead_letters):
         subject.add_to(commands)
     return parser
 

@@ -1,24 +1,20 @@
 """A connection that reads one stream, one consumer at a time, with one acknowledgement for many messages."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+
+from infra.broker_link import ANSWER_S, as_os_errors, connected
 
 Start: TypeAlias = str | int | datetime
 """`first`, `last`, `next`, an offset, or a time: from the broker's chunk on, so earlier events come, too."""
 
 _OFFSET: Final = "x-stream-offset"
-_HEARTBEAT_S: Final = 30
-_ANSWER_S: Final = 20.0
-_SCHEMES: Final = ("amqp://", "amqps://")
-_LOST = (aiormq.AMQPError, RuntimeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,8 @@ class StreamLink:
 
     async def attach(self, stream: str, start: Start, *, prefetch: int) -> None:
         """Read `stream` from `start` on, over a channel of its own."""
-        with _as_os_errors():
-            async with asyncio.timeout(_ANSWER_S):
+        with as_os_errors():
+            async with asyncio.timeout(ANSWER_S):
                 channel = await self._connection.channel(publisher_confirms=False)
                 channel.closing.add_done_callback(self._lost)
                 self._channel = channel
@@ -53,15 +49,15 @@ class StreamLink:
 
     async def count(self, stream: str) -> int:
         """Return how many messages there are, about. What was due to come before the answer has come."""
-        with _as_os_errors():
-            found = await self._attached.queue_declare(stream, passive=True, timeout=_ANSWER_S)
+        with as_os_errors():
+            found = await self._attached.queue_declare(stream, passive=True, timeout=ANSWER_S)
         return found.message_count or 0
 
     async def detach(self) -> None:
         """Read no more; what has come is dropped."""
         channel, self._channel = self._attached, None
-        with _as_os_errors():
-            async with asyncio.timeout(_ANSWER_S):
+        with as_os_errors():
+            async with asyncio.timeout(ANSWER_S):
                 await channel.close()
         self.entries = []
 
@@ -74,7 +70,7 @@ class StreamLink:
 
     async def acknowledge(self) -> None:
         """Take back all that has come: as much may follow."""
-        with _as_os_errors():
+        with as_os_errors():
             await self._attached.basic_ack(self._tag, multiple=True, wait=False)
 
     @property
@@ -103,23 +99,5 @@ class StreamLink:
 @asynccontextmanager
 async def linked(url: str) -> AsyncIterator[StreamLink]:
     """Connect for as long as the context lasts. Raises ConnectionRefusedError when nobody answers."""
-    if not url.startswith(_SCHEMES):
-        raise ConnectionError("not an address like amqp://user:password@host:5672/realm")
-    with _as_os_errors():
-        async with asyncio.timeout(_ANSWER_S):
-            connection = await aiormq.connect(f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}")
-    try:
+    async with connected(url) as connection:
         yield StreamLink(connection)
-    finally:
-        with contextlib.suppress(OSError, *_LOST):
-            await connection.close()
-
-
-@contextlib.contextmanager
-def _as_os_errors() -> Iterator[None]:
-    try:
-        yield
-    except _LOST as error:
-        if isinstance(error.__cause__, ConnectionRefusedError):
-            raise error.__cause__ from None
-        raise ConnectionError(f"{error}" or repr(error)) from error

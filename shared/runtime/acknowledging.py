@@ -21,13 +21,20 @@ async def acknowledge(
         await quietly(message.ack())
     elif isinstance(verdict, InvalidRequestError | ForbiddenError):
         get_logger().error(
-            "dead-lettered", key=message.routing_key, code=verdict.code, reason=verdict.message
+            "dead-lettered",
+            message_id=message.message_id,
+            key=message.routing_key,
+            code=verdict.code,
+            reason=verdict.message,
         )
         meters.dead_lettered(queue)
         await quietly(message.reject(requeue=False))
     else:
         get_logger().error(
-            "handler failed; the message comes back", key=message.routing_key, exc_info=verdict
+            "handler failed; the message comes back",
+            message_id=message.message_id,
+            key=message.routing_key,
+            exc_info=verdict,
         )
         meters.returned(queue)
         await asyncio.sleep(_REDELIVERY_PAUSE_S)

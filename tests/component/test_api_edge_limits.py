@@ -11,6 +11,7 @@ from services.api_edge.domain.sizes import Sizes
 from shared.kernel.errors import BusUnavailableError, UserApiKeyRequiredError
 from tests.fakes.api_edge import Edge
 from tests.fakes.api_edge_worker import Tell, answers, fails
+from tests.waiting import until
 
 pytestmark = pytest.mark.component
 
@@ -65,7 +66,7 @@ async def test_so_many_at_once_and_the_place_is_given_back() -> None:
     edge.bus.worker = halts
     async with edge.client() as client, edge.client("lk_bob") as other:
         open_ones = [asyncio.create_task(client.post(CHAT, json=BODY)) for _ in range(2)]
-        await asyncio.sleep(0.05)
+        await until(lambda: len(edge.bus.requested) == 2)
         refused = await client.post(CHAT, json=BODY)
         for task in open_ones:
             task.cancel()
@@ -114,7 +115,7 @@ async def test_a_queue_that_is_too_long_is_told_at_once() -> None:
         edge.queued = 6
         await asyncio.sleep(1.05)
         await client.post(CHAT, json=BODY)
-        await asyncio.sleep(0.05)
+        await until(lambda: len(edge.bus.requested) == 2)
         refused = await client.post(CHAT, json=BODY)
         edge.queued = 0
         await asyncio.sleep(1.05)

@@ -32,7 +32,6 @@ _INNER_NAMES: Final = ("localhost", "localdomain", "local", "internal", "home.ar
 """Top-level names that are never of the public internet (RFC 6761, 6762, 8375, and ICANN's `.internal`)."""
 _THREADS: Final = 64
 _THREADS_OF_A_DOMAIN: Final = 8
-_BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 _PUBLIC_V6: Final = IPv6Network("2000::/3")
 # What `is_global` (Python 3.11) takes for public, or what leads elsewhere by its inside.
 _DENIED: Final = tuple(
@@ -162,7 +161,7 @@ class PinningBackend(httpcore2.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx2.AsyncHTTPTransport):
-    """httpx2's transport on a pinning pool. Bodies come as they are, and only so long."""
+    """httpx2's transport on a pinning pool. Bodies come as they are."""
 
     def __init__(self, backend: httpcore2.AsyncNetworkBackend, limits: httpx2.Limits) -> None:
         super().__init__(trust_env=False, limits=limits)
@@ -180,22 +179,4 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
         if response.headers.get("content-encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.ReadError("an encoded body was not asked for", request=request)
-        response.stream = _Bounded(response.stream, request)
         return response
-
-
-class _Bounded(httpx2.AsyncByteStream):
-    def __init__(self, inner: Any, request: httpx2.Request) -> None:
-        self._inner = inner
-        self._request = request
-
-    async def __aiter__(self) -> Any:
-        left = _BODY_BYTES_MAX
-        async for part in self._inner:
-            left -= len(part)
-            if left < 0:
-                raise httpx2.ReadError("the body is too long", request=self._request)
-            yield part
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()

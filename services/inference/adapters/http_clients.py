@@ -11,6 +11,7 @@ import httpx2
 
 from services.inference.adapters.aiohttp_transport import AiohttpTransport
 from services.inference.adapters.egress import GuardedTransport
+from services.inference.adapters.error_bodies import cut_error
 
 _KEPT_OPEN_S: Final = 2.0
 """How long an idle connection to a provider is kept: well below what servers (5 s and more) bear themselves,
@@ -52,4 +53,5 @@ def client_over(transport: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
         follow_redirects=False,
         transport=transport,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        event_hooks={"response": [cut_error]},
     )

@@ -1,6 +1,7 @@
 """Both ways to a provider, httpx2's own connections and aiohttp's, behave alike."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -125,3 +126,17 @@ async def test_a_full_pool_is_a_timeout(client: httpx2.AsyncClient) -> None:
     async with answering(OK[:-1], then=fall_silent) as (url, _), client.stream("GET", url):
         with pytest.raises(httpx2.TimeoutException):
             await client.get(url)
+
+
+async def test_of_an_endless_error_so_much_is_read_as_to_tell_what_it_is(client: httpx2.AsyncClient) -> None:
+    async def without_end(writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+
+    refusal = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\n\r\n"
+    async with answering(refusal, then=without_end) as (url, _):
+        answer = await asyncio.wait_for(client.post(url, content=b"{}"), 10)
+
+    assert (answer.status_code, answer.headers["retry-after"], len(answer.content)) == (429, "7", 1024 * 1024)
