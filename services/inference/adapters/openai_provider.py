@@ -23,6 +23,7 @@ from services.inference.domain.failures import error_of
 from services.inference.domain.operations import READINGS
 from services.inference.domain.provider_usage import keepable
 from services.inference.domain.providers import ProviderSpec, request_body
+from services.inference.domain.split_key import SplitKey
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import InvalidRequestError, ProviderError, ProviderTimeoutError
 from shared.kernel.names import KeyService
@@ -65,7 +66,7 @@ class OpenAIProvider:
     async def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
         with provider_errors(call):
             async with self._post(call, stream=True) as response:
-                finished = False
+                finished, split_key = False, SplitKey(call.key.secret.reveal())
                 events = aiter(httpx2.EventSource(response, _EVENT_BYTES_MAX))
                 async for event in events:
                     if event.data.startswith(_DONE):
@@ -73,7 +74,9 @@ class OpenAIProvider:
                         return
                     chunk = _parsed(call, event.data)
                     finished = finished or READINGS[call.operation].is_finished(chunk)
-                    yield _piece(call, event.data, chunk)
+                    has_cut = split_key.cut(READINGS[call.operation].generated(chunk))
+                    text = orjson.dumps(chunk).decode() if has_cut else event.data
+                    yield _piece(call, text, chunk)
                 if not finished:
                     raise ProviderError("the answer was cut short", service=call.key.used.service)
 
@@ -210,7 +213,7 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
 def _piece(call: ProviderCall, text: str, body: dict[str, Any]) -> Piece:
     secret = call.key.secret.reveal()
     reading = READINGS[call.operation]
-    chars, usage = reading.generated_chars(body), reading.usage(body)
+    chars, usage = sum(len(found.text) for found in reading.generated(body)), reading.usage(body)
     return Piece(without_key(secret, text, body), chars, _kept(secret, usage))
 
 
