@@ -20,6 +20,7 @@ from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import provider_errors, quotable
 from services.inference.adapters.request_ids import tell_request_id
 from services.inference.domain.failures import error_of
+from services.inference.domain.generated import chars_in
 from services.inference.domain.operations import READINGS
 from services.inference.domain.provider_usage import keepable
 from services.inference.domain.providers import ProviderSpec, request_body
@@ -74,9 +75,10 @@ class OpenAIProvider:
                         return
                     chunk = _parsed(call, event.data)
                     finished = finished or READINGS[call.operation].is_finished(chunk)
-                    has_cut = split_key.cut(READINGS[call.operation].generated(chunk))
-                    text = orjson.dumps(chunk).decode() if has_cut else event.data
-                    yield _piece(call, text, chunk)
+                    texts = tuple(READINGS[call.operation].generated(chunk))
+                    chars = chars_in(texts)
+                    text = orjson.dumps(chunk).decode() if split_key.cut(texts) else event.data
+                    yield _piece(call, text, chunk, chars)
                 if not finished:
                     raise ProviderError("the answer was cut short", service=call.key.used.service)
 
@@ -190,7 +192,8 @@ def _whole(call: ProviderCall, body: bytes) -> Piece:
         text = body.decode()
     except UnicodeDecodeError:
         raise _not_an_answer(call) from None
-    return _piece(call, text, _parsed(call, text))
+    answer = _parsed(call, text)
+    return _piece(call, text, answer, chars_in(READINGS[call.operation].generated(answer)))
 
 
 def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
@@ -210,10 +213,9 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
     return body
 
 
-def _piece(call: ProviderCall, text: str, body: dict[str, Any]) -> Piece:
+def _piece(call: ProviderCall, text: str, body: dict[str, Any], chars: int) -> Piece:
     secret = call.key.secret.reveal()
-    reading = READINGS[call.operation]
-    chars, usage = sum(len(found.text) for found in reading.generated(body)), reading.usage(body)
+    usage = READINGS[call.operation].usage(body)
     return Piece(without_key(secret, text, body), chars, _kept(secret, usage))
 
 

@@ -1,6 +1,6 @@
 """Where in an answer, or in a piece of one, generated text stands."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 
@@ -13,7 +13,8 @@ class Text(NamedTuple):
 
     @property
     def text(self) -> str:
-        return str(self.holder[self.name])
+        text: str = self.holder[self.name]
+        return text
 
 
 def texts_of(place: Hashable, holder: object, names: tuple[str, ...]) -> Iterator[Text]:
@@ -28,3 +29,7 @@ def number_in(holder: dict[str, Any], name: str) -> int:
     """Return an index; 0 without one."""
     found = holder.get(name)
     return found if isinstance(found, int) else 0
+
+
+def chars_in(texts: Iterable[Text]) -> int:
+    return sum(len(text.text) for text in texts)

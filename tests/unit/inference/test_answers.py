@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from services.inference.domain.answers import generated, is_answer, is_finished, refusal_in, usage_in
+from services.inference.domain.generated import chars_in
 from services.inference.domain.provider_usage import keepable, measured_tokens, provider_cost_usd
 from shared.contracts.usage import TokenCounts
 from shared.kernel.names import TokensSource
@@ -176,7 +177,7 @@ def test_generated_text_is_counted_wherever_it_is() -> None:
     delta = {"content": "abc", "reasoning": "de", "refusal": None, "tool_calls": calls}
     body = {"choices": [{"delta": delta}, {"message": {"content": "fg"}}, None]}
 
-    assert sum(len(found.text) for found in generated(body)) == 12
+    assert chars_in(generated(body)) == 12
 
 
 def test_what_is_an_answer() -> None:
