@@ -15,6 +15,7 @@ from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.domain.failures import NotAllowedError
 from services.inference.domain.provider_usage import measured_tokens
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import (
@@ -158,7 +159,7 @@ async def test_a_rate_limit_says_when_to_come_back(provider: OpenAIProvider) -> 
     ("kind", "expected"),
     [
         ("bad", UserApiKeyInvalidError),
-        ("forbidden", UserApiKeyInvalidError),
+        ("forbidden", NotAllowedError),
         ("broke", UserApiKeyExhaustedError),
     ],
 )
