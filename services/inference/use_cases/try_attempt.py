@@ -104,7 +104,7 @@ class TryAttempt:
                 meter.begin()
                 response = await self._call(call, run, meter, relay)
         except StoppedError as stopped:
-            ending = _stopped(stopped.reason, meter)
+            ending = _stopped(stopped.reason, meter, is_asked=run.request.deadline_asked)
         except PlatformError as error:
             ending = _failed(error, meter, curable=isinstance(error, CURABLE) and not meter.received)
         else:
@@ -194,7 +194,8 @@ def _failed(error: PlatformError, meter: Meter, *, curable: bool) -> Ending:
     return _ending(outcome, error, meter, estimate=False)
 
 
-def _stopped(reason: Stop, meter: Meter) -> Ending:
+def _stopped(reason: Stop, meter: Meter, *, is_asked: bool) -> Ending:
+    """`is_asked`: the deadline was the client's wish, which is paid as if they had cancelled."""
     if reason is Stop.CANCELLED:
         cancelled = RunCancelledError("the run was cancelled")
         return _ending(Outcome.CANCELLED, cancelled, meter, estimate=meter.begun)
@@ -205,7 +206,7 @@ def _stopped(reason: Stop, meter: Meter) -> Ending:
         return _failed(key_revoked(), meter, curable=False)
     if meter.begun:
         late = ProviderTimeoutError("the provider did not finish before the run's deadline")
-        return _ending(Outcome.FAILED, late, meter, estimate=meter.received)
+        return _ending(Outcome.FAILED, late, meter, estimate=is_asked or meter.received)
     return _ending(Outcome.EXPIRED, too_late(), meter, estimate=False)
 
 
