@@ -150,7 +150,7 @@ class TryAttempt:
             user_id=request.user_id,
             provider=request.provider,
             model=request.model,
-            prompt_tokens_max=prompt_size(request.body).tokens_max,
+            prompt_tokens_max=prompt_size(request.body).tokens_max(request.model),
             completion_tokens_max=completion_tokens_max(request.body, ceiling, request.operation),
             expires_at=request.deadline + self._limits.hold_slack,
         )
