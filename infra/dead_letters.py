@@ -8,15 +8,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
 from infra.broker_link import ANSWER_S, as_os_errors, connected
 from shared.contracts.topology import dead_letters
-
-_DEATHS: Final = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
 
 
 class Fate(StrEnum):
@@ -31,6 +29,7 @@ class DeadLetter:
 
     `sender`: the broker-validated user who published it; None when it was published without. `reason`:
     RabbitMQ's word (`rejected`, `delivery_limit`, `expired`, `maxlen`); None when it did not come by dying.
+    `died_at`: for the first time, when it was put back since.
     """
 
     queue: str
@@ -42,12 +41,12 @@ class DeadLetter:
 
     @classmethod
     def of(cls, queue: str, properties: Basic.Properties) -> Self:
-        died = _last_death(properties.headers)
+        death = _death(queue, properties.headers)
         return cls(
             queue=queue,
-            died_at=died.get("time"),
-            reason=died.get("reason"),
-            routing_key=next(iter(died.get("routing-keys") or ()), None),
+            died_at=death.get("time"),
+            reason=death.get("reason"),
+            routing_key=next(iter(death.get("routing-keys") or ()), None),
             sender=properties.user_id,
             id=properties.message_id,
         )
@@ -58,9 +57,9 @@ async def settle(
 ) -> AsyncGenerator[DeadLetter, None]:
     """Yield the dead letters of a work queue that are there now, as they are settled; with `ids` only those.
 
-    One that is put back leaves here when its queue has it: a crash in between leaves it in both, and services
-    take nothing for more than once. What waits keeps its place. Needs the realm's administrator. Raises
-    OSError when the broker is lost, or refuses.
+    The broker puts one back as it was published, in its sender's name, which nobody else could, and keeps it
+    until its queue has it. What waits keeps its place. Needs the realm's administrator. Raises OSError when
+    the broker is lost, or refuses.
     """
     with as_os_errors():
         async with _reading(amqp_url) as channel:
@@ -70,7 +69,7 @@ async def settle(
                     return
                 letter = DeadLetter.of(queue, message.header.properties)
                 if not ids or letter.id in ids:
-                    await _settle(channel, queue, message, fate)
+                    await _settle(channel, message, fate)
                     yield letter
             await channel.basic_nack(0, multiple=True)
             await _count(channel, queue)  # answers when they are there again
@@ -88,26 +87,16 @@ async def _count(channel: AbstractChannel, queue: str) -> int:
     return declared.message_count or 0
 
 
-async def _settle(channel: AbstractChannel, queue: str, message: DeliveredMessage, fate: Fate) -> None:
+async def _settle(channel: AbstractChannel, message: DeliveredMessage, fate: Fate) -> None:
+    tag = message.delivery_tag or 0
     if fate is Fate.REQUEUE:
-        await channel.basic_publish(
-            message.body,
-            routing_key=queue,
-            properties=_alive(message.header.properties),
-            mandatory=True,
-            timeout=ANSWER_S,
-        )
-    if fate is not Fate.WAIT:
-        await channel.basic_ack(message.delivery_tag or 0)
+        await channel.basic_reject(tag, requeue=False)  # by its policy it goes where it came from
+    elif fate is Fate.DISCARD:
+        await channel.basic_ack(tag)
 
 
-def _alive(properties: Basic.Properties) -> Basic.Properties:
-    headers = properties.headers or {}
-    properties.headers = {name: value for name, value in headers.items() if not name.startswith(_DEATHS)}
-    return properties
-
-
-def _last_death(headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """RabbitMQ puts it first (https://www.rabbitmq.com/docs/dlx#effects)."""
+def _death(queue: str, headers: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return what the broker wrote of its first death in this queue (https://www.rabbitmq.com/docs/dlx#effects)."""
     deaths = (headers or {}).get("x-death")
-    return deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
+    told = deaths if isinstance(deaths, list) else []
+    return next((death for death in told if isinstance(death, dict) and death.get("queue") == queue), {})

@@ -18,8 +18,6 @@ FOLDER = Path(__file__).parents[1] / "rabbitmq"
 ADMIN, ANALYST = "admin", "analyst"
 _ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 _NOTHING = "^$"
-# `impersonator`: a dead letter that is put back stays its sender's.
-_ADMIN_TAGS = "administrator,impersonator"
 # The broker writes the names of new replicated queues to disk half a second late; killed before, it loses
 # their leaders for ever (the first stream of a node, on 3.10).
 _SETTLE_S = 1.0
@@ -88,7 +86,7 @@ def _allow_administrator(api: Api, servers: Servers, realm: Realm) -> None:
 
 def _users(api: Api, realm: Realm, known: Mapping[str, str]) -> dict[str, str]:
     passwords = {who: known.get(who) or secrets.token_urlsafe(24) for who in (ADMIN, *permissions())}
-    _user(api, realm.login(ADMIN), passwords[ADMIN], tags=_ADMIN_TAGS)
+    _user(api, realm.login(ADMIN), passwords[ADMIN], tags="administrator")
     api.call("PUT", f"/api/permissions/{realm.name}/{realm.login(ADMIN)}", _ALL)
     for who, rights in permissions().items():
         _permit(api, realm, who, rights, password=passwords[who])

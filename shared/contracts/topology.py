@@ -4,6 +4,7 @@ Services never declare it: the bootstrap imports the file. Only the queues of si
 their owners, exclusive and named `<what>.<service>.<instance>`: `reply`, `control`, `keys`.
 """
 
+import re
 from typing import Any, Final
 
 API_EDGE_RUNS: Final = "api_edge.runs"
@@ -67,6 +68,25 @@ def _work(queue: str) -> dict[str, Any]:
     }
 
 
+def _kept(queue: str) -> dict[str, Any]:
+    """Dead letters stay however often they are looked at (of a quorum queue without a limit RabbitMQ 4 drops
+    what was delivered 20 times), and the broker itself takes one that is rejected back to its queue.
+    """
+    return {
+        "name": f"dead letters of {queue}",
+        "pattern": f"^{re.escape(dead_letters(queue))}$",
+        "apply-to": "queues",
+        "definition": {
+            "delivery-limit": _LOOKS_MAX,
+            "dead-letter-exchange": "",
+            "dead-letter-routing-key": queue,
+            "dead-letter-strategy": "at-least-once",
+            "overflow": "reject-publish",
+        },
+        "priority": 0,
+    }
+
+
 def queues() -> dict[str, dict[str, Any]]:
     """Return every durable queue with its arguments.
 
@@ -106,21 +126,10 @@ def streams_of(exchange: str) -> tuple[str, ...]:
 
 
 def definitions() -> dict[str, list[dict[str, Any]]]:
-    """Return the topology in RabbitMQ's definitions format, without a vhost (imported into one).
-
-    The policy: of a quorum queue without a limit RabbitMQ 4 drops what was looked at 20 times.
-    """
+    """Return the topology in RabbitMQ's definitions format, without a vhost (imported into one)."""
     durable = {"durable": True, "auto_delete": False}
     return {
-        "policies": [
-            {
-                "name": "dead letters are kept",
-                "pattern": r"\.dlq$",
-                "apply-to": "queues",
-                "definition": {"delivery-limit": _LOOKS_MAX},
-                "priority": 0,
-            }
-        ],
+        "policies": [_kept(queue) for queue in WORK_QUEUES],
         "exchanges": [
             {"name": name, "type": kind, **durable, "internal": False, "arguments": {}}
             for name, kind in EXCHANGES.items()

@@ -93,7 +93,7 @@ class Case:
             return 503, "system_key_exhausted"
         if not self.platform_ok or (not self.gateway_ok and "team_gateway" in self.have):
             return 403, "consent_required"
-        return 503, "system_key_exhausted"
+        return 403, "user_api_key_required"
 
 
 def cases() -> Iterator[Case]:

@@ -20,9 +20,11 @@ from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import provider_errors, quotable
 from services.inference.adapters.request_ids import tell_request_id
 from services.inference.domain.failures import error_of
+from services.inference.domain.generated import chars_in
 from services.inference.domain.operations import READINGS
 from services.inference.domain.provider_usage import keepable
 from services.inference.domain.providers import ProviderSpec, request_body
+from services.inference.domain.split_key import SplitKey
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import InvalidRequestError, ProviderError, ProviderTimeoutError
 from shared.kernel.names import KeyService
@@ -65,7 +67,7 @@ class OpenAIProvider:
     async def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
         with provider_errors(call):
             async with self._post(call, stream=True) as response:
-                finished = False
+                finished, split_key = False, SplitKey(call.key.secret.reveal())
                 events = aiter(httpx2.EventSource(response, _EVENT_BYTES_MAX))
                 async for event in events:
                     if event.data.startswith(_DONE):
@@ -73,7 +75,10 @@ class OpenAIProvider:
                         return
                     chunk = _parsed(call, event.data)
                     finished = finished or READINGS[call.operation].is_finished(chunk)
-                    yield _piece(call, event.data, chunk)
+                    texts = tuple(READINGS[call.operation].generated(chunk))
+                    chars = chars_in(texts)
+                    text = orjson.dumps(chunk).decode() if split_key.cut(texts) else event.data
+                    yield _piece(call, text, chunk, chars)
                 if not finished:
                     raise ProviderError("the answer was cut short", service=call.key.used.service)
 
@@ -187,7 +192,8 @@ def _whole(call: ProviderCall, body: bytes) -> Piece:
         text = body.decode()
     except UnicodeDecodeError:
         raise _not_an_answer(call) from None
-    return _piece(call, text, _parsed(call, text))
+    answer = _parsed(call, text)
+    return _piece(call, text, answer, chars_in(READINGS[call.operation].generated(answer)))
 
 
 def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
@@ -207,10 +213,9 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
     return body
 
 
-def _piece(call: ProviderCall, text: str, body: dict[str, Any]) -> Piece:
+def _piece(call: ProviderCall, text: str, body: dict[str, Any], chars: int) -> Piece:
     secret = call.key.secret.reveal()
-    reading = READINGS[call.operation]
-    chars, usage = reading.generated_chars(body), reading.usage(body)
+    usage = READINGS[call.operation].usage(body)
     return Piece(without_key(secret, text, body), chars, _kept(secret, usage))
 
 

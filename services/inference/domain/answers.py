@@ -1,12 +1,15 @@
 """Reading a provider's answer: a whole `chat.completion`, or one chunk of it."""
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
+from services.inference.domain.generated import Text, number_in, texts_of
 from services.inference.domain.refusals import Refusal, refusal_of
 
 _ERRORS: Final = range(400, 600)
 _TEXTS: Final = ("content", "refusal", "reasoning", "reasoning_content")
+_ARGUMENTS: Final = ("arguments",)
 
 
 def is_answer(body: object) -> bool:
@@ -18,9 +21,15 @@ def is_finished(chunk: dict[str, Any]) -> bool:
     return any(choice.get("finish_reason") is not None for choice in _choices(chunk))
 
 
-def generated_chars(body: dict[str, Any]) -> int:
-    """Return how many characters the model has generated in it, tool calls' arguments included."""
-    return sum(_chars(choice.get("delta") or choice.get("message")) for choice in _choices(body))
+def generated(body: dict[str, Any]) -> Iterator[Text]:
+    """Yield what the model has generated in it, tool calls' arguments included."""
+    for choice in _choices(body):
+        index, said = number_in(choice, "index"), choice.get("delta") or choice.get("message")
+        yield from texts_of(index, said, _TEXTS)
+        for call in (said.get("tool_calls") if isinstance(said, dict) else None) or ():
+            if isinstance(call, dict):
+                place = (index, number_in(call, "index"))
+                yield from texts_of(place, call.get("function"), _ARGUMENTS)
 
 
 def usage_in(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -42,16 +51,3 @@ def refusal_in(body: object, retry_after_s: float | None = None) -> Refusal | No
 
 def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [choice for choice in body.get("choices") or () if isinstance(choice, dict)]
-
-
-def _chars(said: object) -> int:
-    if not isinstance(said, dict):
-        return 0
-    texts = [said.get(name) for name in _TEXTS]
-    texts += [_arguments(call) for call in said.get("tool_calls") or ()]
-    return sum(len(text) for text in texts if isinstance(text, str))
-
-
-def _arguments(call: object) -> object:
-    function = call.get("function") if isinstance(call, dict) else None
-    return function.get("arguments") if isinstance(function, dict) else None

@@ -1,10 +1,11 @@
 """What is particular to each of a provider's endpoints: where it is, and how its answers are read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from services.inference.domain import answers, response_answers
+from services.inference.domain.generated import Text
 from services.inference.domain.refusals import Refusal
 from shared.kernel.names import Operation
 
@@ -21,7 +22,7 @@ class Reading:
     path: str
     is_answer: Callable[[object], bool]
     is_finished: Callable[[Body], bool]
-    generated_chars: Callable[[Body], int]
+    generated: Callable[[Body], Iterable[Text]]
     usage: Callable[[Body], Body | None]
     refusal: Callable[[object], Refusal | None]
 
@@ -35,18 +36,18 @@ READINGS: Final[Mapping[Operation, Reading]] = {
         "/chat/completions",
         answers.is_answer,
         answers.is_finished,
-        answers.generated_chars,
+        answers.generated,
         answers.usage_in,
         answers.refusal_in,
     ),
     Operation.EMBEDDINGS: Reading(
-        "/embeddings", _is_embeddings, _is_embeddings, lambda _: 0, answers.usage_in, answers.refusal_in
+        "/embeddings", _is_embeddings, _is_embeddings, lambda _: (), answers.usage_in, answers.refusal_in
     ),
     Operation.RESPONSES: Reading(
         "/responses",
         response_answers.is_answer,
         response_answers.is_finished,
-        response_answers.generated_chars,
+        response_answers.generated,
         response_answers.usage_in,
         response_answers.refusal_in,
     ),

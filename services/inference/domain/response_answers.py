@@ -3,10 +3,12 @@
 https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
 from services.inference.domain import answers
+from services.inference.domain.generated import Text, number_in, texts_of
 from services.inference.domain.refusals import Refusal, refusal_of
 
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
@@ -19,6 +21,8 @@ _GENERATED: Final = (
     "response.reasoning_summary_text.delta",
 )
 _TEXTS: Final = ("text", "refusal", "arguments", "input")
+_DELTA: Final = ("delta",)
+_INDEXES: Final = ("output_index", "content_index", "summary_index")
 
 
 def is_answer(body: object) -> bool:
@@ -32,13 +36,17 @@ def is_finished(event: dict[str, Any]) -> bool:
     return event.get("type") in _ENDS
 
 
-def generated_chars(body: dict[str, Any]) -> int:
-    """Return how many characters the model has generated in it."""
-    if body.get("type") in _GENERATED:
-        delta = body.get("delta")
-        return len(delta) if isinstance(delta, str) else 0
+def generated(body: dict[str, Any]) -> Iterator[Text]:
+    """Yield what the model has generated in it."""
+    if (kind := body.get("type")) in _GENERATED:
+        place = (kind, *(number_in(body, name) for name in _INDEXES))
+        yield from texts_of(place, body, _DELTA)
+        return
     output = body.get("output")
-    return sum(map(_chars, output)) if isinstance(output, list) else 0
+    for item in output if isinstance(output, list) else ():
+        if isinstance(item, dict):
+            for part in (item, *(item.get("content") or ())):
+                yield from texts_of(id(part), part, _TEXTS)
 
 
 def usage_in(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -60,11 +68,3 @@ def _response(body: dict[str, Any]) -> dict[str, Any]:
     """Return the response itself: events of its life hold it."""
     inner = body.get("response")
     return inner if isinstance(inner, dict) else body
-
-
-def _chars(item: object) -> int:
-    if not isinstance(item, dict):
-        return 0
-    parts = [item, *(part for part in item.get("content") or () if isinstance(part, dict))]
-    texts = [part.get(name) for part in parts for name in _TEXTS]
-    return sum(len(text) for text in texts if isinstance(text, str))

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from services.key_vault.domain.credentials import OwnKeys, StoredCredential
-from services.key_vault.domain.fallback import Leave, Lent, LookInPool, lend
+from services.key_vault.domain.fallback import Leave, Lent, LookInPool, lend, no_own_key
 from services.key_vault.domain.order import SENT, Ask, own_services
-from services.key_vault.domain.platform import PLATFORM_PREFIX, PoolState
-from shared.kernel.errors import PlatformError, UserApiKeyInvalidError, UserApiKeyRequiredError
+from services.key_vault.domain.platform import PoolState
 from shared.kernel.names import CredentialStatus, KeyService, KeySource
 
 
@@ -61,7 +60,7 @@ def choose(ask: Ask, known: Known) -> Choice | Look:
     if credential := _stored(ask, known.own):
         return Own(credential)
     if ask.is_strict:
-        raise _no_own_key(ask)
+        raise no_own_key(ask)
     return lend(ask, Leave.by(known.own.consent), known.pools)
 
 
@@ -83,9 +82,3 @@ def _is_usable(credential: StoredCredential, ask: Ask) -> bool:
     """Whatever its provider last said of it: a mark may be old, and its owner wants it tried first."""
     is_on = credential.status is not CredentialStatus.INACTIVE
     return is_on and credential.credential_id not in ask.excluding
-
-
-def _no_own_key(ask: Ask) -> PlatformError:
-    if any(not failed.startswith(PLATFORM_PREFIX) for failed in ask.excluding):
-        return UserApiKeyInvalidError("your key was refused, and there is no other", service=ask.provider)
-    return UserApiKeyRequiredError("this needs a key of your own", service=ask.provider)

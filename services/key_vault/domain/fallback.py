@@ -6,8 +6,14 @@ from typing import Final
 
 from services.key_vault.domain.credentials import Consent
 from services.key_vault.domain.order import Ask, platform_services
-from services.key_vault.domain.platform import PlatformKey, PoolState, next_in_turn
-from shared.kernel.errors import ConsentRequiredError, PlatformError, SystemKeyExhaustedError
+from services.key_vault.domain.platform import PLATFORM_PREFIX, PlatformKey, PoolState, next_in_turn
+from shared.kernel.errors import (
+    ConsentRequiredError,
+    PlatformError,
+    SystemKeyExhaustedError,
+    UserApiKeyInvalidError,
+    UserApiKeyRequiredError,
+)
 from shared.kernel.names import KeyPolicy, KeyService, PlatformKeyState
 
 GATEWAY_WITHHELD: Final = "allowGatewayFallback"
@@ -51,7 +57,8 @@ class LookInPool:
 def lend(ask: Ask, leave: Leave, pools: Pools) -> Lent | LookInPool:
     """Name the platform's key to use, or the pool to look into first.
 
-    Raises `consent_required`, `system_key_exhausted`.
+    Raises `consent_required`, `system_key_exhausted`; where the platform has no key at all and the user's own
+    may serve, `user_api_key_required` or `user_api_key_invalid`.
     """
     for service in filter(leave.covers, platform_services(ask.provider)):
         if service not in pools:
@@ -74,6 +81,8 @@ def _nothing(ask: Ask, leave: Leave, pools: Pools) -> LookInPool:
         return LookInPool(KeyService.GATEWAY)
     if withheld and _is_there(pools[KeyService.GATEWAY], ask):
         raise _consent_required(ask, GATEWAY_WITHHELD)
+    if ask.takes_own_keys and not any(pool.keys for pool in pools.values()):
+        raise no_own_key(ask)
     raise _exhausted(ask, pools)
 
 
@@ -100,3 +109,10 @@ def _exhausted(ask: Ask, pools: Pools) -> PlatformError:
 def _back_in_s(ask: Ask, pools: Pools) -> float | None:
     cooling = [key.mark.until for pool in pools.values() for key in pool.keys if key.mark and key.mark.until]
     return (min(cooling) - ask.at).total_seconds() if cooling else None
+
+
+def no_own_key(ask: Ask) -> PlatformError:
+    """Say which key of the user's would help, where no other can."""
+    if any(not failed.startswith(PLATFORM_PREFIX) for failed in ask.excluding):
+        return UserApiKeyInvalidError("your key was refused, and there is no other", service=ask.provider)
+    return UserApiKeyRequiredError("this needs a key of your own", service=ask.provider)

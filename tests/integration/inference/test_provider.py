@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import httpcore2
 import httpx2
@@ -16,6 +18,7 @@ from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
 from services.inference.domain.failures import NotAllowedError
+from services.inference.domain.operations import READINGS
 from services.inference.domain.provider_usage import measured_tokens
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import (
@@ -29,7 +32,7 @@ from shared.kernel.errors import (
     UserApiKeyExhaustedError,
     UserApiKeyInvalidError,
 )
-from shared.kernel.names import KeyService, KeySource
+from shared.kernel.names import KeyService, KeySource, Operation
 from tests.fakes.inference import CANARY, PLATFORM, a_key
 from tests.loopback import http_client
 
@@ -325,6 +328,35 @@ async def test_a_key_of_odd_characters_is_cut_out_however_it_is_written(escape: 
     assert answer.usage is None
     assert key not in str(read := orjson.loads(answer.text)).replace("\\\\", "\\")
     assert read["choices"][0]["delta"]["content"] == "[redacted], [redacted], è"
+
+
+def _chat_piece(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+
+
+def _response_piece(text: str) -> dict[str, Any]:
+    return {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": text}
+
+
+@pytest.mark.parametrize(
+    ("operation", "piece", "end"),
+    [
+        (Operation.CHAT, _chat_piece, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+        (Operation.RESPONSES, _response_piece, {"type": "response.completed", "response": {}}),
+    ],
+    ids=["chat", "responses"],
+)
+async def test_a_key_that_comes_in_pieces_is_cut_out(
+    operation: Operation, piece: Callable[[str], dict[str, Any]], end: dict[str, Any]
+) -> None:
+    said = f"It is {ECHO}, isn't it?"
+    chunks = [*(piece(said[at : at + 3]) for at in range(0, len(said), 3)), end]
+    body = "".join(f"data: {orjson.dumps(chunk).decode()}\n\n" for chunk in chunks)
+    async with answering(body) as provider:
+        pieces = await collect(provider, replace(a_call(secret=ECHO), operation=operation))
+
+    texts = [found.text for one in pieces for found in READINGS[operation].generated(orjson.loads(one.text))]
+    assert "".join(texts) == "It is canary9go[redacted], isn't it?"
 
 
 @pytest.mark.parametrize("key", ["x", '"', "EMPTY", "1"])

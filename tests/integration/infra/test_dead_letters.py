@@ -108,6 +108,10 @@ async def test_what_is_refused_again_is_there_again_and_is_put_back_once(
 ) -> None:
     assert await _there(realm, Fate.REQUEUE) == refused
     await until(lambda: _dead(realm, _COUNT))
+    _, told = await latchkey(realm, "dead-letters", BILLING_USAGE)
+    assert told.count(f"  rejected  usage.recorded.v1  {realm.name}_inference  ") == _COUNT, (
+        "as the first time"
+    )
     assert await _there(realm, Fate.DISCARD) == refused
     assert taker.taken == []
 

@@ -16,7 +16,6 @@ from shared.kernel.errors import (
     InvalidRequestError,
     NotFoundError,
     ServiceUnavailableError,
-    SystemKeyExhaustedError,
     UserApiKeyRequiredError,
 )
 from shared.kernel.ids import new_id
@@ -67,7 +66,7 @@ async def test_a_key_sent_with_the_run_reaches_the_worker(edge: Edge, worker: Rp
 
 
 async def test_platform_keys_take_turns(worker: RpcWorker, kv: Any, realm: TestRealm, user: str) -> None:
-    with pytest.raises(SystemKeyExhaustedError):
+    with pytest.raises(UserApiKeyRequiredError):
         await worker.resolve(user_id=user)
     pool = ["sk-platform-000001", "sk-platform-000002"]
     kv.create_or_update_secret("platform/openai", {"api_keys": pool}, mount_point=realm.name)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.inference.domain.answers import generated_chars, is_answer, is_finished, refusal_in, usage_in
+from services.inference.domain.answers import generated, is_answer, is_finished, refusal_in, usage_in
+from services.inference.domain.generated import chars_in
 from services.inference.domain.provider_usage import keepable, measured_tokens, provider_cost_usd
 from shared.contracts.usage import TokenCounts
 from shared.kernel.names import TokensSource
@@ -174,8 +175,9 @@ def test_a_usual_usage_object_is_kept_as_it_came() -> None:
 def test_generated_text_is_counted_wherever_it_is() -> None:
     calls = [{"function": {"name": "f", "arguments": "12345"}}, {"function": None}, None]
     delta = {"content": "abc", "reasoning": "de", "refusal": None, "tool_calls": calls}
+    body = {"choices": [{"delta": delta}, {"message": {"content": "fg"}}, None]}
 
-    assert generated_chars({"choices": [{"delta": delta}, {"message": {"content": "fg"}}, None]}) == 12
+    assert chars_in(generated(body)) == 12
 
 
 def test_what_is_an_answer() -> None:

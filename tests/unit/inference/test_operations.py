@@ -37,7 +37,7 @@ def test_its_other_events_do_not() -> None:
     event = {"type": "response.output_text.delta", "delta": "Hello"}
     assert RESPONSES.is_answer(event)
     assert not RESPONSES.is_finished(event)
-    assert RESPONSES.generated_chars(event) == 5
+    assert [found.text for found in RESPONSES.generated(event)] == ["Hello"]
     assert RESPONSES.usage(event) is None
 
 
@@ -66,7 +66,7 @@ def test_a_whole_response_is_measured() -> None:
         ]
     }
     assert RESPONSES.is_answer(body)
-    assert RESPONSES.generated_chars(body) == 7
+    assert [found.text for found in RESPONSES.generated(body)] == ["Hello", "{}"]
 
 
 @pytest.mark.parametrize("body", [[], {}, {"output": None}, "x", {"type": 1}])

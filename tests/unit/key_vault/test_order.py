@@ -45,12 +45,15 @@ def expected(world: World) -> str:
             allowed = may_gateway if name == "team_gateway" else may_platform
         if allowed and states.get(name) == THERE:
             return name
+    own = "user_api_key_invalid" if FAILED in map(states.get, OWN) else "user_api_key_required"
     if strict:
-        return "user_api_key_invalid" if FAILED in map(states.get, OWN) else "user_api_key_required"
+        return own
     if not may_platform:
         return "consent_required"
     if not may_gateway and states.get("team_gateway") in {THERE, COOLING}:
         return "consent_required:allowGatewayFallback"
+    if not platform_flow and not any(name in states for name in PLATFORM):
+        return own
     return _OPENROUTER_EXHAUSTED if "platform_openrouter" in states else "system_key_exhausted"
 
 
@@ -93,9 +96,9 @@ def check_looked(world: World, answer: str) -> None:
     assert own == (0 if platform_flow or answer in {"request", "session"} else 1)
     assert own == 0 or world.looked[0] == "own"
     assert len(pools) == len(set(pools))
-    if answer in OWN or answer.startswith("user_api_key") or answer == "consent_required":
+    if answer == "consent_required":
         assert not [place for place in pools if place != KeyService.GATEWAY]
-    if answer in OWN or answer.startswith("user_api_key"):
+    if answer in OWN or (world.policy is KeyPolicy.USER_KEY_REQUIRED and not world.report_only):
         assert not pools
 
 

@@ -7,7 +7,12 @@ import pytest
 from services.key_vault.domain.platform import PlatformPool
 from shared.contracts.platform_keys import ListPlatformKeys, MendPlatformKey, PlatformKeyInfo
 from shared.contracts.resolving import KeyResolved
-from shared.kernel.errors import ConsentRequiredError, NotFoundError, SystemKeyExhaustedError
+from shared.kernel.errors import (
+    ConsentRequiredError,
+    NotFoundError,
+    SystemKeyExhaustedError,
+    UserApiKeyRequiredError,
+)
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, PlatformKeyState
 from tests.fakes.key_vault_asking import limited, platform_id, refused
 from tests.fakes.key_vault_house import GATEWAY_URL, House, soon
@@ -132,8 +137,10 @@ async def test_the_teams_gateway_wants_a_leave_of_its_own(house: House) -> None:
 
 
 async def test_a_leave_that_would_be_of_no_use_is_not_asked_for(house: House) -> None:
-    await exhausted(house, policy=KeyPolicy.USER_KEY_PREFERRED)
-    await exhausted(house, policy=KeyPolicy.USER_KEY_PREFERRED, provider=KeyService.GATEWAY)
+    """Where the platform has no key, one's own would help; where it has one that is out, that."""
+    for provider in (KeyService.OPENAI, KeyService.GATEWAY):
+        with pytest.raises(UserApiKeyRequiredError):
+            await house.resolve(policy=KeyPolicy.USER_KEY_PREFERRED, provider=provider)
     await house.platform_keys.put(KeyService.GATEWAY, "gw-team-000001", base_url=GATEWAY_URL)
     await house.note_usage([refused(KeyService.GATEWAY, "gw-team-000001")])
     await exhausted(house, policy=KeyPolicy.USER_KEY_PREFERRED)
