@@ -41,6 +41,8 @@ class RunRequested(Message):
     requested_at: AwareDatetime
     start_by: AwareDatetime
     deadline: AwareDatetime
+    deadline_asked: bool = False
+    """The client asked for this deadline, sooner than ours: it pays as if it had cancelled then."""
     retry_on_worker_loss: bool = False
     kept: bool = False
     """It goes on without its client, edges may attach to it, and its end is told by `RunEnded`."""

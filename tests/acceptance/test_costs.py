@@ -50,6 +50,20 @@ async def test_a_platform_runs_event_says_what_was_charged(house: House, *, stre
         assert event["provider_request_id"].startswith("req_")
 
 
+async def test_who_wants_a_platform_run_to_end_sooner_pays_for_the_call(house: House) -> None:
+    """As who cancels it does: `Latchkey-Timeout` is no way to call the provider for nothing."""
+    caller = await house.caller("hasty")
+    await house.grant(caller, 1_000_000_000)
+    caller.http.headers["Latchkey-Timeout"] = "1.5"
+
+    answer = await caller.ask("[simulate latency_ms=4000] " + "word " * 1000, flow="deep_analysis")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "provider_timeout")
+    [(event, cost_micros, charged_micros)] = await told(house, caller, answer.headers["latchkey-run-id"])
+    assert event["tokens"]["source"] == "estimated"
+    assert event["cost_micros"] == cost_micros == charged_micros > 0
+
+
 async def test_an_own_keys_event_says_its_cost_and_nobody_is_charged(house: House) -> None:
     caller = await house.caller("owner")
     await caller.store_key(OWN_KEY)

@@ -25,7 +25,7 @@ def prompt(number: int) -> str:
     while True:
         text = f"[simulate tokens={tokens},{COMPLETION}] request {number:04}"
         body = {"messages": [{"role": "user", "content": text}], "max_tokens": COMPLETION}
-        if (held := prompt_size(body).tokens_max) == tokens:
+        if (held := prompt_size(body).tokens_max(MODEL)) == tokens:
             return text
         tokens = held
 

@@ -83,6 +83,19 @@ async def test_a_limited_key_cools_down_and_a_refused_one_is_out(house: House, p
     assert house.calls().with_key(refused) == 2  # tried again, once
 
 
+async def test_what_one_user_may_not_ask_takes_no_key_from_the_others(house: House, payer: Caller) -> None:
+    keys = pool("a-", "b-")
+    await put_platform_key(house.realm, KeyService.OPENAI, *keys)
+
+    asked = await payer.ask("[simulate status=403]", flow="deep_analysis", max_tokens=20)
+    await house.receipt(payer, asked.headers["latchkey-run-id"], attempts=len(keys))
+
+    assert (asked.status_code, asked.json()["error"]["code"]) == (400, "invalid_request")
+    assert {(await ask(payer)).status_code for _ in range(4)} == {200}
+    seen = await states(house)
+    assert {seen[key[-4:]]["state"] for key in keys} == {"ready"}
+
+
 async def test_an_exhausted_pool_says_so_also_in_a_stream(house: House, payer: Caller) -> None:
     await put_platform_key(house.realm, KeyService.OPENROUTER, *pool("revoked-", "spent-"))
     for stream in (False, True):

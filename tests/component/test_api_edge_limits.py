@@ -135,6 +135,7 @@ async def test_a_client_may_want_its_run_to_end_sooner(asked: str, ends_after_s:
     (run,) = edge.bus.requested
     assert run.deadline - run.requested_at == timedelta(seconds=ends_after_s)
     assert run.start_by <= run.deadline
+    assert run.deadline_asked == (ends_after_s < edge.times.run_s)
 
 
 async def test_a_run_ends_for_its_client_when_the_client_said() -> None:

@@ -41,6 +41,10 @@ class RunTimes:
         """Return how long a run may take; a client may have it shorter."""
         return self.run_s if timeout_s is None else min(timeout_s, self.run_s)
 
+    def is_sooner(self, timeout_s: float | None) -> bool:
+        """Whether a client wants a run to end before we would."""
+        return self.for_client(timeout_s) < self.run_s
+
 
 @dataclass(frozen=True, slots=True)
 class StartRun:
@@ -216,6 +220,7 @@ class StartRunUseCase:
             requested_at=now,
             start_by=now + timedelta(seconds=start_s),
             deadline=now + timedelta(seconds=run_s),
+            deadline_asked=self._times.is_sooner(command.timeout_s),
             kept=command.kept or command.idempotency is not None,
             session_id=command.session_id,
         )

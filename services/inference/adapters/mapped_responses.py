@@ -1,6 +1,7 @@
 """Responses of providers that have chat completions only: asked for as a chat, told as a Response.
 
-A provider that turns out to have none (HTTP 404 or 405: nothing was generated) is asked for a chat, too.
+A provider that turns out to have none (HTTP 404 or 405: nothing was generated) is asked for a chat, too; its
+own error stands when no chat can ask for the same, for it may have missed something else.
 """
 
 import time
@@ -34,13 +35,15 @@ class MappedResponses:
         self._specs = specs
 
     async def complete(self, call: ProviderCall) -> Piece:
+        missing: EndpointMissingError | None = None
         if not self._is_mapped(call):
             try:
                 return await self._inner.complete(call)
-            except EndpointMissingError:
+            except EndpointMissingError as error:
                 if call.operation is not Operation.RESPONSES:
                     raise
-        answer = await self._inner.complete(self._chat(call))
+                missing = error
+        answer = await self._inner.complete(self._chat(call, missing))
         with provider_errors(call):
             response = response_of(orjson.loads(answer.text), _begun(call))
             return replace(answer, text=_text(call, response))
@@ -49,29 +52,30 @@ class MappedResponses:
         return self._stream(call) if call.operation is Operation.RESPONSES else self._inner.stream(call)
 
     async def _stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
+        missing: EndpointMissingError | None = None
         if not self._is_mapped(call):
             try:
                 async with aclosing(self._inner.stream(call)) as pieces:
                     async for piece in pieces:
                         yield piece
-            except EndpointMissingError:
-                pass
+            except EndpointMissingError as error:
+                missing = error
             else:
                 return
         with provider_errors(call):
-            async with aclosing(self._inner.stream(self._chat(call))) as pieces:
+            async with aclosing(self._inner.stream(self._chat(call, missing))) as pieces:
                 async for piece in _events(call, pieces):
                     yield piece
 
     def _is_mapped(self, call: ProviderCall) -> bool:
         return call.operation is Operation.RESPONSES and call.operation in self._spec(call).lacks
 
-    def _chat(self, call: ProviderCall) -> ProviderCall:
+    def _chat(self, call: ProviderCall, missing: EndpointMissingError | None) -> ProviderCall:
         spec = self._spec(call)
         try:
             body = chat_of(call.body, spec.limit_parameter)
         except InvalidRequestError as error:
-            raise InvalidRequestError(error.message, service=spec.service) from None
+            raise missing or InvalidRequestError(error.message, service=spec.service) from None
         return replace(call, body=body, operation=Operation.CHAT)
 
     def _spec(self, call: ProviderCall) -> ProviderSpec:

@@ -10,9 +10,11 @@ from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import Operation
 
 _OVERHEAD_TOKENS: Final = 16
-_BYTES_PER_TOKEN_MIN: Final = 3
 _CHARS_PER_TOKEN: Final = 4
 _IMAGE_TOKENS_MAX: Final = 5_000
+_DEAR_IMAGES: Final = "gpt-4o-mini"
+_DEAR_IMAGE_TOKENS_MAX: Final = 50_000
+"""2,833 and 5,667 for each of up to eight tiles: https://platform.openai.com/docs/guides/images-vision"""
 _IMAGE_TOKENS: Final = 1_000
 _AUDIO_CHARS_PER_TOKEN: Final = 200
 """Base64 characters: audio is about ten tokens a second, compressed speech some 2 kB."""
@@ -28,11 +30,10 @@ class PromptSize:
     images: int = 0
     audio_chars: int = 0
 
-    @property
-    def tokens_max(self) -> int:
-        """On the safe side, for a hold."""
-        text = self.text_bytes // _BYTES_PER_TOKEN_MIN + _OVERHEAD_TOKENS
-        return text + self.images * _IMAGE_TOKENS_MAX + self._audio
+    def tokens_max(self, model: str) -> int:
+        """On the safe side, for a hold: no byte-level tokenizer makes more than one token of a byte."""
+        image = _DEAR_IMAGE_TOKENS_MAX if _DEAR_IMAGES in model.lower() else _IMAGE_TOKENS_MAX
+        return self.text_bytes + _OVERHEAD_TOKENS + self.images * image + self._audio
 
     @property
     def tokens_likely(self) -> int:

@@ -1,6 +1,7 @@
 """What a provider's refusal means, as one of our errors. Pure; the tables are in the tests."""
 
 import math
+import re
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
@@ -27,11 +28,17 @@ MESSAGE_CHARS_MAX: Final = 500
 _RETRY_AFTER_S: Final = 5.0
 _RETRY_AFTER_MAX_S: Final = 3600.0
 _SHORT_S: Final = 60.0
-"""How long a platform key rests that had too little credit, or no leave, for one request: what one user asks
-for must not take it from everybody for good.
+"""How long a platform key rests that had too little credit for one request, or was said to be suspended: what
+one user asks for must not take it from everybody for good.
 """
 
+
+class NotAllowedError(InvalidRequestError):
+    """A key has no leave for what was asked: another may have it, and nothing is wrong with this one."""
+
+
 CURABLE: Final = (
+    NotAllowedError,
     UserApiKeyInvalidError,
     UserApiKeyExhaustedError,
     SystemKeyExhaustedError,
@@ -59,6 +66,7 @@ class Meaning(Enum):
     KEY_EXHAUSTED = auto()
     KEY_SHORT = auto()
     RATE_LIMITED = auto()
+    NOT_ALLOWED = auto()
     BAD_REQUEST = auto()
     TIMED_OUT = auto()
     BROKEN = auto()
@@ -67,13 +75,22 @@ class Meaning(Enum):
 _BY_STATUS: Final = {
     401: Meaning.KEY_INVALID,
     402: Meaning.KEY_EXHAUSTED,
-    403: Meaning.KEY_INVALID,
+    403: Meaning.NOT_ALLOWED,
     408: Meaning.TIMED_OUT,
     409: Meaning.BROKEN,
     429: Meaning.RATE_LIMITED,
     498: Meaning.RATE_LIMITED,  # Groq: flex capacity exceeded
 }
+_ACCOUNT: Final = re.compile(
+    r"\b(?:org|proj)[-_]\w+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE
+)
+"""What OpenAI calls organizations and projects; what xAI calls teams and keys."""
 _CLIENT_ERRORS: Final = range(400, 500)
+
+_ACCOUNT_GONE: Final = (
+    r"(?:your|this|the) (?:\w+ ){0,2}(?:key|account|organi[sz]ation|team|project)\b[^'\"`]{0,80}"
+    r"\b(?:disabled|blocked|suspended|deactivated|revoked|leaked|banned|terminated)\b"
+)
 
 # Where the status alone would mislead. The first that shows counts.
 _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
@@ -99,6 +116,7 @@ _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
             "key limit exceeded",  # OpenRouter: 403, the key's own limit
             "insufficient_funds",  # Vercel
             "customer_verification_required",
+            "billing_disabled",  # Google
         ),
     ),
     (
@@ -117,19 +135,31 @@ _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
     ),
     (
         Meaning.KEY_INVALID,
-        frozenset({400}),
+        frozenset({400, 403}),
         (
             "api_key_invalid",  # Gemini
             "api key not valid",
             "incorrect api key provided",  # xAI
             "invalid_api_key",
             "organization_restricted",  # Groq
+            "account_deactivated",  # OpenAI
+            "consumer_suspended",  # Google: https://cloud.google.com/apis/design/errors
+            "consumer_invalid",
+            "service_disabled",
         ),
     ),
     (
+        Meaning.NOT_ALLOWED,  # OpenAI: a restricted key
+        frozenset({401, 403}),
+        ("missing_scope", "you have insufficient permissions for this operation"),
+    ),
+    (
         Meaning.BAD_REQUEST,  # what was asked for is not for this key: the key is good
-        frozenset({403}),
+        frozenset({403, 429}),
         (
+            r"you are not allowed to [a-z ]+ from this model",  # OpenAI: a chat model's embeddings
+            "content violates usage guidelines",  # xAI
+            "request too large for",  # OpenAI: 429, more tokens at once than there are in a minute
             "model_not_found",
             "model_permission_blocked_org",
             "model_permission_blocked_project",
@@ -137,6 +167,11 @@ _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
             "you do not have permission to access the file",  # Gemini
             FLAGGED,
         ),
+    ),
+    (
+        Meaning.KEY_INVALID,  # said of the key or its account; what is quoted comes after a quote
+        frozenset({403}),
+        (_ACCOUNT_GONE,),
     ),
     (
         Meaning.BROKEN,  # it does not serve where our workers are
@@ -163,13 +198,22 @@ def error_of(refusal: Refusal, service: KeyService, source: KeySource) -> Platfo
             f"{name} is limiting the rate", service=name, retry_after_s=_patience(refusal)
         )
     if meaning is Meaning.BAD_REQUEST:
-        said = refusal.message[:MESSAGE_CHARS_MAX] or f"{name} refused the request"
+        said = _quoted(refusal, source) or f"{name} refused the request"
         return InvalidRequestError(said, service=name)
+    if meaning is Meaning.NOT_ALLOWED:
+        said = _quoted(refusal, source) if source.is_byok else ""
+        return NotAllowedError(said or f"{name} does not allow this with the key", service=name)
     if meaning is Meaning.TIMED_OUT:
         return ProviderTimeoutError(f"{name} timed out", service=name)
     if meaning is Meaning.BROKEN:
         return ProviderError(f"{name} failed (HTTP {refusal.status})", service=name)
     return _key_error(meaning, service, source, refusal.status)
+
+
+def _quoted(refusal: Refusal, source: KeySource) -> str:
+    """Return the provider's words: to others than its owner without the names of a key's account."""
+    said = refusal.message if source.is_byok else _ACCOUNT.sub("…", refusal.message)
+    return said[:MESSAGE_CHARS_MAX]
 
 
 def _patience(refusal: Refusal) -> float:

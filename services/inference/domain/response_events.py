@@ -6,6 +6,7 @@ from typing import Any
 from services.inference.domain.answers import usage_in
 from services.inference.domain.response_items import TEXT_KINDS, CallItem, Item, TextItem, Told
 from services.inference.domain.response_object import ended, status_of
+from shared.kernel.errors import ProviderError
 
 Body = dict[str, Any]
 
@@ -35,7 +36,12 @@ class ResponseEvents:
         return beginning + [self._event(*each) for each in told]
 
     def end(self) -> list[Body]:
-        """Return the rest: what is open is closed, and the whole response is told."""
+        """Return the rest: what is open is closed, and the whole response is told.
+
+        Raises ProviderError when there was no chunk at all: that is no answer.
+        """
+        if self._number < 0:
+            raise ProviderError("the answer was cut short")
         status = status_of(self._finish_reason)
         is_open = [item for item in self._items if item.status == "in_progress"]
         told = [self._event(*each) for item in is_open for each in item.closing(status)]

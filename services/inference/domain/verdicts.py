@@ -21,6 +21,7 @@ _NUMBER_CHARS_MAX: Final = 40
 
 _BY_MEANING: Final = {
     Meaning.KEY_INVALID: KeyVerdict.INVALID,
+    Meaning.NOT_ALLOWED: KeyVerdict.INVALID,  # nothing was asked but whether it is good
     Meaning.KEY_EXPIRED: KeyVerdict.EXPIRED,
     Meaning.KEY_EXHAUSTED: KeyVerdict.NO_QUOTA,
     Meaning.KEY_SHORT: KeyVerdict.NO_QUOTA,

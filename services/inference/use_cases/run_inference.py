@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from services.inference.domain.attempt import Attempt, Ending
+from services.inference.domain.failures import NotAllowedError
 from services.inference.ports import AttemptStore, Audience, Clock, ResolvedKey
 from services.inference.use_cases.answer_memory import AnswerMemory
 from services.inference.use_cases.end_attempt import EndAttempt
@@ -201,9 +202,10 @@ def _in_vain(
 ) -> PlatformError | None:
     """Return the error of a run that no other key could cure: the one that began it, which its user can mend.
 
-    A run begun with the platform's key ends by what is said when its pools have run dry.
+    A run begun with the platform's key ends by what is said when its pools have run dry, unless it asked for
+    what the key may not do.
     """
-    is_users = began.key is None or began.key.source.is_byok
-    if not is_users and isinstance(refusal, (SystemKeyExhaustedError, ConsentRequiredError)):
+    is_theirs = began.key is None or began.key.source.is_byok or isinstance(first_error, NotAllowedError)
+    if not is_theirs and isinstance(refusal, (SystemKeyExhaustedError, ConsentRequiredError)):
         return refusal
     return first_error

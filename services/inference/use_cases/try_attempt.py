@@ -93,7 +93,7 @@ class TryAttempt:
                 await run.begin(attempt.number, key.used.source)
                 response = await self._call(run, key, ceiling, meter, relay)
         except StoppedError as stopped:
-            ending = _stopped(stopped.reason, meter)
+            ending = _stopped(stopped.reason, meter, is_asked=run.request.deadline_asked)
         except PlatformError as error:
             ending = _failed(error, meter, curable=isinstance(error, CURABLE) and not meter.received)
         else:
@@ -139,7 +139,7 @@ class TryAttempt:
             user_id=request.user_id,
             provider=request.provider,
             model=request.model,
-            prompt_tokens_max=prompt_size(request.body).tokens_max,
+            prompt_tokens_max=prompt_size(request.body).tokens_max(request.model),
             completion_tokens_max=completion_tokens_max(request.body, ceiling, request.operation),
             expires_at=request.deadline + self._limits.hold_slack,
         )
@@ -190,7 +190,8 @@ def _failed(error: PlatformError, meter: Meter, *, curable: bool) -> Ending:
     return _ending(outcome, error, meter, estimate=False)
 
 
-def _stopped(reason: Stop, meter: Meter) -> Ending:
+def _stopped(reason: Stop, meter: Meter, *, is_asked: bool) -> Ending:
+    """`is_asked`: the deadline was the client's wish, which is paid as if they had cancelled."""
     if reason is Stop.CANCELLED:
         cancelled = RunCancelledError("the run was cancelled")
         return _ending(Outcome.CANCELLED, cancelled, meter, estimate=meter.begun)
@@ -201,7 +202,7 @@ def _stopped(reason: Stop, meter: Meter) -> Ending:
         return _failed(key_revoked(), meter, curable=False)
     if meter.begun:
         late = ProviderTimeoutError("the provider did not finish before the run's deadline")
-        return _ending(Outcome.FAILED, late, meter, estimate=meter.received)
+        return _ending(Outcome.FAILED, late, meter, estimate=is_asked or meter.received)
     return _ending(Outcome.EXPIRED, too_late(), meter, estimate=False)
 
 

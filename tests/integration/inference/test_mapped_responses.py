@@ -126,17 +126,20 @@ async def test_who_has_them_is_passed_through(provider: MappedResponses, simulat
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("prompt", ["x", "[simulate no_responses] x"])
+@pytest.mark.parametrize(
+    ("service", "said", "calls"),
+    [(KeyService.GEMINI, "previous_response_id", 0), (KeyService.OPENAI, "refused with status 404", 1)],
+)
 async def test_what_no_chat_can_ask_for_is_not_sent(
-    provider: MappedResponses, simulator: str, prompt: str, *, stream: bool
+    provider: MappedResponses, simulator: str, service: KeyService, said: str, calls: int, *, stream: bool
 ) -> None:
-    service = KeyService.GATEWAY if "no_responses" in prompt else KeyService.GEMINI
-    call = a_call(prompt, service, previous_response_id="resp_1")
+    """Who has Responses, and does not find what one names, says so itself."""
+    call = a_call("[simulate no_responses] x", service, previous_response_id="resp_1")
     with pytest.raises(InvalidRequestError) as refused:
         await (pieces_of(provider, call) if stream else provider.complete(call))
-    assert "previous_response_id" in refused.value.message
+    assert said in refused.value.message
     assert refused.value.service == service
-    assert read_calls(simulator).with_key(GOOD) == (1 if service is KeyService.GATEWAY else 0)
+    assert read_calls(simulator).with_key(GOOD) == calls
 
 
 @pytest.mark.parametrize("operation", [Operation.CHAT, Operation.EMBEDDINGS])

@@ -12,6 +12,7 @@ from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.domain.failures import NotAllowedError
 from services.inference.domain.provider_usage import measured_tokens
 from services.inference.ports import ProviderCall
 from shared.kernel.errors import (
@@ -129,7 +130,7 @@ async def test_a_rate_limit_says_when_to_come_back(provider: OpenAIProvider) -> 
     ("kind", "expected"),
     [
         ("bad", UserApiKeyInvalidError),
-        ("forbidden", UserApiKeyInvalidError),
+        ("forbidden", NotAllowedError),
         ("broke", UserApiKeyExhaustedError),
     ],
 )

@@ -17,6 +17,8 @@ from shared.kernel.errors import InvalidRequestError
 
 pytestmark = pytest.mark.unit
 
+MODEL = "openai/gpt-4o"
+
 
 def user(content: object) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": content}]}
@@ -28,8 +30,15 @@ def test_text_counts_by_its_bytes() -> None:
     size = prompt_size(body)
 
     assert size.text_bytes == len(orjson.dumps(body))
-    assert size.tokens_max > 1000
-    assert prompt_size(user("漢" * 1000)).tokens_max > 1000
+    assert size.tokens_max(MODEL) > size.tokens_likely > 700
+
+
+@pytest.mark.parametrize("text", ["\U00013000", "\U0001d400", "\u1200", "~", "\n"])
+def test_a_hold_covers_a_token_for_every_byte(text: str) -> None:
+    """Rare characters are told byte by byte: https://github.com/openai/tiktoken"""
+    said = text * 1000
+
+    assert prompt_size(user(said)).tokens_max(MODEL) >= len(said.encode())
 
 
 def test_an_inline_image_counts_as_an_image_not_as_text() -> None:
@@ -39,7 +48,19 @@ def test_an_inline_image_counts_as_an_image_not_as_text() -> None:
 
     assert size.images == 1
     assert size.text_bytes < 200
-    assert 5_000 < size.tokens_max < 6_000
+    assert 5_000 < size.tokens_max(MODEL) < 6_000
+
+
+@pytest.mark.parametrize(
+    "model", ["openai/gpt-4o-mini", "openai/gpt-4o-mini-2024-07-18", "x/openai.GPT-4o-mini"]
+)
+def test_an_image_that_a_model_counts_dearer_is_held_dearer(model: str) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "high"}}
+    size = prompt_size(user([image, image]))
+
+    assert 2 * 48_169 < size.tokens_max(model) < 101_000
+    assert size.tokens_max("openai/gpt-4o") < 11_000
+    assert size.tokens_likely < 3_000
 
 
 def test_a_linked_image_counts_as_well() -> None:
@@ -54,7 +75,7 @@ def test_audio_counts_by_its_length() -> None:
     size = prompt_size(user([part]))
 
     assert size.audio_chars == 20_000
-    assert 100 < size.tokens_max < 250
+    assert 100 < size.tokens_max(MODEL) < 350
 
 
 @given(
@@ -67,7 +88,7 @@ def test_audio_counts_by_its_length() -> None:
 def test_any_body_is_measured(anything: Any) -> None:
     for body in ({"messages": anything}, {"messages": [anything]}, user(anything), user([anything])):
         size = prompt_size(body)
-        assert 0 < size.tokens_likely <= size.tokens_max
+        assert 0 < size.tokens_likely <= size.tokens_max(MODEL)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from services.inference.domain.attempt import Attempt, KeyUsed
+from services.inference.domain.failures import NotAllowedError
 from services.inference.ports import ResolvedKey
 from shared.contracts.runs import KeyUse, RunCompleted, RunRequested
 from shared.kernel.errors import (
@@ -225,6 +226,19 @@ async def test_with_no_other_key_there_is_one_attempt() -> None:
 
     assert failure(worker).error.message == INVALID.message
     assert len(worker.usage_log.events) == len(worker.store.rows) == 1
+
+
+async def test_what_no_key_of_the_pool_may_do_is_said() -> None:
+    """One user's request is not to take the pool from everybody."""
+    keys, asked = a_pool(2), NotAllowedError("openai does not allow this with the key", service="openai")
+    worker = Worker(keys)
+    worker.provider.scripts = failing(keys, asked)
+    worker.resolver.refusal = SystemKeyExhaustedError("none left", retry_after_s=7)
+
+    await worker.run(a_request())
+
+    assert failure(worker).error.message == asked.message
+    assert [usage.error_code for usage in worker.usage_log.events] == ["invalid_request"] * 2
 
 
 @pytest.mark.parametrize("source", [PLATFORM, KeySource.TEAM_GATEWAY])

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.inference.domain.failures import CURABLE, MESSAGE_CHARS_MAX, error_of
+from services.inference.domain.failures import CURABLE, MESSAGE_CHARS_MAX, NotAllowedError, error_of
 from services.inference.domain.refusals import Refusal, refusal_of
-from shared.kernel.errors import PlatformError
+from shared.kernel.errors import InvalidRequestError, PlatformError
 from shared.kernel.names import KeyService, KeySource
 from tests.unit.inference.provider_bodies import RefusalCase, refusal_cases
 
@@ -27,7 +27,7 @@ def error(status: int, body: object = None, source: KeySource = USER) -> Platfor
     [
         (401, "user_api_key_invalid"),
         (402, "user_api_key_exhausted"),
-        (403, "user_api_key_invalid"),
+        (403, "invalid_request"),
         (429, "provider_rate_limited"),
         (498, "provider_rate_limited"),
         (400, "invalid_request"),
@@ -63,15 +63,54 @@ def test_one_large_request_does_not_take_a_platform_key_out() -> None:
     assert error(402, body).code == "user_api_key_exhausted"
 
 
-def test_what_a_platform_key_may_not_do_takes_it_from_nobody_for_good() -> None:
-    """A model that the key has no leave for is its caller's choice; a key that is wrong is nobody's."""
+def test_what_a_key_may_not_do_says_nothing_against_it() -> None:
+    """What a key has no leave for is its caller's choice; a key that is wrong is nobody's."""
     kind = {"type": "permission_error", "message": "Your API key does not have permission to use this model."}
-    for status, body, rest_s in ((403, {"error": kind}, 60.0), (403, None, 60.0), (401, None, None)):
+    for source, said in ((PLATFORM, "openai does not allow this with the key"), (USER, kind["message"])):
+        refused = error(403, {"error": kind}, source)
+        assert (type(refused), refused.code, refused.message) == (NotAllowedError, "invalid_request", said)
+    assert isinstance(error(403, None, PLATFORM), CURABLE)
+
+
+def test_a_platform_key_whose_account_is_no_more_rests_and_a_spent_or_wrong_one_is_out() -> None:
+    disabled = {"error": {"message": "This organization has been disabled."}}
+    spent = {"error": {"message": "Key limit exceeded (total limit)."}}
+    for status, body, rest_s in ((403, disabled, 60.0), (403, spent, None), (401, None, None)):
         refused = error(status, body, PLATFORM)
         assert (refused.code, refused.retry_after_s) == ("system_key_exhausted", rest_s)
-    spent = {"error": {"message": "Key limit exceeded (total limit)."}}
-    assert error(403, spent, PLATFORM).retry_after_s is None
-    assert error(403, None).code == "user_api_key_invalid"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Your organization is not allowed to use the model 'suspended'",
+        "Your API key does not have access to `https://x/blocked`",
+        "The model 'this key was disabled' does not exist",
+    ],
+)
+def test_what_is_quoted_suspends_no_key(said: str) -> None:
+    assert error(403, {"error": {"message": said}}).code == "invalid_request"
+
+
+@pytest.mark.parametrize("source", [USER, PLATFORM])
+def test_what_no_other_key_could_do_is_asked_of_none(source: KeySource) -> None:
+    for status, said in (
+        (403, "You are not allowed to generate embeddings from this model"),
+        (403, "Content violates usage guidelines. Model: grok-4"),
+        (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 50000."),
+    ):
+        refused = error(status, {"error": {"message": said}}, source)
+        assert (type(refused), refused.message) == (InvalidRequestError, said)
+
+
+def test_the_names_of_the_platforms_account_are_quoted_to_nobody_else() -> None:
+    said = "Request too large for gpt-4o in organization {} on tokens per min (TPM): Limit 1, Requested 2."
+    named = "Content violates usage guidelines. Team: {}, Model: grok-4"
+    uuid = "16f2151a-40f4-4a80-8ad0-cae00c27e8dd"
+    for status, words, name in ((429, said, "org-Ab1"), (429, said, "proj_x"), (403, named, uuid)):
+        body = {"error": {"message": words.format(name)}}
+        assert error(status, body, PLATFORM).message == words.format("…")
+        assert error(status, body, USER).message == words.format(name)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from services.inference.domain.response_events import ResponseEvents, response_of
 from services.inference.domain.response_object import empty_response
+from shared.kernel.errors import ProviderError
 
 pytestmark = pytest.mark.unit
 
@@ -46,6 +47,11 @@ def told(*chunks: dict[str, Any]) -> list[dict[str, Any]]:
 
 def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [event["type"].removeprefix("response.") for event in events]
+
+
+def test_a_stream_without_a_chunk_is_no_answer() -> None:
+    with pytest.raises(ProviderError):
+        ResponseEvents(begun()).end()
 
 
 def test_a_text_is_told_as_openai_tells_it() -> None:

@@ -280,6 +280,26 @@ async def test_a_provider_that_outlasts_the_deadline_is_cut() -> None:
     assert only_usage(worker).tokens.source is TokensSource.ESTIMATED
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("is_asked", "source"), [(True, TokensSource.ESTIMATED), (False, TokensSource.UNKNOWN)]
+)
+async def test_a_deadline_that_the_client_asked_for_is_paid_like_a_cancel(
+    *, is_asked: bool, source: TokensSource, stream: bool
+) -> None:
+    """The provider was called, and goes on: who may choose the time would else call it for nothing."""
+    worker = Worker([a_key(source=PLATFORM)])
+    worker.provider.scripts["mine"] = [5.0]
+    soon = datetime.now(UTC) + timedelta(seconds=0.1)
+
+    await worker.run(a_request(stream=stream, deadline=soon, deadline_asked=is_asked))
+
+    usage = only_usage(worker)
+    assert (usage.outcome, usage.error_code) == (Outcome.FAILED, "provider_timeout")
+    assert usage.tokens.source is source
+    assert (usage.tokens.prompt > 0) == is_asked
+
+
 async def test_a_key_that_takes_past_the_deadline_expires_the_run() -> None:
     worker = Worker([a_key()])
     worker.resolver.delay_s = 5

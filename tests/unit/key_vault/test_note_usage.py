@@ -86,6 +86,7 @@ def test_what_says_nothing_of_a_stored_key(fields: dict[str, Any]) -> None:
         {"outcome": Outcome.CANCELLED},
         {"error_code": "provider_error"},
         {"error_code": "provider_timeout"},
+        {"error_code": "invalid_request"},
         {"error_code": None},
         {"credential_id": None},
         {"credential_id": "platform:openai:x"},
