@@ -8,6 +8,7 @@ from pathlib import Path
 from infra.bootstrap import BootstrapError, Realm, Servers, bootstrap
 from infra.bootstrap.envfiles import read_env
 from infra.bootstrap.platform_keys import gateway_url_from, platform_keys_from
+from infra.bootstrap.step import JWT_SECRET
 from infra.local import wishes as wish
 from infra.local.console import Progress, stopwatch
 from infra.local.dev_env import write_dev_env
@@ -60,6 +61,8 @@ class Stack:
                 inference=inference, simulator=simulator, environ=environ
             )
             wish.remember(self.home, wishes)
+            if unknown := wish.unknown(environ):
+                self._tell(f"no setting: {', '.join(unknown)}")
             running = self._supervisor.is_running()
             if not running:
                 self._end_leftovers()  # they hold the stack's own ports
@@ -168,7 +171,12 @@ class Stack:
 
     def _bootstrap(self, chosen: dict[str, int], environ: Mapping[str, str]) -> None:
         try:
-            realm = Realm(self.realm.name, platform_keys_from(environ), gateway_url_from(environ))
+            realm = Realm(
+                self.realm.name,
+                platform_keys_from(environ),
+                gateway_url_from(environ),
+                environ.get(JWT_SECRET) or None,
+            )
             bootstrap(servers(self.home, chosen), realm, self.home.env_files, progress=self._tell)
         except BootstrapError as error:
             raise StackError(f"bootstrap: {error}") from error
