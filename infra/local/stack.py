@@ -17,7 +17,7 @@ from infra.local.home import Home
 from infra.local.install import rabbitmq_server
 from infra.local.ports import held, is_open, ports
 from infra.local.processes import end_leftovers, processes
-from infra.local.readiness import Check, answers, server_checks, wait_until_ready
+from infra.local.readiness import Check, answers, server_checks, serves, wait_until_ready
 from infra.local.servers import SERVER_PARTS, server_parts, servers
 from infra.local.services import SIMULATOR, service_parts, simulator_url
 from infra.local.supervisor import ProcessState, Supervisor
@@ -192,7 +192,7 @@ class Stack:
         self._tell(f"ready at http://127.0.0.1:{chosen['edge']} — tokens are in {self.home.dev_env}")
 
     def _service_checks(self, chosen: dict[str, int], names: set[str]) -> dict[str, Check]:
-        checks = {name: self._is_up(name) for name in sorted(names)}
+        checks = {name: self._is_serving(name) for name in sorted(names)}
         checks[API_EDGE] = self._is_edge_ready
         if SIMULATOR in names:
             checks[SIMULATOR] = lambda: is_open(chosen["simulator"])
@@ -207,8 +207,13 @@ class Stack:
         url, tokens = env["LATCHKEY_URL"], (env["LATCHKEY_ADMIN_TOKEN"], env["LATCHKEY_USER_TOKEN"])
         return answers(f"{url}/readyz") and any(answers(f"{url}/v1/models", token=token) for token in tokens)
 
-    def _is_up(self, name: str) -> Check:
-        return lambda: any(state.name == name and state.is_running for state in self._supervisor.states())
+    def _is_serving(self, name: str) -> Check:
+        """A second worker counts as serving when it runs and the first one serves: they share their queue."""
+        url, service = self.env()["LATCHKEY_URL"], name.partition("-")[0]
+        return lambda: self._runs(name) and serves(url, service)
+
+    def _runs(self, name: str) -> bool:
+        return any(state.name == name and state.is_running for state in self._supervisor.states())
 
     def _wait(self, checks: Mapping[str, Check], timeout_s: float) -> None:
         wait_until_ready(self.home, self._supervisor, checks, timeout_s=timeout_s, progress=self._tell)
