@@ -15,6 +15,7 @@ import orjson
 from infra.analytics.columns import COLUMNS, Kind, Row, Value
 
 FORMATS: Final = ("ndjson", "csv", "parquet")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _BATCH: Final = 2_000
 _ROW_GROUP: Final = 50_000
 
@@ -71,7 +72,10 @@ class NdjsonWriter:
 
 
 class CsvWriter:
-    """RFC 4180 with a header; nothing for what is unknown, times as RFC 3339 in UTC."""
+    """RFC 4180 with a header; nothing for what is unknown, times as RFC 3339 in UTC.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it (OWASP, CSV injection).
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -104,6 +108,8 @@ class _Lines:
 def _plain(value: Value) -> Value:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
     return str(value).lower() if isinstance(value, bool) else value
 
 

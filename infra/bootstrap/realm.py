@@ -32,11 +32,13 @@ class Realm:
 
     `platform_keys` maps a service (`openai`, …) to its key or pool of keys; they go to Vault, where keys that
     ops put there for other services stay as they are. `gateway_url` is the team gateway's address.
+    `jwt_secret` is for the edge's env file; without one the one there stays, or is made up.
     """
 
     name: str = "latchkey"
     platform_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     gateway_url: str | None = None
+    jwt_secret: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -14,7 +14,7 @@ from shared.kernel.names import API_EDGE, KEY_VAULT, SERVICES
 ADMIN_FILE = "admin.env"
 _AMQP, _ANALYST, _POSTGRES = "LATCHKEY_AMQP_URL", "LATCHKEY_ANALYST_AMQP_URL", "LATCHKEY_POSTGRES_URL"
 _ROLE_ID, _SECRET_ID = "LATCHKEY_VAULT_ROLE_ID", "LATCHKEY_VAULT_SECRET_ID"
-_JWT_SECRET = "LATCHKEY_AUTH__JWT_SECRET"  # noqa: S105
+JWT_SECRET = "LATCHKEY_AUTH__JWT_SECRET"  # noqa: S105
 _VAULT_USERS = (API_EDGE, KEY_VAULT)
 
 Env = dict[str, str]
@@ -99,7 +99,7 @@ def _vault_env(servers: Servers, login: tuple[str, str]) -> Env:
 
 def _auth_env(realm: Realm, known: Env) -> Env:
     return {
-        _JWT_SECRET: known.get(_JWT_SECRET) or token_urlsafe(48),
+        JWT_SECRET: realm.jwt_secret or known.get(JWT_SECRET) or token_urlsafe(48),
         "LATCHKEY_AUTH__ISSUER": realm.name,
         "LATCHKEY_AUTH__AUDIENCE": realm.name,
     }

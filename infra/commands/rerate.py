@@ -78,11 +78,13 @@ async def _rated(
         rerated = await rerate(database, period, used)
         wanted = [] if name is None else corrections(rerated, name, period)
         if name is not None:
-            await check_first(database, wanted, name, period)
+            wanted = await check_first(database, wanted, name, period)
         return rerated, used, wanted
 
 
 def _post(realm: str, wanted: list[Correction], name: str) -> None:
     with edge(realm) as api:
         for correction in post(api, wanted):
-            print(f"{name}: {correction.user_id} {signed_credits(correction.amount_micros)}", file=sys.stderr)
+            before = " (posted before)" if correction.is_posted else ""
+            amount = signed_credits(correction.amount_micros)
+            print(f"{name}: {correction.user_id} {amount}{before}", file=sys.stderr)

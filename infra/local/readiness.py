@@ -1,5 +1,6 @@
 """Waiting for parts, and telling early and with their last log lines when one fails."""
 
+import json
 import time
 import urllib.error
 import urllib.request
@@ -56,10 +57,25 @@ def _check_staying_up(home: Home, supervisor: Supervisor, starts: Mapping[str, s
 
 def answers(url: str, *, token: str = "") -> bool:
     """Tell whether a loopback URL answers 200 (to this bearer, if one is given)."""
+    return _asked(url, token)[0] == 200  # noqa: PLR2004
+
+
+def serves(url: str, service: str) -> bool:
+    """Tell whether the edge at a loopback URL says that a service consumes its queue."""
+    try:
+        return bool(json.loads(_asked(f"{url}/readyz")[1])["parts"].get(service) == "ok")
+    except (ValueError, TypeError, KeyError, AttributeError):  # nobody answers, or somebody else
+        return False
+
+
+def _asked(url: str, token: str = "") -> tuple[int, bytes]:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
     try:
         with direct.open(request, timeout=2) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, refusal.read()
     except OSError:
-        return False
+        return 0, b""

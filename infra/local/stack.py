@@ -8,6 +8,7 @@ from pathlib import Path
 from infra.bootstrap import BootstrapError, Realm, Servers, bootstrap
 from infra.bootstrap.envfiles import read_env
 from infra.bootstrap.platform_keys import gateway_url_from, platform_keys_from
+from infra.bootstrap.step import JWT_SECRET
 from infra.local import wishes as wish
 from infra.local.console import Progress, stopwatch
 from infra.local.dev_env import write_dev_env
@@ -16,7 +17,7 @@ from infra.local.home import Home
 from infra.local.install import rabbitmq_server
 from infra.local.ports import held, is_open, ports
 from infra.local.processes import end_leftovers, processes
-from infra.local.readiness import Check, answers, server_checks, wait_until_ready
+from infra.local.readiness import Check, answers, server_checks, serves, wait_until_ready
 from infra.local.servers import SERVER_PARTS, server_parts, servers
 from infra.local.services import SIMULATOR, service_parts, simulator_url
 from infra.local.supervisor import ProcessState, Supervisor
@@ -60,6 +61,8 @@ class Stack:
                 inference=inference, simulator=simulator, environ=environ
             )
             wish.remember(self.home, wishes)
+            if unknown := wish.unknown(environ):
+                self._tell(f"no setting: {', '.join(unknown)}")
             running = self._supervisor.is_running()
             if not running:
                 self._end_leftovers()  # they hold the stack's own ports
@@ -168,7 +171,12 @@ class Stack:
 
     def _bootstrap(self, chosen: dict[str, int], environ: Mapping[str, str]) -> None:
         try:
-            realm = Realm(self.realm.name, platform_keys_from(environ), gateway_url_from(environ))
+            realm = Realm(
+                self.realm.name,
+                platform_keys_from(environ),
+                gateway_url_from(environ),
+                environ.get(JWT_SECRET) or None,
+            )
             bootstrap(servers(self.home, chosen), realm, self.home.env_files, progress=self._tell)
         except BootstrapError as error:
             raise StackError(f"bootstrap: {error}") from error
@@ -184,7 +192,7 @@ class Stack:
         self._tell(f"ready at http://127.0.0.1:{chosen['edge']} — tokens are in {self.home.dev_env}")
 
     def _service_checks(self, chosen: dict[str, int], names: set[str]) -> dict[str, Check]:
-        checks = {name: self._is_up(name) for name in sorted(names)}
+        checks = {name: self._is_serving(name) for name in sorted(names)}
         checks[API_EDGE] = self._is_edge_ready
         if SIMULATOR in names:
             checks[SIMULATOR] = lambda: is_open(chosen["simulator"])
@@ -199,8 +207,13 @@ class Stack:
         url, tokens = env["LATCHKEY_URL"], (env["LATCHKEY_ADMIN_TOKEN"], env["LATCHKEY_USER_TOKEN"])
         return answers(f"{url}/readyz") and any(answers(f"{url}/v1/models", token=token) for token in tokens)
 
-    def _is_up(self, name: str) -> Check:
-        return lambda: any(state.name == name and state.is_running for state in self._supervisor.states())
+    def _is_serving(self, name: str) -> Check:
+        """A second worker counts as serving when it runs and the first one serves: they share their queue."""
+        url, service = self.env()["LATCHKEY_URL"], name.partition("-")[0]
+        return lambda: self._runs(name) and serves(url, service)
+
+    def _runs(self, name: str) -> bool:
+        return any(state.name == name and state.is_running for state in self._supervisor.states())
 
     def _wait(self, checks: Mapping[str, Check], timeout_s: float) -> None:
         wait_until_ready(self.home, self._supervisor, checks, timeout_s=timeout_s, progress=self._tell)

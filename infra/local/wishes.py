@@ -6,25 +6,16 @@ from dataclasses import asdict, dataclass, field, replace
 
 from infra.bootstrap.envfiles import write_private
 from infra.local.home import Home
-from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, SERVICES, KeyService
+from infra.local.known_settings import PREFIX, readers
+from shared.kernel.names import INFERENCE, KeyService
 
 # What dev.env and the stack itself say is no wish: sourcing dev.env before `make up` must change nothing.
+# The JWT secret is the bootstrap's to keep.
 _NOT_WISHES = {
     *("HOME", "URL", "REALM", "INSTANCE", "ENV_FILE", "SIMULATOR_URL", "HTTP__HOST"),
     *("USER_ID", "USER_TOKEN", "USER2_ID", "USER2_TOKEN", "ADMIN_TOKEN"),
     *("AMQP_URL", "ANALYST_AMQP_URL", "POSTGRES_URL", "VAULT_ADDR", "VAULT_ROLE_ID", "VAULT_SECRET_ID"),
-}
-_PREFIX = "LATCHKEY_"
-_READERS = {
-    "PROVIDERS__": INFERENCE,
-    "PROVIDER_": INFERENCE,
-    "CONCURRENCY": INFERENCE,
-    "MAX_TOKENS_": INFERENCE,
-    "HTTP__": API_EDGE,
-    "AUTH_": API_EDGE,
-    "SESSION_KEY_": KEY_VAULT,
-    "CREDIT_": BILLING,
-    "MARKUP": BILLING,
+    "AUTH__JWT_SECRET",
 }
 
 
@@ -40,17 +31,17 @@ class Wishes:
         self, *, inference: int | None, simulator: bool | None, environ: Mapping[str, str]
     ) -> "Wishes":
         """Return these wishes with new ones on top; an override set to nothing is taken back."""
-        asked = {name: value for name, value in environ.items() if _is_wish(name)}
+        asked = {**self.overrides, **environ}
         return replace(
             self,
             inference=self.inference if inference is None else inference,
             simulator=self.simulator if simulator is None else simulator,
-            overrides={name: value for name, value in {**self.overrides, **asked}.items() if value},
+            overrides={name: value for name, value in asked.items() if value and _is_wish(name)},
         )
 
     def settings_for(self, service: str, *, simulator_url: str) -> dict[str, str]:
         """Return the settings that go into one service's environment."""
-        own = {name: value for name, value in self.overrides.items() if service in _readers(name)}
+        own = {name: value for name, value in self.overrides.items() if service in readers(name)}
         if not self.simulator or service != INFERENCE:
             return own
         return {**{_base_url(provider): f"{simulator_url}/v1" for provider in KeyService}, **own}
@@ -74,14 +65,15 @@ def forget(home: Home) -> None:
     (home / "wishes.json").unlink(missing_ok=True)
 
 
+def unknown(environ: Mapping[str, str]) -> list[str]:
+    """Return what looks like a setting and is none: misspelt, perhaps."""
+    ours = [name for name in environ if name.startswith(PREFIX)]
+    return sorted(name for name in ours if name.removeprefix(PREFIX) not in _NOT_WISHES and not readers(name))
+
+
 def _is_wish(name: str) -> bool:
-    return name.startswith(_PREFIX) and name.removeprefix(_PREFIX) not in _NOT_WISHES
-
-
-def _readers(name: str) -> tuple[str, ...]:
-    setting = name.removeprefix(_PREFIX)
-    return next(((who,) for prefix, who in _READERS.items() if setting.startswith(prefix)), SERVICES)
+    return name.removeprefix(PREFIX) not in _NOT_WISHES and bool(readers(name))
 
 
 def _base_url(provider: KeyService) -> str:
-    return f"{_PREFIX}PROVIDERS__{provider.upper()}__BASE_URL"
+    return f"{PREFIX}PROVIDERS__{provider.upper()}__BASE_URL"

@@ -1,9 +1,9 @@
-"""The differences of a rating as new entries: one adjustment a user, once a name and period."""
+"""The differences of a rating as new entries: one adjustment a user, once a name, period and model."""
 
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,20 +19,21 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _PERIOD: Final = re.compile(r"(-?[0-9]+)-(-?[0-9]+)")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MADE: Final = """
-SELECT DISTINCT user_id,
-       split_part(idempotency_key, ':', 3) AS name, split_part(idempotency_key, ':', 4) AS period
+SELECT user_id, substr(idempotency_key, 12) AS key, split_part(idempotency_key, ':', 3) AS name,
+       split_part(idempotency_key, ':', 4) AS period, split_part(idempotency_key, ':', 6) AS model
 FROM billing.transfers WHERE idempotency_key LIKE 'adjustment:rerate:%'
 """
 
 
 @dataclass(frozen=True)
 class Correction:
-    """`amount_micros`: what the user is given, negative for what is taken."""
+    """`amount_micros`: what the user is given, negative for what is taken. `is_posted`: before."""
 
     user_id: str
     amount_micros: int
     idempotency_key: str
     reason: str
+    is_posted: bool = False
 
     @property
     def body(self) -> dict[str, str]:
@@ -54,12 +55,15 @@ def check_posting(name: str, period: Period) -> None:
 
 def corrections(rerated: Rerated, name: str, period: Period) -> list[Correction]:
     """Return one for each user whose usage comes to something else now."""
+    what = period if period.model is None else f"{period}, {period.model}"
     return [
         Correction(
             user_id=user_id,
             amount_micros=-each.difference_micros,
-            idempotency_key=f"rerate:{name}:{_span(period)}:{_short(user_id)}",
-            reason=f"re-rated {period}: {name}",
+            idempotency_key=f"rerate:{name}:{_span(period)}:{_short(user_id)}:{_model(period)}".removesuffix(
+                ":"
+            ),
+            reason=f"re-rated {what}: {name}",
         )
         for user_id, each in sorted(rerated.users.items())
         if each.difference_micros
@@ -68,19 +72,25 @@ def corrections(rerated: Rerated, name: str, period: Period) -> list[Correction]
 
 async def check_first(
     database: "asyncpg.Connection[Any]", wanted: list[Correction], name: str, period: Period
-) -> None:
-    """Raise UsageError when usage of the period was corrected before, under another name or period.
+) -> list[Correction]:
+    """Return them with those marked that were posted before. Raises UsageError when usage of the period was
+    corrected before, but as another name, period or model.
 
     A rating is against what was charged, so that a second correction would be added to the first.
     """
     users = {correction.user_id for correction in wanted}
-    for row in await database.fetch(_MADE):
-        is_this = (row["name"], row["period"]) == (name, _span(period))
-        if row["user_id"] in users and not is_this and _overlap(row["period"], _span(period)):
+    span, model = _span(period), _model(period)
+    made = await database.fetch(_MADE)
+    for row in made:
+        is_this = (row["name"], row["period"], row["model"]) == (name, span, model)
+        is_apart = not _overlap(row["period"], span) or (row["model"] and model and row["model"] != model)
+        if row["user_id"] in users and not is_this and not is_apart:
             raise UsageError(
                 f"usage of {row['user_id']} in this period was corrected before, as {row['name']}; "
                 "rate and correct the rest of the period by itself"
             )
+    keys = {row["key"] for row in made}
+    return [replace(each, is_posted=each.idempotency_key in keys) for each in wanted]
 
 
 def post(api: Edge, wanted: list[Correction]) -> Iterator[Correction]:
@@ -98,6 +108,11 @@ def _span(period: Period) -> str:
     return "-".join(str((at - _EPOCH) // timedelta(microseconds=1)) for at in (period.since, period.until))
 
 
+def _model(period: Period) -> str:
+    """Return the model's part of a key: nothing where it is every model."""
+    return "" if period.model is None else _short(period.model)
+
+
 def _overlap(one: str, other: str) -> bool:
     """Say whether two periods do; what is none, because somebody made up a key of their own, does not."""
     found, others = _PERIOD.fullmatch(one), _PERIOD.fullmatch(other)
@@ -107,6 +122,6 @@ def _overlap(one: str, other: str) -> bool:
     return since < others_until and others_since < until
 
 
-def _short(user_id: str) -> str:
-    """Return a user's part of a key: ids may be longer than a key, or hold a colon."""
-    return hashlib.sha256(user_id.encode()).hexdigest()[:32]
+def _short(name: str) -> str:
+    """Return an id's part of a key: it may be longer than a key, or hold a colon."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]

@@ -40,7 +40,7 @@ from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts import topology
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
-from shared.runtime.background import Repeating, in_background
+from shared.runtime.background import Repeating
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.metrics import metrics_served, service_registry
@@ -86,8 +86,9 @@ async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterato
         stack.push_async_callback(vault.stop)
         stack.push_async_callback(runs.settle)
         await vault.start()
-        await stack.enter_async_context(_meanwhile(_connect(settings, bus, database), sealer.keep_key()))
-        await stack.enter_async_context(in_background(Repeating("sweep runs", sweep, every_s=_SWEEP_S)))
+        sweeping = Repeating("sweep runs", sweep, every_s=_SWEEP_S)
+        serving = _connect_and_sweep(settings, bus, database, sweeping)
+        await stack.enter_async_context(_meanwhile(serving, sealer.keep_key()))
         yield create_api(
             EdgePorts(
                 runs=store,
@@ -123,9 +124,12 @@ async def main() -> None:
         await serve(app, settings.http)
 
 
-async def _connect(settings: EdgeSettings, bus: Bus, database: Database) -> None:
+async def _connect_and_sweep(
+    settings: EdgeSettings, bus: Bus, database: Database, sweeping: Repeating
+) -> None:
     await asyncio.gather(bus.start(), _connect_database(settings, database))
     get_logger().info("ready", instance=settings.instance)
+    await sweeping.run()
 
 
 async def _connect_database(settings: EdgeSettings, database: Database) -> None:

@@ -186,7 +186,7 @@ class Bus:
         async def on_message(message: AbstractIncomingMessage) -> None:
             await self._consume(message, traced, queue)
 
-        self._queues.append(queue)
+        self._consuming(queue)
         self.broker.subscriber(
             RabbitQueue(queue, declare=False),
             channel=Channel(prefetch_count=prefetch),
@@ -202,7 +202,7 @@ class Bus:
         What the handler answers to a message, or raises for all of them, is as with `subscribe`. A batch goes
         on when the connection is lost meanwhile: its messages come again, and must be known then.
         """
-        self._queues.append(queue)
+        self._consuming(queue)
         self._batches.append(
             BatchConsumer(
                 queue,
@@ -234,6 +234,10 @@ class Bus:
         return (await self._declared(queue)).message_count or 0
 
     # -- inside -------------------------------------------------------------------------------------------
+
+    def _consuming(self, queue: str) -> None:
+        self._queues.append(queue)
+        self.meters.consuming(queue)
 
     async def _declared(self, queue: str) -> Queue.DeclareOk:
         """Ask for a queue's state without changing it."""

@@ -1,6 +1,7 @@
 """What a service counts, for Prometheus to read at `/metrics` on a port of its own.
 
 Labels are names of ours (codes, outcomes, queues, path templates), never a user's id, a key or a text.
+A counter whose first event matters is there before it, at 0: Prometheus sees no increase in what comes as 1.
 """
 
 from collections.abc import AsyncIterator
@@ -45,6 +46,11 @@ class BusMeters:
 
     def answered(self, request: str, code: str, seconds: float) -> None:
         self._rpc.labels(request, code).observe(seconds)
+
+    def consuming(self, queue: str) -> None:
+        """Begin to count a queue's messages: none yet."""
+        self._dead.labels(queue)
+        self._returned.labels(queue)
 
     def dead_lettered(self, queue: str) -> None:
         self._dead.labels(queue).inc()

@@ -55,6 +55,31 @@ def value(text: str, name: str, **labels: str) -> float:
     return found
 
 
+NOT_YET = {
+    "api_edge": ('latchkey_dead_letters_total{queue="api_edge.runs"}',),
+    "key_vault": ('latchkey_dead_letters_total{queue="key_vault.usage"}',),
+    "billing": (
+        'latchkey_dead_letters_total{queue="billing.usage"}',
+        'latchkey_redeliveries_total{queue="billing.usage"}',
+        'latchkey_holds_total{answer="insufficient_credits"}',
+    ),
+    "inference-1": (
+        'latchkey_dead_letters_total{queue="inference.runs"}',
+        'latchkey_redeliveries_total{queue="inference.runs"}',
+        'latchkey_fallbacks_total{key_source="platform"}',
+        'latchkey_would_be_refusals_total{policy="user_key_required"}',
+        'latchkey_tokens_total{key_source="platform",kind="prompt"}',
+    ),
+}
+
+
+async def test_what_has_not_happened_yet_is_told_as_0(metered: House, ports: Mapping[str, int]) -> None:
+    """Prometheus sees no increase in a counter that appears as 1."""
+    for part, samples in NOT_YET.items():
+        told = (await read(ports[part])).splitlines()
+        assert {f"{sample} 0.0" for sample in samples} <= set(told)
+
+
 async def test_every_service_tells_what_runs_came_to(metered: House, ports: Mapping[str, int]) -> None:
     payer = await metered.caller(f"payer-{secrets.token_hex(4)}")
     owner = await metered.caller("owner")

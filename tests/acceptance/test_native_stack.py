@@ -1,5 +1,6 @@
 """The whole native stack, as its users run it: by its commands."""
 
+import asyncio
 import itertools
 from contextlib import AsyncExitStack
 
@@ -11,7 +12,7 @@ from infra.bootstrap.tokens import mint_jwt
 from infra.local.home import Home
 from infra.local.processes import processes
 from infra.local.stack import Stack
-from shared.kernel.names import API_EDGE, KeyService
+from shared.kernel.names import API_EDGE, SERVICES, KeyService
 from tests.acceptance.callers import calling
 from tests.acceptance.canaries import SONG, Canary, Way
 from tests.native import native_home, run_at
@@ -39,6 +40,21 @@ async def test_a_stack_found_running_serves_the_demo_fits_in_memory_and_is_left_
         assert _pids(home) == pids, "neither the demo nor a second start touched it"
         await _check_secrecy(home)
         assert processes(home) == []
+
+
+@pytest.mark.timeout(120)
+async def test_ready_is_what_a_service_says_of_itself() -> None:
+    """Of each that was told to be ready: whether it had said so in its log by then."""
+    said: dict[str, bool] = {}
+
+    def tell(line: str) -> None:
+        part, _, rest = line.partition(" ")
+        if part in SERVICES and rest == "is ready":
+            said[part] = b'"event":"ready"' in home.log(part).read_bytes()
+
+    async with native_home() as home:
+        await asyncio.to_thread(Stack(home.path, tell).up, {})
+    assert said == dict.fromkeys(SERVICES, True)
 
 
 async def _check_secrecy(home: Home) -> None:

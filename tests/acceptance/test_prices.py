@@ -148,14 +148,14 @@ async def test_a_period_is_rated_again_and_its_difference_posted_once(house: Hou
     ]
     await house.check_ledger(caller, charged)
 
-    for _ in range(2):
+    for end in ("", " (posted before)"):
         code, told = await latchkey(house, *rerate, "--post", "too-dear")
         assert code == 0, told
-        assert f"too-dear: {caller.user_id} +3.6" in told
+        assert f"too-dear: {caller.user_id} +3.6{end}\n" in told
         await house.check_ledger(caller, charged + 18 * COST)
     [newest, *_] = (await caller.get("/api/credits/statement"))["items"]
     assert (newest["kind"], newest["amount_micros"]) == ("adjustment", 18 * COST)
-    assert newest["reason"].endswith("too-dear")
+    assert newest["reason"].endswith(f", {model}: too-dear")
 
     code, told = await latchkey(house, *rerate, "--post", "again")
     assert (code, "corrected before, as too-dear" in told) == (1, True), told

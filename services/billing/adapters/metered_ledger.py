@@ -4,12 +4,16 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.billing.domain.hold import Admission, Hold
 from services.billing.ports import Entry, LedgerStore, Settle, Usage
+from shared.kernel.errors import ConflictError, InsufficientCreditsError
 from shared.runtime.metrics import BUCKETS_S
+
+_HELD: Final = "held"
 
 
 class MeteredLedger:
@@ -25,6 +29,8 @@ class MeteredLedger:
             buckets=BUCKETS_S,
         )
         self._holds = Counter("latchkey_holds", "Holds, by answer.", ("answer",), registry=registry)
+        for answer in (_HELD, InsufficientCreditsError.code, ConflictError.code):
+            self._holds.labels(answer)
         self._usage = Counter(
             "latchkey_usage_events",
             "Usage events recorded, by outcome and key source.",
@@ -43,7 +49,7 @@ class MeteredLedger:
         async with self._timed("hold"):
             answers = await self._inner.authorize(holds)
         for admission in answers:
-            self._holds.labels("held" if isinstance(admission, Hold) else admission.code).inc()
+            self._holds.labels(_HELD if isinstance(admission, Hold) else admission.code).inc()
         return answers
 
     async def record(self, usages: Sequence[Usage], settle: Settle) -> list[Entry]:

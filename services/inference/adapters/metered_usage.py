@@ -1,11 +1,16 @@
 """The usage log, counted for Prometheus: what is told to analysts, told to operators."""
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from services.inference.ports import UsageLog
 from shared.contracts.runs import RunEnded
 from shared.contracts.usage import UsageRecorded
+from shared.kernel.names import KeyPolicy, KeySource
 from shared.runtime.metrics import BUCKETS_S
+
+_NO_KEY: Final = "none"
 
 
 class MeteredUsageLog:
@@ -41,10 +46,11 @@ class MeteredUsageLog:
         self._tokens = Counter(
             "latchkey_tokens", "Tokens, as far as known.", ("kind", "key_source"), registry=registry
         )
+        self._begin()
 
     async def record(self, usage: UsageRecorded) -> None:
         await self._inner.record(usage)
-        source = usage.key_source or "none"
+        source = usage.key_source or _NO_KEY
         self._attempts.labels(usage.outcome, source, usage.provider).inc()
         self._tokens.labels("prompt", source).inc(usage.tokens.prompt)
         self._tokens.labels("completion", source).inc(usage.tokens.completion)
@@ -56,6 +62,14 @@ class MeteredUsageLog:
 
     async def record_end(self, end: RunEnded) -> None:
         await self._inner.record_end(end)
+
+    def _begin(self) -> None:
+        """Attempts have too many kinds for it."""
+        for source in (*KeySource, _NO_KEY):
+            self._fallbacks.labels(source)
+            self._tokens.labels("prompt", source)
+            self._tokens.labels("completion", source)
+        self._would_refuse.labels(KeyPolicy.USER_KEY_REQUIRED)  # the only one that refuses
 
     def _time(self, usage: UsageRecorded) -> None:
         parts = {

@@ -43,6 +43,7 @@ async def test_a_life(realm: TestRealm, mint: Mint) -> None:
     lines = [json.loads(line) for line in said.decode().splitlines()]
     assert all(line["service"] == "api_edge" for line in lines)
     assert "ready" in [line["event"] for line in lines]
+    assert "background job failed" not in [line["event"] for line in lines]
     requests = [(line["path"], line["status"]) for line in lines if line["event"] == "request"]
     assert requests[-4:] == [
         ("/v1/models", 200),

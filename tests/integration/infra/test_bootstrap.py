@@ -1,6 +1,7 @@
 """The bootstrap on real servers: repeatable, refusing, and complete."""
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
 
@@ -51,6 +52,16 @@ async def test_platform_keys_of_ops_stay(realm: TestRealm, servers: Servers) -> 
     await asyncio.to_thread(bootstrap, servers, imported, realm.env_dir)
     await asyncio.to_thread(bootstrap, servers, Realm(realm.name), realm.env_dir)
     assert await _secret(realm.admin, f"{realm.name}/data/platform/xai") == {"api_key": "xai-1"}
+
+
+async def test_a_jwt_secret_that_is_given_is_kept(servers: Servers, realm: TestRealm, tmp_path: Path) -> None:
+    folder = tmp_path / "env"
+    shutil.copytree(realm.env_dir, folder)
+    given = Realm(realm.name, jwt_secret="x" * 40)
+    for asked in (given, Realm(realm.name)):
+        await asyncio.to_thread(bootstrap, servers, asked, folder)
+        assert read_env(folder / "api_edge.env")["LATCHKEY_AUTH__JWT_SECRET"] == "x" * 40
+    assert "xxxx" not in repr(given)
 
 
 async def test_the_sealing_pair_is_one_pair(realm: TestRealm) -> None:

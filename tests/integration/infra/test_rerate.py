@@ -219,26 +219,32 @@ async def _adjust_by_hand(books: Books, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "since", "until", "is_free"),
+    ("name", "since", "until", "model", "is_free"),
     [
-        ("first", NOON, NOON + HOUR, True),
-        ("second", NOON, NOON + HOUR, False),
-        ("first", NOON, NOON + 2 * HOUR, False),
-        ("second", NOON - HOUR, NOON + timedelta(microseconds=1), False),
-        ("second", NOON + HOUR, NOON + 2 * HOUR, True),
-        ("second", NOON - HOUR, NOON, True),
+        ("first", NOON, NOON + HOUR, MODEL, True),
+        ("second", NOON, NOON + HOUR, MODEL, False),
+        ("first", NOON, NOON + HOUR, None, False),
+        ("first", NOON, NOON + HOUR, "openai/other:free", True),
+        ("second", NOON, NOON + HOUR, "openai/other:free", True),
+        ("first", NOON, NOON + 2 * HOUR, MODEL, False),
+        ("second", NOON - HOUR, NOON + timedelta(microseconds=1), MODEL, False),
+        ("second", NOON - HOUR, NOON + timedelta(microseconds=1), None, False),
+        ("second", NOON + HOUR, NOON + 2 * HOUR, MODEL, True),
+        ("second", NOON - HOUR, NOON, None, True),
     ],
 )
 async def test_a_period_is_corrected_once(
-    books: Books, name: str, since: datetime, until: datetime, *, is_free: bool
+    books: Books, name: str, since: datetime, until: datetime, model: str | None, *, is_free: bool
 ) -> None:
-    await _post_by_hand(books, "first", Period(NOON, NOON + HOUR))
-    period = Period(since, until)
+    await _post_by_hand(books, "first", Period(NOON, NOON + HOUR, model=MODEL))
+    period = Period(since, until, model=model)
     found = Rerated()
     found.add(usage_event(user_id=books.user_id), 1, 2)
     wanted = corrections(found, name, period)
     if is_free:
-        await check_first(books.database, wanted, name, period)
+        is_again = (name, model) == ("first", MODEL)
+        told = await check_first(books.database, wanted, name, period)
+        assert [each.is_posted for each in told] == [is_again]
     else:
         with pytest.raises(UsageError, match="corrected before, as first"):
             await check_first(books.database, wanted, name, period)

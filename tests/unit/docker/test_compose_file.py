@@ -39,5 +39,12 @@ def test_operators_commands_reach_the_edge() -> None:
     assert "networks: [inside]" in ops
 
 
+def test_operators_commands_need_no_image_of_their_own() -> None:
+    """Their answer is often taken into a variable, and a first build's output would come with it."""
+    ops = COMPOSE.partition("\n  ops:\n")[2].partition("\n\n")[0]
+    assert "image: ${COMPOSE_PROJECT_NAME}-bootstrap" in ops
+    assert "*tools-image" not in ops
+
+
 def test_it_holds_no_secret() -> None:
     assert not re.search(r"(?i)(password|secret|token|key)s?[ :=]+[\"']?[A-Za-z0-9_-]{16,}", COMPOSE)

@@ -169,17 +169,24 @@ def test_each_user_with_a_difference_is_corrected_by_what_was_too_much() -> None
     assert made[0].body["reason"] == f"re-rated {NOON.isoformat()} to {(NOON + DAY).isoformat()}: fix"
 
 
-def test_a_correction_has_one_key_a_name_period_and_user() -> None:
+def test_a_correction_of_one_model_says_which() -> None:
+    made = corrections(_rerated(), "fix", Period(NOON, NOON + DAY, model=MODEL))
+    assert made[0].reason.endswith(f", {MODEL}: fix")
+
+
+def test_a_correction_has_one_key_a_name_period_model_and_user() -> None:
     def key(name: str = "fix", period: Period = PERIOD, user_id: str = "ada") -> str:
         found = Rerated()
         found.add(usage_event(user_id=user_id), 1, 2)
         return corrections(found, name, period)[0].idempotency_key
 
     longer, before = Period(NOON, NOON + 2 * DAY), Period(NOON - DAY, NOON)
-    others = {key("fax"), key(period=longer), key(period=before), key(user_id="bob")}
-    assert len(others | {key()}) == 5
+    one, other = Period(NOON, NOON + DAY, model="a/a"), Period(NOON, NOON + DAY, model="a/a:free")
+    periods = [PERIOD, longer, before, one, other]
+    keys = {key("fax"), key(user_id="bob"), *(key(period=period) for period in periods)}
+    assert len(keys) == 7
     assert key() == key()
-    assert len(key("n" * 40, user_id="u" * 128)) <= 200
+    assert len(key("n" * 40, one, "u" * 128)) <= 200
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "n" * 41, "ü"])

@@ -1,5 +1,6 @@
 """What a native stack is made from: wishes, ports, launchers."""
 
+import re
 import shlex
 import socket
 import subprocess
@@ -8,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from infra.local.errors import StackError
-from infra.local.home import Home
+from infra.local.home import CHECKOUT, Home
 from infra.local.parts import Part
 from infra.local.ports import held, is_free, is_open, ports
 from infra.local.processes import processes
 from infra.local.services import service_parts
-from infra.local.wishes import Wishes, forget, recall, remember
+from infra.local.wishes import Wishes, forget, recall, remember, unknown
 from shared.kernel.names import SERVICES
 
 pytestmark = pytest.mark.unit
@@ -43,6 +44,27 @@ def test_wishes_last_until_they_are_forgotten(home: Home) -> None:
 def test_what_dev_env_says_is_no_wish() -> None:
     environ = {"LATCHKEY_AMQP_URL": "amqp://admin", "LATCHKEY_HOME": "/x", "LATCHKEY_URL": "http://x"}
     assert Wishes().and_also(inference=None, simulator=None, environ=environ) == Wishes()
+
+
+def test_a_secret_or_what_no_service_knows_is_no_wish() -> None:
+    environ = {
+        "LATCHKEY_MARKPU": "2",
+        "LATCHKEY_BOBS_TOKEN": "lk_secret",
+        "LATCHKEY_AUTH__JWT_SECRET": "x" * 40,
+        "LATCHKEY_ADMIN_TOKEN": "lk_secret",
+        "LATCHKEY_MARKUP": "2",
+    }
+    wishes = Wishes(overrides={"LATCHKEY_OLD": "x"}).and_also(inference=None, simulator=None, environ=environ)
+    assert wishes.overrides == {"LATCHKEY_MARKUP": "2"}
+    assert unknown(environ) == ["LATCHKEY_BOBS_TOKEN", "LATCHKEY_MARKPU"]
+
+
+def test_every_setting_of_the_readme_is_one() -> None:
+    table = (CHECKOUT / "README.md").read_text().partition("### Settings")[2].partition("\n#")[0]
+    native = "\n".join(line for line in table.splitlines() if "| compose:" not in line)
+    said = re.findall(r"`(LATCHKEY_[A-Z_]+)`", native)
+    assert len(said) > 20
+    assert unknown(dict.fromkeys(said, "")) == []
 
 
 def test_an_override_reaches_the_service_that_reads_it() -> None:

@@ -1,7 +1,9 @@
 """The parts of the analysts' tools that need no broker."""
 
+import csv
 import random
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +16,7 @@ from infra.analytics.columns import COLUMNS, row
 from infra.analytics.seen import Seen
 from infra.analytics.summary import Summary
 from infra.analytics.window import Window
-from infra.analytics.writers import NdjsonWriter, whole_file
+from infra.analytics.writers import NdjsonWriter, whole_file, writer
 from infra.usage_stream import Entry
 from shared.contracts.credits import CreditsAdjusted, CreditsCharged, CreditsGranted
 from shared.contracts.message import Message
@@ -54,6 +56,20 @@ def test_each_event_counts_from_its_publisher_only(contract: type[Message]) -> N
         event, told = _check(_body(contract), other)
         assert event is None
         assert "offset 7" in told[0]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1"], ids=repr)
+def test_no_text_is_a_formula_in_a_spreadsheet(text: str, tmp_path: Path) -> None:
+    told = {}
+    for name in ("csv", "ndjson"):
+        with (tmp_path / name).open("w+b") as file:
+            made = writer(name, file)
+            made.write([[text, -1, *[None] * (len(COLUMNS) - 2)]])
+            made.close()
+        told[name] = (tmp_path / name).read_bytes().decode()
+    cells = list(csv.reader(StringIO(told["csv"], newline="")))[1]
+    assert cells[:2] == [f"'{text}", "-1"]
+    assert list(orjson.loads(told["ndjson"]).values())[:2] == [text, -1]
 
 
 @pytest.mark.parametrize("body", [b"", b"1", b"[]", b"{}", b'{"id":1}', b'{"id":"x"'], ids=repr)

@@ -24,6 +24,13 @@ def test_messages_are_counted_by_request_code_and_queue() -> None:
     assert found("latchkey_redeliveries_total", {"queue": "billing.usage"}) == 1
 
 
+def test_a_queue_has_its_counters_before_anything_befalls_it() -> None:
+    registry = CollectorRegistry()
+    BusMeters(registry).consuming("billing.usage")
+    for name in ("latchkey_dead_letters_total", "latchkey_redeliveries_total"):
+        assert registry.get_sample_value(name, {"queue": "billing.usage"}) == 0
+
+
 def test_two_services_in_one_process_do_not_mix() -> None:
     first, second = service_registry(), service_registry()
     BusMeters(first).dead_lettered("q")
