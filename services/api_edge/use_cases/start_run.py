@@ -63,6 +63,8 @@ class StartRun:
     """Whoever starts it starts it again until the workers have it: when they cannot be asked, it stays kept.
     What came unconfirmed may come late, so it may begin as late as its deadline.
     """
+    in_council: bool = False
+    """Its headers came for runs at other providers, too."""
 
 
 class StartRunUseCase:
@@ -100,14 +102,18 @@ class StartRunUseCase:
         idempotency key of another request.
         """
         self._guard.check(command.call)
-        flow = (await self._flows()).named(command.flow, command.caller.role)
-        command = await self._with_preferences(command)
-        asked = command.call.model
-        model = self._catalogue.find(flow.default_model if asked is None else asked)
+        command, flow, model = await self.decided(command)
         message = self._message(command, flow, model)
         if message.kept:
             return await self._keep(command, message)
         return await self._start(command, flow, model, message)
+
+    async def decided(self, command: StartRun) -> tuple[StartRun, Flow, Model]:
+        """Return a run with its user's own parameters, its flow, and the model that it takes."""
+        flow = (await self._flows()).named(command.flow, command.caller.role)
+        command = await self._with_preferences(command)
+        asked = command.call.model
+        return command, flow, self._catalogue.find(flow.default_model if asked is None else asked)
 
     async def _with_preferences(self, command: StartRun) -> StartRun:
         """A run that names neither model nor flow takes its user's own; the body's parameters go first."""
@@ -197,7 +203,7 @@ class StartRunUseCase:
     def _message(self, command: StartRun, flow: Flow, model: Model) -> RunRequested:
         now, run_s = datetime.now(UTC), self._times.for_client(command.timeout_s)
         start_s = run_s if command.is_insistent else min(self._times.start_s, run_s)
-        sent = sent_keys(command.headers, model.provider)
+        sent = sent_keys(command.headers, model.provider, in_council=command.in_council)
         terms = run_terms(flow, command.caller, model.provider, has_key=sent.any)
         return RunRequested(
             run_id=command.run_id,
