@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
 from services.api_edge.domain.chat import OpenAICall, with_preferred
-from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, run_terms
 from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.identity import Caller
@@ -153,20 +151,11 @@ class StartRunUseCase:
 
     async def _before(self, run: KeptRun) -> KeptRun | None:
         """Keep a run; return the one that has its id or its key instead. Only a new one is too many."""
-        user_id, key = run.record.user_id, run.idempotency
-        try:
-            await self._guard.check_kept(partial(self._runs.going_on, user_id))
-        except OverLimitError:
-            before = await self._runs.find(user_id, run.record.run_id)
-            if before is None and key is not None:
-                before = await self._runs.with_key(user_id, key.key)
-            if before is None or is_free(before, run.created_at):
-                raise
-            return before
-        before = await self._runs.keep(run)
-        if before is not None and is_free(before, run.created_at):
-            await self._runs.free(before.record.run_id)
-            before = await self._runs.keep(run)
+        async with self._guard.turn(run.record.user_id) as at_once_max:
+            before = await self._runs.keep(run, at_once_max)
+            if before is not None and is_free(before, run.created_at):
+                await self._runs.free(before.record.run_id)
+                before = await self._runs.keep(run, at_once_max)
         return before
 
     async def _start(self, command: StartRun, flow: Flow, model: Model, message: RunRequested) -> ActiveRun:
