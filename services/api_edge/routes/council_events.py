@@ -141,6 +141,7 @@ class CouncilEvents(Response):
         final = {
             "response": hearing.transcript.response(),
             "finish_reason": hearing.transcript.finish_reason,
+            "message": hearing.transcript.message,
             METADATA: council_metadata(council, ends),
         }
         session = await self._sessions(
@@ -175,6 +176,7 @@ def _answer(hearing: Hearing) -> dict[str, Any]:
     return {
         "response": hearing.transcript.response(),
         "finish_reason": hearing.transcript.finish_reason,
+        "message": hearing.transcript.message,
         **usage_view(end.usage),
         METADATA: run_metadata(hearing.run.run_id, end),
     }

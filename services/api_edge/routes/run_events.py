@@ -94,7 +94,7 @@ class RunEvents(Response):
         return {
             "response": transcript.response(),
             "finish_reason": transcript.finish_reason,
-            **({"message": transcript.message} if transcript.message else {}),
+            **({"message": message} if (message := transcript.message) else {}),
             **({"output": transcript.output} if transcript.output is not None else {}),
             METADATA: run_metadata(self._run.run_id, completed),
         }
