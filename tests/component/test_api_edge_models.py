@@ -199,6 +199,20 @@ async def test_a_preferred_length_is_not_sent_beside_the_bodys() -> None:
     assert (run.body["max_completion_tokens"], "max_tokens" in run.body) == (7, False)
 
 
+@pytest.mark.parametrize(
+    ("model", "name"), [("openai/o3-mini", "max_completion_tokens"), ("openrouter/auto", "max_tokens")]
+)
+async def test_a_preferred_length_is_sent_by_its_providers_name(model: str, name: str) -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        body = {"model": model, "parameters": {"max_tokens": 100}}
+        chosen = (await client.post("/settings/model", json=body)).json()
+        await client.post(CHAT, json={"messages": MESSAGES})
+    (run,) = edge.bus.requested
+    assert chosen["parameters"] == {"max_tokens": 100}
+    assert run.body == {"messages": MESSAGES, name: 100}
+
+
 async def test_a_run_that_names_nothing_takes_the_users_own() -> None:
     edge = Edge()
     async with edge.client() as client:

@@ -122,7 +122,8 @@ class StartRunUseCase:
         chosen = await self._preferences.find(command.caller.user_id)
         if chosen.model is None:
             return command
-        body = with_preferred(call.body, chosen.parameters)
+        provider = self._catalogue.find(chosen.model).provider
+        body = with_preferred(call.body, chosen.parameters, provider)
         return replace(command, call=replace(call, model=chosen.model, body=body))
 
     async def _keep(self, command: StartRun, message: RunRequested) -> Running:
