@@ -124,3 +124,9 @@ async def test_a_single_run_passes_every_session_key_on() -> None:
     async with edge.client(headers={"X-Provider-Key": a_token("openai")}) as client:
         await client.post("/v1/chat/completions", json={"model": GROQ, "messages": BODY["messages"]})
     assert [_has_key(run) for run in edge.bus.requested] == [True]
+
+
+async def test_a_gateways_model_that_only_openrouter_could_serve_is_skipped() -> None:
+    edge = Edge()
+    edge.key_vault.platform_services = (KeyService.OPENROUTER,)
+    assert await asked(edge, {**BODY, "members": [OPENAI, GATEWAY]}, {}) == [(OPENAI, False), (OPENAI, False)]

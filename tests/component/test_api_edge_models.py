@@ -9,7 +9,7 @@ import pytest
 from shared.contracts.models import ListedModel
 from shared.contracts.prices import PriceSpec, RateSpec, SetPrice
 from shared.kernel.errors import ServiceUnavailableError
-from shared.kernel.names import KeyVerdict
+from shared.kernel.names import KeyService, KeyVerdict
 from tests.fakes.api_edge import Edge
 
 pytestmark = pytest.mark.component
@@ -170,6 +170,16 @@ async def test_the_provider_is_asked_about_the_key_at_once(verdict: KeyVerdict) 
     async with edge.client() as client:
         chosen = (await client.post("/settings/model", json={"model": "gpt-4o"})).json()
     assert (chosen["model"], chosen["key_status"]) == ("openai/gpt-4o", verdict.value)
+
+
+async def test_a_gateways_model_is_none_for_the_platforms_openrouter() -> None:
+    edge = Edge()
+    edge.key_vault.platform_services = (KeyService.OPENROUTER,)
+    async with edge.client() as client:
+        gateways = (await client.post("/settings/model", json={"model": "gateway/foo"})).json()
+        others = (await client.post("/settings/model", json={"model": "groq/foo"})).json()
+    assert (gateways["key_source"], gateways["key_service"]) == (None, None)
+    assert (others["key_source"], others["key_service"]) == ("platform", "openrouter")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from shared.kernel.names import KeyService
 
 
 def own_services(provider: KeyService) -> tuple[KeyService, ...]:
-    """Return the services whose keys of the user's can."""
+    """Return the services whose keys of the user's can. A gateway's own models only a gateway has."""
     if provider is KeyService.GATEWAY:
         return (KeyService.GATEWAY,)
     return tuple(dict.fromkeys((KeyService.GATEWAY, provider, KeyService.OPENROUTER)))
+
+
+def platform_services(provider: KeyService) -> tuple[KeyService, ...]:
+    """Return the services whose platform keys can; the gateway's is the team's."""
+    if provider is KeyService.GATEWAY:
+        return (KeyService.GATEWAY,)
+    return tuple(dict.fromkeys((provider, KeyService.OPENROUTER, KeyService.GATEWAY)))
