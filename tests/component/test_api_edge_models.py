@@ -72,6 +72,16 @@ async def test_an_administrators_price_is_the_models_at_once_until_it_is_withdra
         assert await price_of(client, model) == ("0.15", "0.6", None)
 
 
+async def test_a_price_holds_however_its_model_is_spelled() -> None:
+    edge, model = Edge(), "openai/gpt-4o-mini"
+    dear = {"input_usd": "2.5", "output_usd": "10"}
+    async with edge.client() as client, edge.client("lk_admin") as admin:
+        await admin.put("/api/admin/prices/openai/GPT-4O-mini", json=dear)
+        assert await price_of(client, model) == ("2.5", "10", "prices-1")
+        await admin.delete(f"/api/admin/prices/{model}")
+        assert await price_of(client, model) == ("0.15", "0.6", None)
+
+
 async def test_a_price_that_another_edge_set_is_asked_for_and_not_waited_for() -> None:
     edge, model = Edge(), "openai/gpt-4o-mini"
     price = PriceSpec(input=RateSpec(usd=Decimal(1)), output=RateSpec(usd=Decimal(2)))
