@@ -54,14 +54,13 @@ class RunStore(Protocol):
         """Return None for an unknown run."""
         ...
 
-    async def keep(self, run: KeptRun) -> KeptRun | None:
+    async def keep(self, run: KeptRun, at_once_max: int = 0) -> KeptRun | None:
         """Add a run that is kept; return the one that has its id or its idempotency key already, and add none
-        then.
-        """
-        ...
+        then. `at_once_max`: so many of its user's may go on at once, 0 for no limit; what is kept at the same
+        time may not be counted.
 
-    async def with_key(self, user_id: str, key: str) -> KeptRun | None:
-        """Return the run that a user's idempotency key stands for."""
+        Raises OverLimitError.
+        """
         ...
 
     async def free(self, run_id: UUID) -> None:
@@ -74,10 +73,6 @@ class RunStore(Protocol):
 
     async def end(self, ends: Sequence[RunEnded]) -> None:
         """Write down the ends of kept runs; one that has ended stays as it is."""
-        ...
-
-    async def going_on(self, user_id: str) -> int:
-        """Return how many kept runs of a user have no end yet."""
         ...
 
     async def page(

@@ -199,7 +199,6 @@ class EdgeRouters:
 
     def _calling_council(self, follow: FollowCouncil, hold: HoldCouncil) -> CallCouncilUseCase:
         return CallCouncilUseCase(
-            flows=self._flows,
             catalogue=self._catalogue,
             key_vault=self._ports.key_vault,
             councils=self._ports.councils,

@@ -121,6 +121,26 @@ async def test_the_synthesis_is_asked_with_what_was_asked_and_every_answer() -> 
     assert all(run.kept and run.stream for run in edge.bus.requested)
 
 
+async def test_the_tools_that_members_would_call_are_told_and_weighed() -> None:
+    tool = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+    async def worker(tell: Tell) -> None:
+        delta = {"tool_calls": [{"index": 0, **tool}]}
+        tell.chunk(orjson.dumps({"choices": [{"index": 0, "delta": delta}]}).decode())
+        tell.completed(uses=(key_use(),), usage=USAGE)
+
+    edge = await an_edge(worker)
+    async with edge.client() as client:
+        called = await call(client)
+        told = await events(client, called["council_id"])
+        council = (await client.get(f"/api/councils/{called['council_id']}")).json()
+    message = {"role": "assistant", "content": None, "tool_calls": [tool]}
+    for last in (*named(told, "member_completed"), *named(told, "final_response")):
+        assert last["message"] == message
+    assert [member.get("message") for member in council["members"]] == [message, None, message]
+    assert orjson.dumps([tool]).decode() in edge.bus.requested[-1].body["messages"][-1]["content"]
+
+
 async def test_what_all_used_and_cost_is_told_as_one() -> None:
     edge = await an_edge()
     async with edge.client() as client:

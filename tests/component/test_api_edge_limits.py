@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from services.api_edge.domain.allowance import Limited
-from services.api_edge.domain.sizes import Sizes
-from shared.kernel.errors import BusUnavailableError, UserApiKeyRequiredError
+from services.api_edge.domain.sizes import ANY_SIZE, Sizes
+from services.api_edge.use_cases import run_guard
+from services.api_edge.use_cases.back_pressure import BackPressure
+from shared.kernel.errors import BusUnavailableError, DatabaseUnavailableError, UserApiKeyRequiredError
 from tests.fakes.api_edge import Edge
 from tests.fakes.api_edge_worker import Tell, answers, fails
 from tests.waiting import until
@@ -19,6 +21,10 @@ CHAT = "/v1/chat/completions"
 MODEL = "openai/gpt-4o-mini"
 SAYS = {"role": "user", "content": "hello"}
 BODY = {"model": MODEL, "messages": [SAYS]}
+
+
+async def no_queue() -> int:
+    return 0
 
 
 async def halts(tell: Tell) -> None:
@@ -86,6 +92,28 @@ async def test_kept_runs_are_counted_until_they_end() -> None:
     async with edge.client() as client:
         statuses = [(await client.post("/api/runs", json=BODY)).status_code for _ in range(3)]
     assert statuses == [202, 202, 429]
+
+
+async def test_kept_runs_that_come_at_once_are_counted_one_by_one() -> None:
+    edge = Edge(runs_at_once_max=3)
+    edge.bus.worker = halts
+    async with edge.client() as client, edge.client("lk_bob") as other:
+        asked = [client.post("/api/runs", json=BODY) for _ in range(20)]
+        answers = await asyncio.gather(*asked, other.post("/api/runs", json=BODY))
+    *own, others = [answer.status_code for answer in answers]
+    assert (own.count(202), own.count(429), others) == (3, 17, 202)
+    assert len(edge.bus.requested) == 4
+
+
+async def test_whose_turn_does_not_come_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_guard, "_TURN_S", 0.01)
+    guard = run_guard.RunGuard(BackPressure(no_queue, waiting_max=1), ANY_SIZE, at_once_max=1)
+    async with guard.turn("alice"), guard.turn("bob"):
+        with pytest.raises(DatabaseUnavailableError):
+            async with guard.turn("alice"):
+                pass
+    async with guard.turn("alice") as at_once_max:
+        assert at_once_max == 1
 
 
 async def test_a_client_may_come_back_for_its_run_when_it_has_as_many_as_it_may() -> None:

@@ -9,7 +9,7 @@ import pytest
 from shared.contracts.models import ListedModel
 from shared.contracts.prices import PriceSpec, RateSpec, SetPrice
 from shared.kernel.errors import ServiceUnavailableError
-from shared.kernel.names import KeyVerdict
+from shared.kernel.names import KeyService, KeyVerdict
 from tests.fakes.api_edge import Edge
 
 pytestmark = pytest.mark.component
@@ -67,6 +67,16 @@ async def test_an_administrators_price_is_the_models_at_once_until_it_is_withdra
         await admin.put(f"/api/admin/prices/{model}", json=dear)
         assert await price_of(client, model) == ("2.5", "10", "prices-1")
         await admin.put(f"/api/admin/prices/{model}", json={**dear, "valid_from": "2999-01-01T00:00:00Z"})
+        assert await price_of(client, model) == ("2.5", "10", "prices-1")
+        await admin.delete(f"/api/admin/prices/{model}")
+        assert await price_of(client, model) == ("0.15", "0.6", None)
+
+
+async def test_a_price_holds_however_its_model_is_spelled() -> None:
+    edge, model = Edge(), "openai/gpt-4o-mini"
+    dear = {"input_usd": "2.5", "output_usd": "10"}
+    async with edge.client() as client, edge.client("lk_admin") as admin:
+        await admin.put("/api/admin/prices/openai/GPT-4O-mini", json=dear)
         assert await price_of(client, model) == ("2.5", "10", "prices-1")
         await admin.delete(f"/api/admin/prices/{model}")
         assert await price_of(client, model) == ("0.15", "0.6", None)
@@ -172,6 +182,16 @@ async def test_the_provider_is_asked_about_the_key_at_once(verdict: KeyVerdict) 
     assert (chosen["model"], chosen["key_status"]) == ("openai/gpt-4o", verdict.value)
 
 
+async def test_a_gateways_model_is_none_for_the_platforms_openrouter() -> None:
+    edge = Edge()
+    edge.key_vault.platform_services = (KeyService.OPENROUTER,)
+    async with edge.client() as client:
+        gateways = (await client.post("/settings/model", json={"model": "gateway/foo"})).json()
+        others = (await client.post("/settings/model", json={"model": "groq/foo"})).json()
+    assert (gateways["key_source"], gateways["key_service"]) == (None, None)
+    assert (others["key_source"], others["key_service"]) == ("platform", "openrouter")
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -197,6 +217,20 @@ async def test_a_preferred_length_is_not_sent_beside_the_bodys() -> None:
         await client.post(CHAT, json={"messages": MESSAGES, "max_completion_tokens": 7})
     (run,) = edge.bus.requested
     assert (run.body["max_completion_tokens"], "max_tokens" in run.body) == (7, False)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("openai/o3-mini", "max_completion_tokens"), ("openrouter/auto", "max_tokens")]
+)
+async def test_a_preferred_length_is_sent_by_its_providers_name(model: str, name: str) -> None:
+    edge = Edge()
+    async with edge.client() as client:
+        body = {"model": model, "parameters": {"max_tokens": 100}}
+        chosen = (await client.post("/settings/model", json=body)).json()
+        await client.post(CHAT, json={"messages": MESSAGES})
+    (run,) = edge.bus.requested
+    assert chosen["parameters"] == {"max_tokens": 100}
+    assert run.body == {"messages": MESSAGES, name: 100}
 
 
 async def test_a_run_that_names_nothing_takes_the_users_own() -> None:

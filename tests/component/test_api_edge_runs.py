@@ -32,6 +32,22 @@ def frames(text: str) -> list[tuple[int, str, dict[str, object]]]:
     return found
 
 
+async def calls_a_tool(tell: Tell) -> None:
+    """As OpenAI streams it."""
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    deltas = [{"role": "assistant", "content": None, "tool_calls": [{"index": 0, **call}]}]
+    deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": text}}]} for text in ('{"a":', " 1}")]
+    tell.started()
+    for delta in deltas:
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        tell.chunk(orjson.dumps({"choices": [choice]}).decode())
+    tell.chunk(orjson.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}).decode())
+    tell.completed(usage=USAGE)
+
+
+CALLED = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+
+
 async def ten_chunks(tell: Tell) -> None:
     tell.started()
     for number in range(10):
@@ -66,6 +82,19 @@ async def test_a_text_comes_whole() -> None:
     assert told[0][2]["response"] == orjson.loads(RESPONSE)["choices"][0]["message"]["content"]
     assert (run["status"], run["kind"], run["response"]) == ("completed", "text", told[0][2]["response"])
     assert run["message"]["role"] == "assistant"
+
+
+async def test_a_streams_tool_calls_are_in_its_message() -> None:
+    edge = Edge()
+    edge.bus.worker = calls_a_tool
+    async with edge.client() as client:
+        run_id = await start(client, kind="stream")
+        told = frames(await events(client, run_id))
+        run = (await client.get(f"/api/runs/{run_id}")).json()
+    final = next(data for _, name, data in told if name == "final_response")
+    message = {"role": "assistant", "content": None, "tool_calls": [CALLED]}
+    assert (final["response"], final["finish_reason"], final["message"]) == ("", "tool_calls", message)
+    assert (run["response"], run["message"]) == ("", message)
 
 
 async def test_a_stream_comes_in_pieces_then_whole_then_what_it_used() -> None:

@@ -10,10 +10,14 @@ import pytest
 
 from services.api_edge.adapters.postgres import Database
 from services.api_edge.adapters.postgres_runs import PostgresRunStore
+from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord
+from services.api_edge.domain.sizes import ANY_SIZE
 from services.api_edge.ports import RunStore
+from services.api_edge.use_cases.back_pressure import BackPressure
+from services.api_edge.use_cases.run_guard import RunGuard
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.ids import new_id
@@ -55,6 +59,10 @@ def a_run(user_id: str, **changes: Any) -> KeptRun:
         deadline=_NOW + timedelta(hours=1),
     )
     return replace(run, **changes)
+
+
+async def no_queue() -> int:
+    return 0
 
 
 def an_end(run: KeptRun, **changes: Any) -> RunEnded:
@@ -112,8 +120,7 @@ async def test_a_key_that_is_let_go_is_free(runs: RunStore) -> None:
     await runs.keep(first)
     await runs.free(first.record.run_id)
     assert await runs.keep(second) is None
-    assert await runs.with_key(user_id, "k") == second
-    assert await runs.with_key("bob", "k") is None
+    assert await runs.keep(replace(second, record=a_run(user_id).record)) == second
     freed = await runs.find(user_id, first.record.run_id)
     assert freed is not None
     assert (freed.idempotency, freed.outcome, freed.end) == (None, Outcome.CANCELLED, None)
@@ -132,12 +139,36 @@ async def test_what_ended_keeps_its_end_when_its_key_is_let_go(runs: RunStore) -
 async def test_runs_go_on_until_they_end_are_let_go_or_pass_their_deadline(runs: RunStore) -> None:
     user_id, past = a_user(), _NOW - timedelta(seconds=1)
     ended, freed, going_on = (a_run(user_id) for _ in range(3))
-    for run in (ended, freed, going_on, a_run(user_id, start_by=past, deadline=past), a_run(a_user())):
-        await runs.keep(run)
-    assert await runs.going_on(user_id) == 3
+    for run in (a_run(user_id, start_by=past, deadline=past), a_run(a_user()), ended, freed, going_on):
+        assert await runs.keep(run, 3) is None
+    with pytest.raises(OverLimitError):
+        await runs.keep(a_run(user_id), 3)
     await runs.end([an_end(ended)])
     await runs.free(freed.record.run_id)
-    assert await runs.going_on(user_id) == 1
+    assert [await runs.keep(a_run(user_id), 3) for _ in range(2)] == [None, None]
+    with pytest.raises(OverLimitError):
+        await runs.keep(a_run(user_id), 3)
+    assert await runs.keep(a_run(user_id)) is None, "without a limit"
+
+
+async def test_who_comes_back_for_a_run_is_never_one_too_many(runs: RunStore) -> None:
+    run = a_run(a_user(), idempotency=Idempotency("k", secrets.token_bytes(32)))
+    again = a_run(run.record.user_id, idempotency=run.idempotency)
+    assert await runs.keep(run, 1) is None
+    assert [await runs.keep(one, 1) for one in (run, again)] == [run, run]
+
+
+async def test_as_many_at_once_as_may_be_and_no_more(runs: RunStore) -> None:
+    guard = RunGuard(BackPressure(no_queue, waiting_max=1), ANY_SIZE, at_once_max=3)
+    user_id = a_user()
+
+    async def keep() -> KeptRun | None:
+        async with guard.turn(user_id) as at_once_max:
+            return await runs.keep(a_run(user_id), at_once_max)
+
+    kept = await asyncio.gather(*(keep() for _ in range(40)), return_exceptions=True)
+    assert kept.count(None) == 3
+    assert sum(isinstance(one, OverLimitError) for one in kept) == 37
 
 
 async def test_the_first_end_stands(runs: RunStore) -> None:
@@ -203,8 +234,6 @@ async def test_without_a_database_it_says_so(pool_for: PoolFor) -> None:
     calls = [
         runs.keep(run),
         runs.free(run.record.run_id),
-        runs.going_on("alice"),
-        runs.with_key("alice", "k"),
         runs.find("alice", run.record.run_id),
         runs.end([an_end(run)]),
         runs.page("alice", limit=1, before=None, session_id=None),

@@ -1,10 +1,12 @@
 """The edge's runs in memory."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord, lost_end
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import PlatformError
@@ -28,20 +30,20 @@ class InMemoryRunStore:
         run, kept = self.runs.get(run_id), self.kept.get(run_id)
         return RunOwner(run.user_id, kept is not None and kept.outcome is None) if run else None
 
-    async def keep(self, run: KeptRun) -> KeptRun | None:
+    async def keep(self, run: KeptRun, at_once_max: int = 0) -> KeptRun | None:
         if self.error:
             raise self.error
+        going_on = self._going_on(run.record.user_id)
+        if at_once_max:
+            await asyncio.sleep(0)  # as in Postgres, what is kept meanwhile is not counted
         for other in self.kept.values():
             if other.record.run_id == run.record.run_id or (run.idempotency and _key(other) == _key(run)):
                 return other
+        if at_once_max and going_on >= at_once_max:
+            raise OverLimitError
         self.kept[run.record.run_id] = run
         self.runs[run.record.run_id] = run.record
         return None
-
-    async def with_key(self, user_id: str, key: str) -> KeptRun | None:
-        if self.error:
-            raise self.error
-        return next((run for run in self.kept.values() if _key(run) == (user_id, key)), None)
 
     async def free(self, run_id: UUID) -> None:
         if self.error:
@@ -65,9 +67,7 @@ class InMemoryRunStore:
             if run is not None and run.outcome is None:
                 self.kept[end.run_id] = replace(run, outcome=end.outcome, ended_at=end.ended_at, end=end)
 
-    async def going_on(self, user_id: str) -> int:
-        if self.error:
-            raise self.error
+    def _going_on(self, user_id: str) -> int:
         now, runs = datetime.now(UTC), self.kept.values()
         own = [run for run in runs if run.record.user_id == user_id and run.deadline > now]
         return sum(run.outcome is None for run in own)

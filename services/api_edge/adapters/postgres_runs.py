@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from services.api_edge.adapters.postgres import Database, idempotency_of, page_clause
+from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord, lost_end
 from shared.contracts.runs import RunEnded
@@ -27,17 +28,21 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean
 """
 # Whose run it is, and whether its end is still to come.
 _OWNER = "SELECT user_id, kept AND outcome IS NULL AS goes_on FROM runs WHERE run_id = $1"
+# Unless so many of its user's go on already, $13; 0 is no limit.
 _KEEP = """
 INSERT INTO runs (run_id, user_id, flow, model, stream, kept, kind, created_at, start_by, deadline,
                   session_id, idempotency_key, request_sha256)
-VALUES ($1, $2, $3, $4, $5, true, $6, $7, $8, $9, $10, $11, $12)
+SELECT $1::uuid, $2::text, $3::text, $4::text, $5::boolean, true, $6::text, $7::timestamptz, $8::timestamptz,
+       $9::timestamptz, $10::text, $11::text, $12::bytea
+WHERE $13::int = 0
+   OR (SELECT count(*) FROM runs WHERE user_id = $2 AND kept AND outcome IS NULL AND deadline > now()) < $13
 ON CONFLICT DO NOTHING
 """
+_GOING_ON = "SELECT count(*) FROM runs WHERE user_id = $1 AND kept AND outcome IS NULL AND deadline > now()"
 _LIGHT = """run_id, user_id, flow, model, stream, kind, created_at, start_by, deadline, session_id,
             idempotency_key, request_sha256, outcome, ended_at"""
 _OF_KEY = f"SELECT {_LIGHT}, ending FROM runs WHERE user_id = $1 AND idempotency_key = $2"  # noqa: S608
 _FIND = f"SELECT {_LIGHT}, ending FROM runs WHERE run_id = $2 AND user_id = $1 AND kept"  # noqa: S608
-_GOING_ON = "SELECT count(*) FROM runs WHERE user_id = $1 AND kept AND outcome IS NULL AND deadline > now()"
 _FREE = """
 UPDATE runs SET idempotency_key = NULL, outcome = coalesce(outcome, $2), ended_at = coalesce(ended_at, now())
 WHERE run_id = $1
@@ -69,20 +74,22 @@ class PostgresRunStore:
             row = await self._database.pool().fetchrow(_OWNER, run_id)
         return None if row is None else RunOwner(row["user_id"], row["goes_on"])
 
-    async def keep(self, run: KeptRun) -> KeptRun | None:
-        pool, key = self._database.pool(), run.idempotency
+    async def keep(self, run: KeptRun, at_once_max: int = 0) -> KeptRun | None:
+        pool = self._database.pool()
         with database_errors():
-            while (await pool.execute(_KEEP, *_values(run))).endswith(" 0"):
-                row = await pool.fetchrow(_FIND, run.record.user_id, run.record.run_id)
-                if row is None and key is not None:
-                    row = await pool.fetchrow(_OF_KEY, run.record.user_id, key.key)
-                if row is not None:  # else it was let go in between
-                    return _run(row)
+            while (await pool.execute(_KEEP, *_values(run), at_once_max)).endswith(" 0"):
+                if (before := await self._there(run)) is not None:
+                    return before
+                if at_once_max and await pool.fetchval(_GOING_ON, run.record.user_id) >= at_once_max:
+                    raise OverLimitError
+                # else one that was in the way was let go in between
         return None
 
-    async def with_key(self, user_id: str, key: str) -> KeptRun | None:
-        with database_errors():
-            row = await self._database.pool().fetchrow(_OF_KEY, user_id, key)
+    async def _there(self, run: KeptRun) -> KeptRun | None:
+        pool, user_id, key = self._database.pool(), run.record.user_id, run.idempotency
+        row = await pool.fetchrow(_FIND, user_id, run.record.run_id)
+        if row is None and key is not None:
+            row = await pool.fetchrow(_OF_KEY, user_id, key.key)
         return None if row is None else _run(row)
 
     async def free(self, run_id: UUID) -> None:
@@ -101,10 +108,6 @@ class PostgresRunStore:
             with database_errors():
                 columns = map(list, zip(*values, strict=True))
                 await self._database.pool().execute(_END, *columns, timeout=_END_S)
-
-    async def going_on(self, user_id: str) -> int:
-        with database_errors():
-            return int(await self._database.pool().fetchval(_GOING_ON, user_id))
 
     async def page(
         self, user_id: str, *, limit: int, before: UUID | None, session_id: str | None

@@ -8,11 +8,12 @@ import orjson
 
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.json_text import is_deep
-from shared.kernel.names import Operation
+from shared.kernel.names import KeyService, Operation
 
 _DEPTH_MAX = 64
 """More than any reader downstream must bear."""
 _OURS = ("model", "stream")
+_MANY_PROVIDERS = (KeyService.OPENROUTER, KeyService.GATEWAY)
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
@@ -89,13 +90,25 @@ def json_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def with_preferred(body: dict[str, Any], preferred: Mapping[str, Any]) -> dict[str, Any]:
+def with_preferred(
+    body: dict[str, Any], preferred: Mapping[str, Any], provider: KeyService
+) -> dict[str, Any]:
     """Add a user's own parameters where the body has none. Of the names for the answer's length providers
-    take one at a time, so the body's own leaves no room for another.
+    take one at a time, so the body's own leaves no room for another, and `max_tokens` goes by their name.
     """
-    if any(name in body for name in _LENGTHS):
-        preferred = {name: value for name, value in preferred.items() if name not in _LENGTHS}
-    return {**preferred, **body}
+    others = {name: value for name, value in preferred.items() if name not in _LENGTHS}
+    length = preferred.get("max_tokens")
+    if length is not None and not any(name in body for name in _LENGTHS):
+        others[limit_parameter(provider)] = length
+    return {**others, **body}
+
+
+def limit_parameter(provider: KeyService) -> str:
+    """Return what a provider calls the most tokens of a chat's answer: OpenAI's newer models take no other.
+
+    As in inference's `providers.toml`; a test holds the two equal.
+    """
+    return "max_tokens" if provider in _MANY_PROVIDERS else "max_completion_tokens"
 
 
 def _required(body: dict[str, Any], name: str, kind: type) -> Any:

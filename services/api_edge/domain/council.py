@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
+
 from services.api_edge.domain.chat import OpenAICall, chat_call, json_object, take
 from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.idempotency import Idempotency
+from services.api_edge.domain.transcript import Transcript
 from shared.kernel.names import KeyService, Role
 
 MEMBERS_MAX: Final = 8
@@ -46,6 +49,14 @@ class Answer:
         if len(self.text) <= chars_max:
             return self
         return replace(self, text=self.text[: chars_max - len(_CUT)] + _CUT)
+
+
+def answer_of(model: str, transcript: Transcript) -> Answer:
+    """Return what a member said: its words, else its refusal, and the tools that it would call."""
+    message = transcript.message or {}
+    words, calls = str(transcript.response()) or message.get("refusal"), message.get("tool_calls")
+    told = (words, orjson.dumps(calls).decode() if calls else None)
+    return Answer(model, "\n".join(text for text in told if text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """Keys that a client sends with one request, in headers: plain ones, and session tokens (`lks_…`)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.key_order import own_services
+from services.api_edge.domain.session_tokens import SESSION_PREFIX, service_of
 from shared.kernel.base_url import is_base_url
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText, is_provider_key, is_visible_ascii
@@ -20,8 +22,8 @@ KEY_HEADERS: Final = (
     "X-XAI-Key",
     "X-OpenRouter-Key",
 )
+_ANY_PROVIDERS: Final = "x-provider-key"
 _BASE_URL: Final = "x-gateway-base-url"
-_SESSION_PREFIX: Final = "lks_"
 _SESSION_CHARS_MAX: Final = 12_000
 """What a sealed message holds."""
 
@@ -36,6 +38,15 @@ class SentKey:
     key: SecretText
     base_url: str | None = None
 
+    @property
+    def is_session(self) -> bool:
+        return is_session_key(self.key.reveal())
+
+    def can_serve(self, provider: KeyService) -> bool:
+        """Say whether it could call this provider's models. A token that cannot be read may say anything."""
+        said = service_of(self.key.reveal()) if self.is_session else None
+        return (said or self.service) in own_services(provider)
+
 
 @dataclass(frozen=True, slots=True)
 class SentKeys:
@@ -49,34 +60,36 @@ class SentKeys:
         return self.plain is not None or self.session is not None
 
 
-def sent_keys(headers: Mapping[str, str], provider: KeyService) -> SentKeys:
+def sent_keys(headers: Mapping[str, str], provider: KeyService, *, in_council: bool = False) -> SentKeys:
     """Return the keys for a run at `provider`; of several of a kind the first in order.
 
     `X-Provider-Key`, `X-Gateway-Key` (a gateway serves every provider), the provider's own header, and
-    `X-OpenRouter-Key`, which serves every provider, too. Header names in lower case.
+    `X-OpenRouter-Key`, which serves every provider, too. Header names in lower case. `in_council`: they came
+    for runs at other providers, too, so one that cannot serve this one is passed over.
     Raises BadInputError, without the value, for one that can be no key, or a gateway's without its address.
     """
     candidates = {
-        "x-provider-key": provider,
+        _ANY_PROVIDERS: provider,
         "x-gateway-key": KeyService.GATEWAY,
         f"x-{provider.value}-key": provider,
         "x-openrouter-key": KeyService.OPENROUTER,
     }
-    plain = session = None
-    for header, service in candidates.items():
-        if (value := headers.get(header)) is None:
-            continue
-        if is_session_key(value):
-            token = SentKey(service, _session_token(value, header))
-            session = session or token
-        else:
-            key = usable_key(value, header)
-            plain = plain or SentKey(service, key, _address(service, key, headers))
-    return SentKeys(plain, session)
+    sent = [_sent(name, service, headers) for name, service in candidates.items() if name in headers]
+    if in_council:
+        sent = [one for one in sent if one.can_serve(provider)]
+    plain = next((one for one in sent if not one.is_session), None)
+    return SentKeys(plain, next((one for one in sent if one.is_session), None))
+
+
+def check_is_for_all(headers: Mapping[str, str], providers: Collection[KeyService]) -> None:
+    """Refuse a plain `X-Provider-Key` for runs at several providers: all of them would get it."""
+    value = headers.get(_ANY_PROVIDERS)
+    if value is not None and not is_session_key(value) and len(set(providers)) > 1:
+        raise BadInputError("key_of_which_provider", "X-Provider-Key")
 
 
 def is_session_key(value: str) -> bool:
-    return value.strip().startswith(_SESSION_PREFIX)
+    return value.strip().startswith(SESSION_PREFIX)
 
 
 def usable_key(value: str, param: str) -> SecretText:
@@ -85,6 +98,14 @@ def usable_key(value: str, param: str) -> SecretText:
     if not is_provider_key(key):
         raise BadInputError("wrong_value", param)
     return key
+
+
+def _sent(header: str, service: KeyService, headers: Mapping[str, str]) -> SentKey:
+    value = headers[header]
+    if is_session_key(value):
+        return SentKey(service, _session_token(value, header))
+    key = usable_key(value, header)
+    return SentKey(service, key, _address(service, key, headers))
 
 
 def _session_token(value: str, param: str) -> SecretText:

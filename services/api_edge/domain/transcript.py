@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from services.api_edge.domain.json_text import TOO_DEEP, is_deep
+from services.api_edge.domain.message_pieces import MessagePieces
 from services.api_edge.domain.response_reading import (
     ended_response,
     is_response_event,
@@ -39,17 +40,23 @@ class Event:
 class Transcript:
     """Takes a run's chunks in order, or its whole completion: a chat's, a Response's, or embeddings.
 
-    `message`: a chat's that came whole; `output`: a Response's items.
+    `output`: a Response's items.
     """
 
     def __init__(self, kind: RunKind) -> None:
         self.finish_reason: str | None = None
-        self.message: dict[str, Any] | None = None
         self.output: list[Any] | None = None
         self._embeddings: list[Any] | None = None
         self._kind = kind
         self._texts: list[str] = []
+        self._message: dict[str, Any] | None = None
+        self._pieces = MessagePieces()
         self._chunks = 0
+
+    @property
+    def message(self) -> dict[str, Any] | None:
+        """A chat's message: as it came whole, or put together. None of anything else."""
+        return self._pieces.whole("".join(self._texts)) if self._message is None else self._message
 
     def pieces(self, chunk: RunChunk) -> Iterator[Event]:
         """Return the events of what a worker told: one for each chunk that says something.
@@ -73,9 +80,9 @@ class Transcript:
 
     def _take_chat(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("message")
-        self.message = message if isinstance(message, dict) else None
+        self._message = message if isinstance(message, dict) else None
         self.finish_reason = _text_of(choice.get("finish_reason"))
-        self._texts = [_text_of((self.message or {}).get("content")) or ""]
+        self._texts = [_text_of((self._message or {}).get("content")) or ""]
 
     def response(self) -> Any:
         """Return the whole answer. Raises ProviderError when a JSON object was asked for and it is none."""
@@ -119,6 +126,7 @@ class Transcript:
             return {"chunk": "", "choices": body["choices"]}
         self.finish_reason = _text_of(first.get("finish_reason")) or self.finish_reason
         self._texts.append(text)
+        self._pieces.take(delta)
         if _says_more(body, delta):
             return {"chunk": text, "choices": body["choices"]}
         return {"chunk": text} if text else None

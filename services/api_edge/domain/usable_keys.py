@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.api_edge.domain.flows import Flow
+from services.api_edge.domain.key_order import own_services, platform_services
 from shared.contracts.keys import KeyStatus
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 
@@ -26,18 +27,24 @@ def is_served(provider: KeyService, flow: Flow, status: KeyStatus) -> bool:
         return any(key.source.is_byok for key in usable)
     if flow.policy in {KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED}:
         return bool(usable)
-    routes = {provider, KeyService.OPENROUTER, KeyService.GATEWAY}
+    routes = platform_services(provider)
     return any(keys.has_platform_key for keys in status.services if keys.service in routes)
 
 
 def _usable(provider: KeyService, status: KeyStatus) -> Iterator[UsableKey]:
     users = {keys.service for keys in status.services if keys.has_user_key}
     platforms = {keys.service for keys in status.services if keys.has_platform_key}
-    routes = dict.fromkeys((provider, KeyService.OPENROUTER))
-    if KeyService.GATEWAY in users:
-        yield UsableKey(KeySource.USER_GATEWAY, KeyService.GATEWAY)
-    yield from (UsableKey(KeySource.USER, service) for service in routes if service in users)
-    if status.allow_platform_fallback:
-        yield from (UsableKey(KeySource.PLATFORM, service) for service in routes if service in platforms)
-    if status.allow_gateway_fallback and KeyService.GATEWAY in platforms:
-        yield UsableKey(KeySource.TEAM_GATEWAY, KeyService.GATEWAY)
+    for service in own_services(provider):
+        if service in users:
+            yield UsableKey(_source(service, KeySource.USER_GATEWAY, KeySource.USER), service)
+    for service in platform_services(provider):
+        if service in platforms and _is_lent(service, status):
+            yield UsableKey(_source(service, KeySource.TEAM_GATEWAY, KeySource.PLATFORM), service)
+
+
+def _source(service: KeyService, gateways: KeySource, others: KeySource) -> KeySource:
+    return gateways if service is KeyService.GATEWAY else others
+
+
+def _is_lent(service: KeyService, status: KeyStatus) -> bool:
+    return status.allow_gateway_fallback if service is KeyService.GATEWAY else status.allow_platform_fallback

@@ -91,7 +91,8 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
     async def call_council(request: Request) -> Json:
         """Ask several models the same side by side, and one to make their answers into one.
 
-        Members whose provider has no usable key are skipped, and named.
+        Members whose provider has no usable key are skipped, and named. A key as `X-Provider-Key` is for
+        models of one provider; a session key there is passed over for others.
         """
         call = parse_council(await request.body())
         await gate.count_runs(request, len(call.members))

@@ -63,7 +63,7 @@ def model_list_router(
         page, prices = found[first : first + query.limit], overrides()
         return Json(
             {
-                "items": [_view(model, status, prices.get(model.id)) for model in page],
+                "items": [_view(model, status, prices.get(model.id.lower())) for model in page],
                 "next_cursor": str(first + query.limit) if first + query.limit < len(found) else None,
                 "total": len(found),
                 "cache": _cache(listing),

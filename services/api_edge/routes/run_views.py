@@ -41,11 +41,11 @@ def run_view(
 
 
 def answer_view(transcript: Transcript) -> dict[str, Any]:
-    """Tell what was said: of a chat that came whole its message, of a Response its items, too."""
+    """Tell what was said: of a chat its message, of a Response its items, too."""
     return {
         "response": transcript.response(),
         "finish_reason": transcript.finish_reason,
-        **({"message": transcript.message} if transcript.message else {}),
+        **({"message": message} if (message := transcript.message) else {}),
         **({"output": transcript.output} if transcript.output is not None else {}),
     }
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
+from services.api_edge.domain.chat import OpenAICall
 from services.api_edge.domain.council import (
     Council,
     CouncilCall,
@@ -16,7 +17,7 @@ from services.api_edge.domain.council import (
 from services.api_edge.domain.flows import Flow
 from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.identity import Caller
-from services.api_edge.domain.request_keys import sent_keys
+from services.api_edge.domain.request_keys import check_is_for_all, sent_keys
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.sizes import Sizes
 from services.api_edge.domain.usable_keys import is_served
@@ -24,7 +25,6 @@ from services.api_edge.ports import CouncilStore, KeyVault
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.follow_run import check_same
 from services.api_edge.use_cases.hold_council import HoldCouncil
-from services.api_edge.use_cases.known_flows import KnownFlows
 from services.api_edge.use_cases.start_run import RunTimes, StartRun, StartRunUseCase
 from shared.contracts.keys import KeyStatus
 from shared.kernel.errors import UserApiKeyRequiredError
@@ -33,7 +33,9 @@ from shared.kernel.ids import new_id
 
 @dataclass(frozen=True, slots=True)
 class CallCouncil:
-    """`headers`: the request's, names in lower case; a key among them is for members and synthesis alike."""
+    """`headers`: the request's, names in lower case; a key among them is for all its runs that it can
+    serve.
+    """
 
     council_id: UUID
     caller: Caller
@@ -49,7 +51,6 @@ class CallCouncilUseCase:
     def __init__(
         self,
         *,
-        flows: KnownFlows,
         catalogue: Catalogue,
         key_vault: KeyVault,
         councils: CouncilStore,
@@ -59,7 +60,6 @@ class CallCouncilUseCase:
         sizes: Sizes,
         times: RunTimes,
     ) -> None:
-        self._flows = flows
         self._catalogue = catalogue
         self._key_vault = key_vault
         self._councils = councils
@@ -98,10 +98,10 @@ class CallCouncilUseCase:
         return before
 
     async def _convened(self, command: CallCouncil) -> Council:
-        call, caller, now = command.call, command.caller, datetime.now(UTC)
-        flow = (await self._flows()).named(command.flow, caller.role)
-        models = [self._catalogue.find(name, "members") for name in call.members]
-        self._check_last(command, models)
+        caller, now, synthesis_id = command.caller, datetime.now(UTC), new_id()
+        models = [self._catalogue.find(name, "members") for name in command.call.members]
+        last, flow, last_model = await self._start.decided(_run(command, synthesis_id, command.call.call))
+        self._check(command, last.call, [*models, last_model])
         status = await self._key_vault.status(caller.user_id)
         members = tuple(_member(model, flow, status, command.headers) for model in models)
         if all(member.run_id is None for member in members):
@@ -111,41 +111,44 @@ class CallCouncilUseCase:
             council_id=command.council_id,
             user_id=caller.user_id,
             members=members,
-            synthesis_id=new_id(),
+            synthesis_id=synthesis_id,
             created_at=now,
             deadline=now + timedelta(seconds=2 * run_s),
             session_id=command.session_id,
             idempotency=command.idempotency,
-            question=Question(call.call.model, command.flow, caller.role, call.call.body),
+            question=Question(last_model.id, command.flow, caller.role, last.call.body),
         )
 
-    def _check_last(self, command: CallCouncil, members: Sequence[Model]) -> None:
-        """Refuse a last model, key or chat that cannot be, before the members are asked for nothing."""
-        call = command.call.call
-        if call.model is not None:
-            sent_keys(command.headers, self._catalogue.find(call.model).provider)
-        body = with_shortest_answers(call.body, [member.id for member in members])
-        self._sizes.check(replace(call, body=body))
+    def _check(self, command: CallCouncil, last: OpenAICall, models: Sequence[Model]) -> None:
+        """Refuse keys or a last chat that cannot be, before the members are asked for nothing."""
+        *members, synthesis = models
+        check_is_for_all(command.headers, [model.provider for model in models])
+        sent_keys(command.headers, synthesis.provider)
+        body = with_shortest_answers(last.body, [member.id for member in members])
+        self._sizes.check(replace(last, body=body))
 
     async def _ask(self, member: CouncilMember, command: CallCouncil) -> None:
-        if member.run_id is None:
-            return
-        run = await self._start(
-            StartRun(
-                member.run_id,
-                command.caller,
-                replace(command.call.call, model=member.model),
-                command.flow,
-                command.headers,
-                kind=RunKind.STREAM,
-                session_id=command.session_id,
-                kept=True,
-                timeout_s=command.timeout_s,
-            )
-        )
-        run.close()
+        if member.run_id is not None:
+            call = replace(command.call.call, model=member.model)
+            (await self._start(_run(command, member.run_id, call))).close()
+
+
+def _run(command: CallCouncil, run_id: UUID, call: OpenAICall) -> StartRun:
+    return StartRun(
+        run_id,
+        command.caller,
+        call,
+        command.flow,
+        command.headers,
+        kind=RunKind.STREAM,
+        session_id=command.session_id,
+        kept=True,
+        timeout_s=command.timeout_s,
+        in_council=True,
+    )
 
 
 def _member(model: Model, flow: Flow, status: KeyStatus, headers: Mapping[str, str]) -> CouncilMember:
-    can_answer = sent_keys(headers, model.provider).any or is_served(model.provider, flow, status)
+    sent = sent_keys(headers, model.provider, in_council=True)
+    can_answer = sent.any or is_served(model.provider, flow, status)
     return CouncilMember(model.id, model.provider, new_id() if can_answer else None)

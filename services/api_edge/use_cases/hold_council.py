@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from services.api_edge.domain.chat import OpenAICall
-from services.api_edge.domain.council import Answer, Council, CouncilMember, Question, with_answers
+from services.api_edge.domain.council import Answer, Council, CouncilMember, Question, answer_of, with_answers
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.sizes import Sizes
@@ -107,7 +107,7 @@ class HoldCouncil:
             async with self._follow.hearing(council, member.run_id) as hearing:
                 async for _ in hearing.pieces():
                     pass
-                return Answer(member.model, str(hearing.transcript.response()))
+                return answer_of(member.model, hearing.transcript)
         except EdgeClosingError:
             raise
         except PlatformError:
@@ -146,4 +146,5 @@ def _synthesis(holding: _Holding, question: Question, body: dict[str, Any]) -> S
         kept=True,
         timeout_s=holding.timeout_s,
         is_insistent=True,
+        in_council=True,
     )

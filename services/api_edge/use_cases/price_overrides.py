@@ -28,11 +28,13 @@ class PriceOverrides:
         self._refresh = BackgroundRefresh(self._read, every_s=_FRESH_S, clock=clock)
 
     def __call__(self) -> Mapping[str, PriceSet]:
-        """Return what holds now, by model. One without a price lets the listed one hold."""
+        """Return what holds now, by model in lower case, as billing does. One without a price lets the listed
+        one hold.
+        """
         self._refresh()
         now = self._now()
         begun = (version for version in self._versions.values() if version.valid_from <= now)
-        return {version.model: version for version in sorted(begun, key=_place)}
+        return {version.model.lower(): version for version in sorted(begun, key=_place)}
 
     def note(self, version: PriceSet) -> None:
         """Remember one that was just set."""

@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 from services.api_edge.domain.catalogue import Catalogue, Model
 from services.api_edge.domain.chat import OpenAICall, with_preferred
-from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.flows import Flow, run_terms
 from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.identity import Caller
@@ -67,6 +65,8 @@ class StartRun:
     """Whoever starts it starts it again until the workers have it: when they cannot be asked, it stays kept.
     What came unconfirmed may come late, so it may begin as late as its deadline.
     """
+    in_council: bool = False
+    """Its headers came for runs at other providers, too."""
 
 
 class StartRunUseCase:
@@ -104,14 +104,18 @@ class StartRunUseCase:
         idempotency key of another request.
         """
         self._guard.check(command.call)
-        flow = (await self._flows()).named(command.flow, command.caller.role)
-        command = await self._with_preferences(command)
-        asked = command.call.model
-        model = self._catalogue.find(flow.default_model if asked is None else asked)
+        command, flow, model = await self.decided(command)
         message = self._message(command, flow, model)
         if message.kept:
             return await self._keep(command, message)
         return await self._start(command, message)
+
+    async def decided(self, command: StartRun) -> tuple[StartRun, Flow, Model]:
+        """Return a run with its user's own parameters, its flow, and the model that it takes."""
+        flow = (await self._flows()).named(command.flow, command.caller.role)
+        command = await self._with_preferences(command)
+        asked = command.call.model
+        return command, flow, self._catalogue.find(flow.default_model if asked is None else asked)
 
     async def _with_preferences(self, command: StartRun) -> StartRun:
         """A run that names neither model nor flow takes its user's own; the body's parameters go first."""
@@ -122,7 +126,8 @@ class StartRunUseCase:
         chosen = await self._preferences.find(command.caller.user_id)
         if chosen.model is None:
             return command
-        body = with_preferred(call.body, chosen.parameters)
+        provider = self._catalogue.find(chosen.model).provider
+        body = with_preferred(call.body, chosen.parameters, provider)
         return replace(command, call=replace(call, model=chosen.model, body=body))
 
     async def _keep(self, command: StartRun, message: RunRequested) -> Running:
@@ -151,20 +156,11 @@ class StartRunUseCase:
 
     async def _before(self, run: KeptRun) -> KeptRun | None:
         """Keep a run; return the one that has its id or its key instead. Only a new one is too many."""
-        user_id, key = run.record.user_id, run.idempotency
-        try:
-            await self._guard.check_kept(partial(self._runs.going_on, user_id))
-        except OverLimitError:
-            before = await self._runs.find(user_id, run.record.run_id)
-            if before is None and key is not None:
-                before = await self._runs.with_key(user_id, key.key)
-            if before is None or is_free(before, run.created_at):
-                raise
-            return before
-        before = await self._runs.keep(run)
-        if before is not None and is_free(before, run.created_at):
-            await self._runs.free(before.record.run_id)
-            before = await self._runs.keep(run)
+        async with self._guard.turn(run.record.user_id) as at_once_max:
+            before = await self._runs.keep(run, at_once_max)
+            if before is not None and is_free(before, run.created_at):
+                await self._runs.free(before.record.run_id)
+                before = await self._runs.keep(run, at_once_max)
         return before
 
     async def _start(self, command: StartRun, message: RunRequested) -> ActiveRun:
@@ -201,7 +197,7 @@ class StartRunUseCase:
     def _message(self, command: StartRun, flow: Flow, model: Model) -> RunRequested:
         now, run_s = datetime.now(UTC), self._times.for_client(command.timeout_s)
         start_s = run_s if command.is_insistent else min(self._times.start_s, run_s)
-        sent = sent_keys(command.headers, model.provider)
+        sent = sent_keys(command.headers, model.provider, in_council=command.in_council)
         terms = run_terms(flow, command.caller, model.provider, has_key=sent.any)
         return RunRequested(
             run_id=command.run_id,

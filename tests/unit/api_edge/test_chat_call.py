@@ -5,6 +5,8 @@ import pytest
 
 from services.api_edge.domain.chat import parse_chat, with_preferred
 from services.api_edge.domain.errors import BadInputError
+from services.inference.adapters.provider_catalogue import load_providers
+from shared.kernel.names import KeyService
 
 pytestmark = pytest.mark.unit
 
@@ -98,5 +100,15 @@ def test_the_model_may_be_left_to_the_flow(more: str) -> None:
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
 def test_a_preferred_length_gives_way_to_the_bodys_by_whatever_name(name: str) -> None:
     preferred = {"temperature": 0.2, "max_tokens": 100}
-    assert with_preferred({name: 7}, preferred) == {"temperature": 0.2, name: 7}
-    assert with_preferred({"temperature": 1}, preferred) == {"temperature": 1, "max_tokens": 100}
+    groq = KeyService.GROQ
+    assert with_preferred({name: 7}, preferred, groq) == {"temperature": 0.2, name: 7}
+    assert with_preferred({"temperature": 1}, preferred, groq) == {
+        "temperature": 1,
+        "max_completion_tokens": 100,
+    }
+
+
+@pytest.mark.parametrize("service", KeyService)
+def test_a_preferred_length_goes_by_the_providers_name_for_it(service: KeyService) -> None:
+    name = load_providers({})[service].limit_parameter
+    assert with_preferred({}, {"max_tokens": 100}, service) == {name: 100}
