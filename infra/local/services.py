@@ -2,6 +2,7 @@
 
 import sys
 
+from infra.bootstrap.step import JWT_SECRET
 from infra.local.home import Home
 from infra.local.parts import Part
 from infra.local.wishes import Wishes
@@ -34,6 +35,7 @@ def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str, place
     }
     if service == API_EDGE:
         env |= {"LATCHKEY_HTTP__HOST": "127.0.0.1", "LATCHKEY_HTTP__PORT": str(ports["edge"])}
+        env |= {JWT_SECRET: ""} if "LATCHKEY_AUTH__JWKS_URL" in env else {}  # one or the other
     if (port := env.get(_METRICS_PORT, "")).isdecimal():
         env[_METRICS_PORT] = str(int(port) + place)
     command = (sys.executable, "-m", f"services.{service}.app")

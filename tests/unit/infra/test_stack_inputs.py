@@ -4,6 +4,7 @@ import re
 import shlex
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,15 @@ def test_each_part_serves_its_metrics_at_a_port_of_its_own(home: Home) -> None:
         "inference-2": "9467",
         "billing": "9468",
     }
+
+
+def test_keys_of_ones_own_identity_provider_take_the_generated_secrets_place(home: Home) -> None:
+    def env(wishes: Wishes) -> Mapping[str, str]:
+        return service_parts(home, ports(home, running=False), wishes)[0].env
+
+    jwks = {"LATCHKEY_AUTH__JWKS_URL": "https://id.example/jwks"}
+    assert "LATCHKEY_AUTH__JWT_SECRET" not in env(Wishes())
+    assert env(Wishes(overrides=jwks)).items() >= {**jwks, "LATCHKEY_AUTH__JWT_SECRET": ""}.items()
 
 
 def test_ports_stay_but_a_taken_one_is_replaced(home: Home) -> None:
