@@ -3,18 +3,22 @@
 Bodies are never looked at: they may hold prompts.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
 from infra.broker_link import ANSWER_S, as_os_errors, connected
 from shared.contracts.topology import dead_letters
+
+_LOOKS_MAX: Final = 100
+_PAUSE_S: Final = 0.02
 
 
 class Fate(StrEnum):
@@ -63,16 +67,19 @@ async def settle(
     """
     with as_os_errors():
         async with _reading(amqp_url) as channel:
+            held = 0
             for _ in range(await _count(channel, queue)):
                 message = await channel.basic_get(dead_letters(queue), timeout=ANSWER_S)
                 if isinstance(message.delivery, Basic.GetEmpty):
                     return
                 letter = DeadLetter.of(queue, message.header.properties)
-                if not ids or letter.id in ids:
+                is_meant = not ids or letter.id in ids
+                held += not is_meant or fate is Fate.WAIT
+                if is_meant:
                     await _settle(channel, message, fate)
                     yield letter
             await channel.basic_nack(0, multiple=True)
-            await _count(channel, queue)  # answers when they are there again
+            await _until_back(channel, queue, held)
 
 
 @asynccontextmanager
@@ -85,6 +92,14 @@ async def _reading(amqp_url: str) -> AsyncIterator[AbstractChannel]:
 async def _count(channel: AbstractChannel, queue: str) -> int:
     declared = await channel.queue_declare(dead_letters(queue), passive=True, timeout=ANSWER_S)
     return declared.message_count or 0
+
+
+async def _until_back(channel: AbstractChannel, queue: str, count: int) -> None:
+    """Wait until what was held is there for others again; a while, for somebody else may have taken it."""
+    for _ in range(_LOOKS_MAX):
+        if await _count(channel, queue) >= count:
+            return
+        await asyncio.sleep(_PAUSE_S)
 
 
 async def _settle(channel: AbstractChannel, message: DeliveredMessage, fate: Fate) -> None:
