@@ -9,7 +9,8 @@ _REDACTED: Final = "[redacted]"
 _HEAD_CHARS_MAX: Final = 16
 _KEY_CHARS_MIN: Final = 16
 """Of a shorter key, a part that is enough to know it by would be as short as a word."""
-_PLACES_MAX: Final = 256
+_KEPT_CHARS_MAX: Final = 65_536
+"""Of all of a stream's texts: a key may be 8,192 characters long, and gateways tell of any places."""
 
 
 class SplitKey:
@@ -45,20 +46,17 @@ class SplitKey:
 
     def _found(self, window: str) -> Iterator[tuple[int, int]]:
         """Yield where the key is, and where it may be going on."""
-        begin = window.find(self._head)
-        while begin >= 0:
-            end = begin + _alike(window[begin:], self._secret)
-            if end == len(window) or end - begin == len(self._secret):
-                yield begin, end
-            begin = window.find(self._head, end)
+        end = 0
+        while (begin := window.find(self._secret, end)) >= 0:
+            end = begin + len(self._secret)
+            yield begin, end
+        begin = window.find(self._head, max(end, len(window) - len(self._secret) + 1))
+        while begin >= 0 and not self._secret.startswith(window[begin:]):
+            begin = window.find(self._head, begin + 1)
+        if begin >= 0:
+            yield begin, len(window)
 
     def _remember(self, place: Hashable, window: str) -> None:
-        if len(self._ends) > _PLACES_MAX:
+        if len(self._ends) * len(self._secret) > _KEPT_CHARS_MAX:
             self._ends.clear()
         self._ends[place] = window[-len(self._secret) :]
-
-
-def _alike(one: str, other: str) -> int:
-    """Return with how many of the same characters they begin."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (char, same) in pairs if char != same), min(len(one), len(other)))

@@ -1,5 +1,7 @@
 """A key that comes in pieces is cut where it is known for one, and nothing else is."""
 
+import time
+
 import pytest
 
 from services.inference.domain.generated import Text
@@ -54,8 +56,18 @@ def test_a_key_as_short_as_a_word_is_not_looked_for() -> None:
     assert streamed("the word is secret-word.", 3, "secret-word") == "the word is secret-word."
 
 
-def test_who_tells_of_many_places_fills_no_memory() -> None:
-    split_key = SplitKey(KEY)
-    for place in range(100_000):
-        told(split_key, "x", place)
-    assert len(split_key._ends) <= 300
+@pytest.mark.parametrize("secret", [KEY, "k" * 8_192])
+def test_who_tells_of_many_places_fills_no_memory(secret: str) -> None:
+    split_key = SplitKey(secret)
+    for place in range(10_000):
+        told(split_key, "x" * len(secret), place)
+    assert sum(map(len, split_key._ends.values())) <= 100_000
+
+
+@pytest.mark.parametrize("piece", [HEAD + "~", KEY[:-1] + "~", KEY])
+def test_a_piece_full_of_keys_or_beginnings_holds_nobody_up(piece: str) -> None:
+    """Whoever has a gateway knows the key that goes there, and the whole worker waits meanwhile."""
+    begun = time.perf_counter()
+    out = told(SplitKey(KEY), piece * (4 * 1024 * 1024 // len(piece)))
+    assert time.perf_counter() - begun < 1
+    assert KEY not in out
