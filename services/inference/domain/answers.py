@@ -10,6 +10,8 @@ from services.inference.domain.refusals import Refusal, refusal_of
 _ERRORS: Final = range(400, 600)
 _TEXTS: Final = ("content", "refusal", "reasoning", "reasoning_content")
 _ARGUMENTS: Final = ("arguments",)
+_REASONING: Final = ("reasoning", "reasoning_content")
+_DETAILS: Final = ("text", "summary")
 
 
 def is_answer(body: object) -> bool:
@@ -25,11 +27,14 @@ def generated(body: dict[str, Any]) -> Iterator[Text]:
     """Yield what the model has generated in it, tool calls' arguments included."""
     for choice in _choices(body):
         index, said = number_in(choice, "index"), choice.get("delta") or choice.get("message")
-        yield from texts_of(index, said, _TEXTS)
-        for call in (said.get("tool_calls") if isinstance(said, dict) else None) or ():
-            if isinstance(call, dict):
-                place = (index, number_in(call, "index"))
-                yield from texts_of(place, call.get("function"), _ARGUMENTS)
+        if isinstance(said, dict):
+            yield from texts_of(index, said, _TEXTS)
+            yield from texts_of((index, "function_call"), said.get("function_call"), _ARGUMENTS)
+            for call in _objects(said, "tool_calls"):
+                yield from texts_of((index, number_in(call, "index")), call.get("function"), _ARGUMENTS)
+            for detail in _objects(said, "reasoning_details"):  # OpenRouter's, beside `reasoning`
+                again = any(isinstance(said.get(name), str) for name in _REASONING)
+                yield from texts_of((index, number_in(detail, "index")), detail, _DETAILS, again=again)
 
 
 def usage_in(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -50,4 +55,10 @@ def refusal_in(body: object) -> Refusal | None:
 
 
 def _choices(body: dict[str, Any]) -> list[dict[str, Any]]:
-    return [choice for choice in body.get("choices") or () if isinstance(choice, dict)]
+    return _objects(body, "choices")
+
+
+def _objects(holder: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    if not isinstance(found := holder.get(name), list):
+        return []
+    return [one for one in found if isinstance(one, dict)]

@@ -5,11 +5,14 @@ from typing import Any, NamedTuple
 
 
 class Text(NamedTuple):
-    """`holder[name]` is a str. `place`: which of a stream's texts it adds to."""
+    """`holder[name]` is a str. `place`: which of a stream's texts it adds to. `again`: another one
+    has said the same, so that it is not counted.
+    """
 
     place: Hashable
     holder: dict[str, Any]
     name: str
+    again: bool = False
 
     @property
     def text(self) -> str:
@@ -17,12 +20,14 @@ class Text(NamedTuple):
         return text
 
 
-def texts_of(place: Hashable, holder: object, names: tuple[str, ...]) -> Iterator[Text]:
+def texts_of(
+    place: Hashable, holder: object, names: tuple[str, ...], *, again: bool = False
+) -> Iterator[Text]:
     """Yield those of an object's members that are texts."""
     if isinstance(holder, dict):
         for name in names:
             if isinstance(holder.get(name), str):
-                yield Text((place, name), holder, name)
+                yield Text((place, name), holder, name, again)
 
 
 def number_in(holder: dict[str, Any], name: str) -> int:
@@ -32,4 +37,4 @@ def number_in(holder: dict[str, Any], name: str) -> int:
 
 
 def chars_in(texts: Iterable[Text]) -> int:
-    return sum(len(text.text) for text in texts)
+    return sum(len(text.text) for text in texts if not text.again)

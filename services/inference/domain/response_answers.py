@@ -17,6 +17,8 @@ _GENERATED: Final = (
     "response.refusal.delta",
     "response.function_call_arguments.delta",
     "response.custom_tool_call_input.delta",
+    "response.mcp_call_arguments.delta",
+    "response.code_interpreter_call_code.delta",
     "response.reasoning_text.delta",
     "response.reasoning_summary_text.delta",
 )

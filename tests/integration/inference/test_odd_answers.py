@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import orjson
@@ -81,8 +81,20 @@ async def test_a_key_of_odd_characters_is_cut_out_however_it_is_written(escape: 
     assert read["choices"][0]["delta"]["content"] == "[redacted], [redacted], è"
 
 
+_CHAT_END: Final = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+
+
 def _chat_piece(text: str) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]}
+
+
+def _reasoned_piece(text: str) -> dict[str, Any]:
+    details = [{"type": "reasoning.text", "text": text, "index": 0}]
+    return {"choices": [{"index": 0, "delta": {"reasoning_details": details}, "finish_reason": None}]}
+
+
+def _called_piece(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"function_call": {"arguments": text}}}]}
 
 
 def _response_piece(text: str) -> dict[str, Any]:
@@ -92,10 +104,12 @@ def _response_piece(text: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("operation", "piece", "end"),
     [
-        (Operation.CHAT, _chat_piece, {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+        (Operation.CHAT, _chat_piece, _CHAT_END),
+        (Operation.CHAT, _reasoned_piece, _CHAT_END),
+        (Operation.CHAT, _called_piece, _CHAT_END),
         (Operation.RESPONSES, _response_piece, {"type": "response.completed", "response": {}}),
     ],
-    ids=["chat", "responses"],
+    ids=["chat", "reasoning", "function", "responses"],
 )
 async def test_a_key_that_comes_in_pieces_is_cut_out(
     operation: Operation, piece: Callable[[str], dict[str, Any]], end: dict[str, Any]

@@ -180,6 +180,18 @@ def test_generated_text_is_counted_wherever_it_is() -> None:
     assert chars_in(generated(body)) == 12
 
 
+@pytest.mark.parametrize(
+    ("said", "chars"),
+    [
+        ({"reasoning": "ab", "reasoning_details": [{"text": "ab"}, {"summary": "ab"}]}, 2),
+        ({"reasoning": None, "reasoning_details": [{"text": "ab"}, {"summary": "c"}, {"data": "x"}, 1]}, 3),
+        ({"function_call": {"name": "f", "arguments": "{}"}}, 2),
+    ],
+)
+def test_reasoning_details_and_a_function_call_as_it_was_count_once(said: dict[str, Any], chars: int) -> None:
+    assert chars_in(generated({"choices": [{"delta": said}]})) == chars
+
+
 def test_what_is_an_answer() -> None:
     assert is_answer({"choices": []})
     assert is_answer({"usage": {"prompt_tokens": 1}})
