@@ -90,6 +90,11 @@ async def test_a_session_key_goes_to_those_that_it_is_for_and_stored_keys_serve_
     assert {binding.service for _, binding in edge.sealer.sealed} == {KeyService.OPENAI}
 
 
+async def test_the_last_chat_is_passed_over_like_a_member() -> None:
+    body = {**BODY, "members": [GROQ]}
+    assert await asked(Edge(), body, {"X-Provider-Key": a_token("groq")}) == [(GROQ, True), (OPENAI, False)]
+
+
 async def test_whom_neither_serves_is_skipped() -> None:
     assert await asked(Edge(), BODY, {"X-Provider-Key": a_token("openai")}) == [
         (OPENAI, True),

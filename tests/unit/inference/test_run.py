@@ -143,7 +143,9 @@ async def test_an_ending_whose_answer_was_lost_is_told_to_billing(key: ResolvedK
 
 
 async def test_a_platform_key_is_authorized_for_the_worst_case() -> None:
-    worker, request = Worker([a_key("platform:openai", PLATFORM)]), a_request()
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    body = {"messages": [{"role": "user", "content": [image]}]}
+    worker, request = Worker([a_key("platform:openai", PLATFORM)]), a_request(body=body)
     worker.provider.scripts["platform:openai"] = [an_answer()]
 
     await worker.run(request)
@@ -151,7 +153,7 @@ async def test_a_platform_key_is_authorized_for_the_worst_case() -> None:
     [ask] = worker.authorizer.asked
     assert (ask.run_id, ask.attempt, ask.user_id) == (request.run_id, 1, "ann")
     assert ask.completion_tokens_max == 4096
-    assert ask.prompt_tokens_max > 7
+    assert ask.prompt_tokens_max > 48_169, "what gpt-4o-mini counts an image"
     assert ask.expires_at > request.deadline
     assert worker.provider.calls[0].completion_ceiling == 4096
 
