@@ -4,16 +4,19 @@ Bodies are never looked at: they may hold prompts.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
+from infra.bootstrap.http import Api, client
 from infra.broker_link import ANSWER_S, as_os_errors, connected
 from shared.contracts.topology import dead_letters
 
@@ -56,14 +59,33 @@ class DeadLetter:
         )
 
 
+def is_taken_back(management_url: str, amqp_url: str, queue: str) -> bool:
+    """Say whether the broker takes what is rejected of a queue's dead letters back to it, as a policy says.
+
+    Without it what is put back is lost. Raises BootstrapError when the broker does not answer.
+    """
+    realm = urlsplit(amqp_url).path.removeprefix("/")
+    with client(management_url) as http:
+        policies = Api("rabbitmq", http).call("GET", f"/api/policies/{realm}")
+    ours = [each for each in policies if _is_for(each, dead_letters(queue))]
+    first = max((each["priority"] for each in ours), default=0)
+    way = {
+        "dead-letter-exchange": "",
+        "dead-letter-routing-key": queue,
+        "dead-letter-strategy": "at-least-once",
+    }
+    holding = [each["definition"] for each in ours if each["priority"] == first]
+    return bool(holding) and all(way.items() <= definition.items() for definition in holding)
+
+
 async def settle(
     amqp_url: str, queue: str, fate: Fate, ids: Collection[str] = ()
 ) -> AsyncGenerator[DeadLetter, None]:
     """Yield the dead letters of a work queue that are there now, as they are settled; with `ids` only those.
 
     The broker puts one back as it was published, in its sender's name, which nobody else could, and keeps it
-    until its queue has it. What waits keeps its place. Needs the realm's administrator. Raises OSError when
-    the broker is lost, or refuses.
+    until its queue has it; `is_taken_back` says whether it can. What waits keeps its place. Needs the realm's
+    administrator. Raises OSError when the broker is lost, or refuses.
     """
     with as_os_errors():
         async with _reading(amqp_url) as channel:
@@ -80,6 +102,10 @@ async def settle(
                     yield letter
             await channel.basic_nack(0, multiple=True)
             await _until_back(channel, queue, held)
+
+
+def _is_for(policy: Mapping[str, Any], queue: str) -> bool:
+    return policy["apply-to"] != "exchanges" and re.search(policy["pattern"], queue) is not None
 
 
 @asynccontextmanager

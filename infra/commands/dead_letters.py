@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from infra.commands.settings import UsageError, setting
-from infra.dead_letters import DeadLetter, Fate, settle
+from infra.dead_letters import DeadLetter, Fate, is_taken_back, settle
 from shared.contracts.topology import WORK_QUEUES
 
 _ABOUT: Final = "show what services refused or failed at; put it back, or throw it away"
@@ -33,10 +33,21 @@ def add_to(commands: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.fate is not Fate.WAIT and args.queue is None:
         raise UsageError(f"say of which queue: {', '.join(WORK_QUEUES)}")
+    if args.fate is Fate.REQUEUE:
+        _check_way_back(args.queue)
     count = asyncio.run(_settle_and_tell(args))
     if args.format == "text":
         print(f"{count} {_SAID[args.fate]}")
     return 1 if set(args.id) and count < len(set(args.id)) else 0
+
+
+def _check_way_back(queue: str) -> None:
+    """Raise UsageError where the broker would throw away what is to be put back."""
+    if not is_taken_back(setting("RABBITMQ_MANAGEMENT_URL"), setting("LATCHKEY_AMQP_URL"), queue):
+        raise UsageError(
+            f"the broker has no policy that takes dead letters back to {queue}, or another goes before it: "
+            "they would be lost; the bootstrap (`make up`) sets it"
+        )
 
 
 async def _settle_and_tell(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+import httpx2
 import pytest
 
 from infra.dead_letters import Fate, settle
@@ -139,6 +140,24 @@ async def test_what_cannot_be_meant_is_said(realm: TestRealm, words: list[str], 
     ended, told = await latchkey(realm, "dead-letters", *words)
     assert ended == code
     assert said in told
+
+
+@pytest.mark.parametrize("other", [None, {"pattern": ".*", "definition": {"max-length": 9}, "priority": 1}])
+async def test_where_the_broker_would_lose_them_none_is_put_back(
+    realm: TestRealm, refused: list[str], other: dict[str, object] | None
+) -> None:
+    policies = f"{realm.admin['RABBITMQ_MANAGEMENT_URL']}/api/policies/{realm.name}"
+    with httpx2.Client(trust_env=False) as http:
+        ours = f"{policies}/dead letters of {BILLING_USAGE}"
+        policy = http.get(ours).raise_for_status().json()
+        (http.put(f"{policies}/other", json=other) if other else http.delete(ours)).raise_for_status()
+        try:
+            code, told = await latchkey(realm, "dead-letters", BILLING_USAGE, "--requeue")
+        finally:
+            http.put(ours, json=policy).raise_for_status()
+            http.delete(f"{policies}/other")
+    assert (code, "no policy that takes dead letters back" in told) == (1, True)
+    assert await _there(realm, Fate.DISCARD) == refused
 
 
 async def test_who_is_no_administrator_is_refused(realm: TestRealm, refused: list[str]) -> None:
