@@ -56,7 +56,7 @@ def answer_of(model: str, transcript: Transcript) -> Answer:
     message = transcript.message or {}
     words, calls = str(transcript.response()) or message.get("refusal"), message.get("tool_calls")
     told = (words, orjson.dumps(calls).decode() if calls else None)
-    return Answer(model, "\n".join(text for text in told if text))
+    return Answer(model, "\n".join(text for text in told if text and isinstance(text, str)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A chat's message, put together of what a stream told of it."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 
@@ -11,7 +12,8 @@ class MessagePieces:
         self._is_told = False
         self._role: str | None = None
         self._refusals: list[str] = []
-        self._calls: dict[int, _CallPieces] = {}
+        self._calls: list[tuple[int, _CallPieces]] = []
+        self._going_on: dict[int, _CallPieces] = {}
         self._last_call = -1
         self._function = _CallPieces()
 
@@ -32,7 +34,7 @@ class MessagePieces:
         if not self._is_told:
             return None
         refusal = "".join(self._refusals)
-        calls = [pieces.whole() for _, pieces in sorted(self._calls.items())]
+        calls = [pieces.whole() for _, pieces in sorted(self._calls, key=itemgetter(0))]
         rest = {
             **({"refusal": refusal} if refusal else {}),
             **({"tool_calls": calls} if calls else {}),
@@ -41,12 +43,16 @@ class MessagePieces:
         return {"role": self._role or "assistant", "content": None if rest and not text else text, **rest}
 
     def _call_of(self, delta: Mapping[str, Any]) -> "_CallPieces":
-        """Calls are told apart by `index`; without one, a call with an `id` is another."""
+        """Calls are told apart by `index`, and by `id`: some providers give them all one index, or none."""
         index, last = delta.get("index"), self._last_call
         if not isinstance(index, int):
             index = last + 1 if delta.get("id") or last < 0 else last
         self._last_call = index
-        return self._calls.setdefault(index, _CallPieces())
+        call = self._going_on.get(index)
+        if call is None or call.is_not(delta.get("id")):
+            call = self._going_on[index] = _CallPieces()
+            self._calls.append((index, call))
+        return call
 
 
 class _CallPieces:
@@ -56,6 +62,9 @@ class _CallPieces:
         self._told: dict[str, Any] = {}
         self._parts: dict[str, dict[str, Any]] = {}
         self._texts: dict[tuple[str, str], list[str]] = {}
+
+    def is_not(self, call_id: object) -> bool:
+        return bool(call_id) and self._told.get("id", call_id) != call_id
 
     def take(self, delta: Mapping[str, Any]) -> None:
         for name, value in delta.items():

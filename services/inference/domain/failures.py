@@ -67,6 +67,7 @@ class Meaning(Enum):
     KEY_SHORT = auto()
     RATE_LIMITED = auto()
     NOT_ALLOWED = auto()
+    TOO_LARGE = auto()
     BAD_REQUEST = auto()
     TIMED_OUT = auto()
     BROKEN = auto()
@@ -154,12 +155,16 @@ _SIGNS: Final[tuple[tuple[Meaning, frozenset[int], tuple[str, ...]], ...]] = (
         ("missing_scope", "you have insufficient permissions for this operation"),
     ),
     (
+        Meaning.TOO_LARGE,  # OpenAI: more tokens at once than this account has in a minute
+        frozenset({429}),
+        ("request too large for",),
+    ),
+    (
         Meaning.BAD_REQUEST,  # what was asked for is not for this key: the key is good
-        frozenset({403, 429}),
+        frozenset({403}),
         (
             r"you are not allowed to [a-z ]+ from this model",  # OpenAI: a chat model's embeddings
             "content violates usage guidelines",  # xAI
-            "request too large for",  # OpenAI: 429, more tokens at once than there are in a minute
             "model_not_found",
             "model_permission_blocked_org",
             "model_permission_blocked_project",
@@ -200,8 +205,8 @@ def error_of(refusal: Refusal, service: KeyService, source: KeySource) -> Platfo
     if meaning is Meaning.BAD_REQUEST:
         said = _quoted(refusal, source) or f"{name} refused the request"
         return InvalidRequestError(said, service=name)
-    if meaning is Meaning.NOT_ALLOWED:
-        said = _quoted(refusal, source) if source.is_byok else ""
+    if meaning in (Meaning.NOT_ALLOWED, Meaning.TOO_LARGE):
+        said = _quoted(refusal, source) if source.is_byok or meaning is Meaning.TOO_LARGE else ""
         return NotAllowedError(said or f"{name} does not allow this with the key", service=name)
     if meaning is Meaning.TIMED_OUT:
         return ProviderTimeoutError(f"{name} timed out", service=name)

@@ -66,6 +66,18 @@ def test_calls_by_their_index() -> None:
     assert orjson.loads(answer_of("m", transcript).text) == transcript.message["tool_calls"]
 
 
+def test_calls_of_one_index_are_told_apart_by_their_ids() -> None:
+    message = heard(
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"a"'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": ": 1}"}}]},
+        {"tool_calls": [{"index": 0, "id": "b", "function": {"name": "g", "arguments": '{"b"'}}]},
+        {"tool_calls": [{"index": 0, "id": "b", "function": {"arguments": ": 2}"}}]},
+    ).message
+    assert message is not None
+    told = [(call["id"], call["function"]["arguments"]) for call in message["tool_calls"]]
+    assert told == [("a", '{"a": 1}'), ("b", '{"b": 2}')]
+
+
 def test_calls_without_an_index_are_told_apart_by_their_ids() -> None:
     first, second = (
         {"id": "a", "function": {"name": "f", "arguments": "{"}},

@@ -97,10 +97,16 @@ def test_what_no_other_key_could_do_is_asked_of_none(source: KeySource) -> None:
     for status, said in (
         (403, "You are not allowed to generate embeddings from this model"),
         (403, "Content violates usage guidelines. Model: grok-4"),
-        (429, "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 50000."),
     ):
         refused = error(status, {"error": {"message": said}}, source)
         assert (type(refused), refused.message) == (InvalidRequestError, said)
+
+
+@pytest.mark.parametrize("source", [USER, PLATFORM])
+def test_what_is_too_large_for_one_account_another_may_take(source: KeySource) -> None:
+    said = "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 50000."
+    refused = error(429, {"error": {"message": said}}, source)
+    assert (type(refused), refused.message) == (NotAllowedError, said)
 
 
 def test_the_names_of_the_platforms_account_are_quoted_to_nobody_else() -> None:
