@@ -14,7 +14,13 @@ async def latchkey(realm: TestRealm, *words: str, **more: str) -> tuple[int, str
     """Return its exit code and all that it said."""
     env = {"PATH": os.environ["PATH"], "LATCHKEY_HOME": str(realm.env_dir / "no-home"), **realm.admin, **more}
     process = await asyncio.create_subprocess_exec(
-        *_COMMAND, *words, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *_COMMAND,
+        "--realm",
+        realm.name,
+        *words,
+        env=env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     told, _ = await process.communicate()
     return process.returncode or 0, told.decode()
