@@ -60,9 +60,7 @@ def corrections(rerated: Rerated, name: str, period: Period) -> list[Correction]
         Correction(
             user_id=user_id,
             amount_micros=-each.difference_micros,
-            idempotency_key=f"rerate:{name}:{_span(period)}:{_short(user_id)}:{_model(period)}".removesuffix(
-                ":"
-            ),
+            idempotency_key=_key(name, period, user_id),
             reason=f"re-rated {what}: {name}",
         )
         for user_id, each in sorted(rerated.users.items())
@@ -106,6 +104,11 @@ def post(api: Edge, wanted: list[Correction]) -> Iterator[Correction]:
 def _span(period: Period) -> str:
     """Return the period in microseconds since 1970."""
     return "-".join(str((at - _EPOCH) // timedelta(microseconds=1)) for at in (period.since, period.until))
+
+
+def _key(name: str, period: Period, user_id: str) -> str:
+    parts = ("rerate", name, _span(period), _short(user_id), _model(period))
+    return ":".join(part for part in parts if part)
 
 
 def _model(period: Period) -> str:
