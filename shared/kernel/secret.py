@@ -12,6 +12,7 @@ _HINT_ENDS = 4
 _HINT_WHOLE = 12
 
 KEY_CHARS_MAX: Final = 8_192
+REDACTED: Final = "[redacted]"
 SECRET_CHARS_MIN: Final = 8
 """Servers of one's own take any word as a key, as `x`: a shorter one is no secret, and stands everywhere."""
 

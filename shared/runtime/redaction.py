@@ -8,9 +8,8 @@ from typing import Any
 
 import orjson
 
-from shared.kernel.secret import SECRET_SHAPES, SecretText
+from shared.kernel.secret import REDACTED, SECRET_SHAPES, SecretText
 
-REDACTED = "[redacted]"
 _URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 _FIELDS = re.compile(
     r"(?i)^(.*(api[_-]?keys?|authorization|password|secret(_id)?|ciphertext|cookie)|x-.*-key|.*_?token)$"

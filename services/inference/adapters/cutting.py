@@ -5,9 +5,8 @@ from typing import Any, Final
 
 import orjson
 
-from shared.kernel.secret import SECRET_CHARS_MIN
+from shared.kernel.secret import REDACTED, SECRET_CHARS_MIN
 
-_REDACTED: Final = "[redacted]"
 _ESCAPED: Final = re.compile(r"\\[u/]")
 
 
@@ -15,7 +14,7 @@ def without_key(secret: str, text: str, body: dict[str, Any]) -> str:
     """Cut the key out of JSON, also one written with escapes that JSON does not need."""
     if _ESCAPED.search(text) and holds_key(secret, plain := _plain(body)):
         text = plain
-    return text.replace(_in_json(secret), _REDACTED) if holds_key(secret, text) else text
+    return text.replace(_in_json(secret), REDACTED) if holds_key(secret, text) else text
 
 
 def holds_key(secret: str, text: str) -> bool:

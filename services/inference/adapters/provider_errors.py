@@ -15,6 +15,7 @@ from services.inference.domain.failures import EndpointMissingError, error_of
 from services.inference.domain.refusals import refusal_of
 from services.inference.ports import ProviderCall
 from shared.kernel.errors import InternalError, PlatformError, ProviderError, ProviderTimeoutError
+from shared.kernel.secret import REDACTED
 from shared.runtime.logs import get_logger, redact, redacting
 
 _QUOTED_CHARS_MAX: Final = 2_000
@@ -58,7 +59,7 @@ def quotable(message: str, call: ProviderCall) -> str:
     when the key is still in there.
     """
     secret = call.key.secret.reveal()
-    text = redact(message.replace(secret, "[redacted]")[:_QUOTED_CHARS_MAX])
+    text = redact(message.replace(secret, REDACTED)[:_QUOTED_CHARS_MAX])
     printable = "".join(char if char.isprintable() else " " for char in text)
     return "" if secret in printable else printable
 

@@ -4,8 +4,8 @@ from collections.abc import Hashable, Iterable, Iterator
 from typing import Final
 
 from services.inference.domain.generated import Text
+from shared.kernel.secret import REDACTED
 
-_REDACTED: Final = "[redacted]"
 _HEAD_CHARS_MAX: Final = 16
 _KEY_CHARS_MIN: Final = 16
 """Of a shorter key, a part that is enough to know it by would be as short as a word."""
@@ -39,7 +39,7 @@ class SplitKey:
         for begin, end in self._found(window):
             if end > told:
                 is_first_known = begin + len(self._head) > len(before)
-                parts += [window[told:begin], _REDACTED if is_first_known else ""]
+                parts += [window[told:begin], REDACTED if is_first_known else ""]
                 told = end
         text.holder[text.name] = "".join(parts) + window[told:]
         return bool(parts)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shared.kernel.secret import SecretText
+from shared.kernel.secret import REDACTED, SecretText
 from shared.runtime.logs import bound, get_logger
-from shared.runtime.redaction import REDACTED, redact, redact_value, redacting
+from shared.runtime.redaction import redact, redact_value, redacting
 from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.unit
