@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
-from services.api_edge.domain.key_order import own_services
 from services.api_edge.domain.session_tokens import SESSION_PREFIX, service_of
 from shared.kernel.base_url import is_base_url
+from shared.kernel.key_order import own_services
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText, is_provider_key, is_visible_ascii
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.api_edge.domain.flows import Flow
-from services.api_edge.domain.key_order import own_services, platform_services
 from shared.contracts.keys import KeyStatus
+from shared.kernel.key_order import own_services, own_source, platform_services, platform_source
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 
 
@@ -36,14 +36,10 @@ def _usable(provider: KeyService, status: KeyStatus) -> Iterator[UsableKey]:
     platforms = {keys.service for keys in status.services if keys.has_platform_key}
     for service in own_services(provider):
         if service in users:
-            yield UsableKey(_source(service, KeySource.USER_GATEWAY, KeySource.USER), service)
+            yield UsableKey(own_source(service), service)
     for service in platform_services(provider):
         if service in platforms and _is_lent(service, status):
-            yield UsableKey(_source(service, KeySource.TEAM_GATEWAY, KeySource.PLATFORM), service)
-
-
-def _source(service: KeyService, gateways: KeySource, others: KeySource) -> KeySource:
-    return gateways if service is KeyService.GATEWAY else others
+            yield UsableKey(platform_source(service), service)
 
 
 def _is_lent(service: KeyService, status: KeyStatus) -> bool:

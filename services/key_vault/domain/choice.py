@@ -10,8 +10,9 @@ from typing import TypeAlias
 
 from services.key_vault.domain.credentials import OwnKeys, StoredCredential
 from services.key_vault.domain.fallback import Leave, Lent, LookInPool, lend, no_own_key
-from services.key_vault.domain.order import SENT, Ask, own_services
+from services.key_vault.domain.order import SENT, Ask
 from services.key_vault.domain.platform import PoolState
+from shared.kernel.key_order import own_services
 from shared.kernel.names import CredentialStatus, KeyService, KeySource
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.key_vault.domain.credentials import Consent
-from services.key_vault.domain.order import Ask, platform_services
+from services.key_vault.domain.order import Ask
 from services.key_vault.domain.platform import PLATFORM_PREFIX, PlatformKey, PoolState, next_in_turn
 from shared.kernel.errors import (
     ConsentRequiredError,
@@ -14,6 +14,7 @@ from shared.kernel.errors import (
     UserApiKeyInvalidError,
     UserApiKeyRequiredError,
 )
+from shared.kernel.key_order import platform_services
 from shared.kernel.names import KeyPolicy, KeyService, PlatformKeyState
 
 GATEWAY_WITHHELD: Final = "allowGatewayFallback"

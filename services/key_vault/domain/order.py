@@ -1,8 +1,4 @@
-"""What a run asks for, and the order in which keys are tried for it.
-
-Request, session, user's gateway, user's for the provider, user's OpenRouter; then the platform's for the
-provider, the platform's OpenRouter, the team's gateway.
-"""
+"""What a run asks for. What may come with it is tried first, then what `key_order` says."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.kernel.errors import InvalidRequestError
+from shared.kernel.key_order import own_services
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 
 SENT: Final = (KeySource.REQUEST, KeySource.SESSION)
@@ -37,28 +34,6 @@ class Ask:
     def is_strict(self) -> bool:
         """Whether nothing but the user's own keys may serve."""
         return self.policy is KeyPolicy.USER_KEY_REQUIRED and not self.report_only
-
-
-def own_services(provider: KeyService) -> tuple[KeyService, ...]:
-    """Return the services whose user keys can call this provider's models, best first."""
-    if provider is KeyService.GATEWAY:
-        return (KeyService.GATEWAY,)
-    return tuple(dict.fromkeys((KeyService.GATEWAY, provider, KeyService.OPENROUTER)))
-
-
-def platform_services(provider: KeyService) -> tuple[KeyService, ...]:
-    """Return the services whose platform keys can, best first; the gateway's is the team's."""
-    if provider is KeyService.GATEWAY:
-        return (KeyService.GATEWAY,)
-    return tuple(dict.fromkeys((provider, KeyService.OPENROUTER, KeyService.GATEWAY)))
-
-
-def own_source(service: KeyService) -> KeySource:
-    return KeySource.USER_GATEWAY if service is KeyService.GATEWAY else KeySource.USER
-
-
-def platform_source(service: KeyService) -> KeySource:
-    return KeySource.TEAM_GATEWAY if service is KeyService.GATEWAY else KeySource.PLATFORM
 
 
 def check_serves(service: KeyService, provider: KeyService) -> None:

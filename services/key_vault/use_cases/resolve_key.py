@@ -6,12 +6,13 @@ from datetime import datetime
 from services.key_vault.domain.choice import Choice, Known, Look, LookForOwn, Own, Sent, choose
 from services.key_vault.domain.credentials import StoredCredential
 from services.key_vault.domain.fallback import Lent, LookInPool
-from services.key_vault.domain.order import Ask, own_services, own_source, platform_source
+from services.key_vault.domain.order import Ask
 from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, Sealer
 from services.key_vault.use_cases.platform_pools import PlatformPools
 from services.key_vault.use_cases.sent_keys import SentKeys
 from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.contracts.sealed import SEALED_FOR
+from shared.kernel.key_order import own_services, own_source, platform_source
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.kernel.secret import SecretText
 

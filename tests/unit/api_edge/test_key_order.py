@@ -4,22 +4,25 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.api_edge.domain import key_order
 from services.api_edge.domain.flows import Flow
 from services.api_edge.domain.session_tokens import service_of
 from services.api_edge.domain.usable_keys import is_served, usable_keys
-from services.key_vault.domain import order
 from services.key_vault.domain.session import SessionClaims, write_token
 from shared.contracts.keys import KeyStatus, ServiceKeys
+from shared.kernel import key_order as order
 from shared.kernel.names import KeyPolicy, KeyService
 
 pytestmark = pytest.mark.unit
 
 
-@pytest.mark.parametrize("provider", KeyService)
-def test_the_same_services_in_the_same_order(provider: KeyService) -> None:
-    assert key_order.own_services(provider) == order.own_services(provider)
-    assert key_order.platform_services(provider) == order.platform_services(provider)
+def test_the_services_whose_keys_can_call_a_providers_models() -> None:
+    openai, openrouter, gateway = KeyService.OPENAI, KeyService.OPENROUTER, KeyService.GATEWAY
+    assert order.own_services(openai) == (gateway, openai, openrouter)
+    assert order.own_services(openrouter) == (gateway, openrouter)
+    assert order.own_services(gateway) == (gateway,)
+    assert order.platform_services(openai) == (openai, openrouter, gateway)
+    assert order.platform_services(openrouter) == (openrouter, gateway)
+    assert order.platform_services(gateway) == (gateway,)
 
 
 @pytest.mark.parametrize("provider", KeyService)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from services.key_vault.domain.choice import Choice, Own, Sent
 from services.key_vault.domain.credentials import Consent, OwnKeys, Place, StoredCredential
 from services.key_vault.domain.fallback import Lent
-from services.key_vault.domain.order import SENT, Ask, own_services, platform_services, platform_source
+from services.key_vault.domain.order import SENT, Ask
 from services.key_vault.domain.platform import PlatformMark, PoolState, platform_key
 from shared.kernel.errors import PlatformError
+from shared.kernel.key_order import own_services, platform_services, platform_source
 from shared.kernel.names import CredentialStatus, KeyPolicy, KeyService, KeySource, PlatformKeyState
 from shared.kernel.secret import SecretText
 from tests.unit.key_vault.worlds import NOON, look, source_of

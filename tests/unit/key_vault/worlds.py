@@ -9,8 +9,9 @@ from uuid import UUID
 from services.key_vault.domain.choice import Choice, Known, LookForOwn, Own, Sent, choose
 from services.key_vault.domain.credentials import Consent, OwnKeys, Place, StoredCredential
 from services.key_vault.domain.fallback import Lent, LookInPool
-from services.key_vault.domain.order import SENT, Ask, own_services, own_source, platform_source
+from services.key_vault.domain.order import SENT, Ask
 from services.key_vault.domain.platform import PlatformKey, PlatformMark, PoolState, platform_key
+from shared.kernel.key_order import own_services, own_source, platform_source
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, PlatformKeyState
 from shared.kernel.secret import SecretText
 
