@@ -13,13 +13,13 @@ _TIMEOUT_S = 5
 def check_stream(amqp_url: str, stream: str) -> None:
     """Attach to the end of a stream and leave again. Raises BootstrapError when no replica serves it."""
     try:
-        asyncio.run(asyncio.wait_for(_attach(amqp_url, stream), _TIMEOUT_S))
+        asyncio.run(_attach(amqp_url, stream))
     except (aio_pika.exceptions.AMQPError, OSError, TimeoutError) as error:
         raise BootstrapError(f"stream {stream} has no leader: {error!r}") from error
 
 
 async def _attach(amqp_url: str, stream: str) -> None:
-    async with await aio_pika.connect(amqp_url) as connection:
+    async with asyncio.timeout(_TIMEOUT_S), await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=1)
         queue = await channel.get_queue(stream, ensure=False)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
@@ -35,10 +35,9 @@ class Repeating:
             get_logger().exception("background job failed", job=self._name)
 
     async def _rest(self) -> None:
-        try:
-            await asyncio.wait_for(self._woken.wait(), self._every_s)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._every_s):
+                await self._woken.wait()
 
 
 @asynccontextmanager

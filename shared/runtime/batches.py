@@ -135,7 +135,8 @@ class BatchConsumer:
         if len(self._waiting) < self._size and not self._stopping:
             self._enough.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), self._linger_s)
+                async with asyncio.timeout(self._linger_s):
+                    await self._enough.wait()
         return bool(self._waiting)
 
     async def _verdicts(self, batch: Sequence[DeliveredMessage]) -> Verdicts:

@@ -50,3 +50,16 @@ async def test_a_failure_does_not_end_it(error: Exception) -> None:
     rounds = _Rounds(error)
     async with in_background(Repeating("test", rounds, every_s=0.001)):
         await rounds.reach(3)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_it_ends_however_lately_it_was_woken(turns: int) -> None:
+    rounds = _Rounds()
+    job = Repeating("test", rounds, every_s=60)
+    async with asyncio.timeout(5):
+        async with in_background(job):
+            await rounds.reach(1)
+            await asyncio.sleep(0.01)
+            job.wake()
+            for _ in range(turns):
+                await asyncio.sleep(0)
