@@ -40,7 +40,7 @@ class OpenedKey:
     base_url: str | None = None
 
 
-def _unheard(_: str) -> None:
+def _unheard(*_: str) -> None:
     return
 
 
@@ -48,7 +48,8 @@ def _unheard(_: str) -> None:
 class ProviderCall:
     """One call. `completion_ceiling`: sent as the limit when the body has none; None leaves it out.
 
-    `on_request_id` is told the provider's own name for the call as soon as it answers, if only with an error.
+    `on_request_id` is told the provider's own name for the call as soon as it answers, if only with an error;
+    `on_sent` that the request goes out (that of one's own gateway: that it is about to).
     """
 
     key: ResolvedKey
@@ -57,6 +58,7 @@ class ProviderCall:
     completion_ceiling: int | None = None
     operation: Operation = Operation.CHAT
     on_request_id: Callable[[str], None] = _unheard
+    on_sent: Callable[[], None] = _unheard
     run_id: UUID | None = None
 
 

@@ -133,9 +133,13 @@ Step = Piece | PlatformError | float
 
 
 class InMemoryProvider:
-    """Plays the script of the credential called with, as the call `request_id`."""
+    """Plays the script of the credential called with, as the call `request_id`.
+
+    Unless it `connects`, no request ever goes out.
+    """
 
     def __init__(self) -> None:
+        self.connects = True
         self.request_id: str | None = None
         self.scripts: dict[str, list[Step]] = {}
         self.calls: list[ProviderCall] = []
@@ -147,6 +151,8 @@ class InMemoryProvider:
 
     async def stream(self, call: ProviderCall) -> AsyncGenerator[Piece, None]:
         self.calls.append(call)
+        if self.connects:
+            call.on_sent()
         if self.request_id is not None:
             call.on_request_id(self.request_id)
         for step in self.scripts[call.key.used.credential_id]:

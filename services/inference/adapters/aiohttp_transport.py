@@ -4,8 +4,9 @@ The openai SDK and everything else go on talking to httpx2; only what carries th
 (https://www.python-httpx.org/advanced/transports/#custom-transports).
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from io import BytesIO
 from typing import Any, Final
 
@@ -14,6 +15,20 @@ import httpx2
 from yarl import URL
 
 _PART_BYTES: Final = 64 * 1024
+_on_sent: ContextVar[Callable[[], None]] = ContextVar("on_sent")
+
+
+@contextmanager
+def telling_when_sent(told: Callable[[], None]) -> Iterator[None]:
+    """Call `told` when a request made inside goes out: not while it waits for its connection.
+
+    The openai SDK makes the request itself, and hands nothing of its caller's on to the transport.
+    """
+    token = _on_sent.set(told)
+    try:
+        yield
+    finally:
+        _on_sent.reset(token)
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
@@ -32,6 +47,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            trace_configs=[_tracing()],
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -71,6 +87,19 @@ class _Answer(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         """Give the connection back; one whose answer was not read to its end is closed."""
         self._response.release()
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    async def headers_sent(*_: object) -> None:
+        _on_sent.get(_unheard)()
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(headers_sent)
+    return tracing
+
+
+def _unheard() -> None:
+    return
 
 
 def _body(content: bytes) -> BytesIO | None:

@@ -15,6 +15,7 @@ import orjson
 from openai import AsyncOpenAI, AsyncStream
 
 from services.inference.adapters.addresses import destination
+from services.inference.adapters.aiohttp_transport import telling_when_sent
 from services.inference.adapters.cutting import holds_key, without_key
 from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import provider_errors, quotable
@@ -117,18 +118,21 @@ class OpenAIProvider:
             ceiling=call.completion_ceiling,
             operation=call.operation,
         )
+        if to.guarded:
+            call.on_sent()
         try:
-            sent = await client.post(
-                to.base_url + READINGS[call.operation].path,
-                cast_to=httpx2.Response,
-                content=orjson.dumps(body),
-                options={
-                    "headers": _headers(call, spec, stream=stream),
-                    "timeout": self._timeout(stream=stream),
-                },
-                stream=True,
-                stream_cls=AsyncStream[object],
-            )
+            with telling_when_sent(call.on_sent):
+                sent = await client.post(
+                    to.base_url + READINGS[call.operation].path,
+                    cast_to=httpx2.Response,
+                    content=orjson.dumps(body),
+                    options={
+                        "headers": _headers(call, spec, stream=stream),
+                        "timeout": self._timeout(stream=stream),
+                    },
+                    stream=True,
+                    stream_cls=AsyncStream[object],
+                )
         except openai.APIStatusError as error:
             tell_request_id(call, spec, error.response.headers)
             raise

@@ -10,7 +10,9 @@ from shared.kernel.names import TokensSource
 
 
 class Meter:
-    """`begun` once the provider is called; `received` once it has sent something of an answer."""
+    """`begun` once the provider is called; `sent` once the request goes out to it, on a connection;
+    `received` once it has sent something of an answer.
+    """
 
     def __init__(self, body: dict[str, Any]) -> None:
         self._body = body
@@ -19,6 +21,7 @@ class Meter:
         self.usage: dict[str, Any] | None = None
         self.first_token_ms: int | None = None
         self.request_id: str | None = None
+        self.sent = False
 
     def name(self, request_id: str) -> None:
         """Keep the provider's own name for the call."""
@@ -26,6 +29,9 @@ class Meter:
 
     def begin(self) -> None:
         self._began_at = time.monotonic()
+
+    def send(self) -> None:
+        self.sent = True
 
     @property
     def begun(self) -> bool:

@@ -160,7 +160,14 @@ class TryAttempt:
     ) -> str | None:
         request = run.request
         call = ProviderCall(
-            key, request.model, request.body, ceiling, request.operation, meter.name, request.run_id
+            key,
+            request.model,
+            request.body,
+            ceiling,
+            request.operation,
+            on_request_id=meter.name,
+            on_sent=meter.send,
+            run_id=request.run_id,
         )
         meter.begin()
         if not request.stream:
@@ -194,7 +201,7 @@ def _stopped(reason: Stop, meter: Meter, *, is_asked: bool) -> Ending:
     """`is_asked`: the deadline was the client's wish, which is paid as if they had cancelled."""
     if reason is Stop.CANCELLED:
         cancelled = RunCancelledError("the run was cancelled")
-        return _ending(Outcome.CANCELLED, cancelled, meter, estimate=meter.begun)
+        return _ending(Outcome.CANCELLED, cancelled, meter, estimate=meter.sent)
     if reason is Stop.SHUTDOWN:
         lost = WorkerLostError("the worker was stopped during the run")
         return _ending(Outcome.INTERRUPTED, lost, meter, estimate=meter.received)
@@ -202,7 +209,7 @@ def _stopped(reason: Stop, meter: Meter, *, is_asked: bool) -> Ending:
         return _failed(key_revoked(), meter, curable=False)
     if meter.begun:
         late = ProviderTimeoutError("the provider did not finish before the run's deadline")
-        return _ending(Outcome.FAILED, late, meter, estimate=is_asked or meter.received)
+        return _ending(Outcome.FAILED, late, meter, estimate=meter.received or (is_asked and meter.sent))
     return _ending(Outcome.EXPIRED, too_late(), meter, estimate=False)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpcore2
 import pytest
@@ -75,6 +76,16 @@ async def test_the_providers_name_for_a_call_is_told_also_when_it_fails(
 
     [name] = names
     assert name.startswith("req_")
+
+
+async def test_it_is_told_that_the_request_goes_out(provider: OpenAIProvider) -> None:
+    sent: list[str] = []
+
+    await provider.complete(replace(a_call(), on_sent=lambda: sent.append("ours")))
+    own = replace(a_call(base_url="https://gateway.invalid/v1"), on_sent=lambda: sent.append("one's own"))
+    await failure_of(provider, own, stream=False)  # there is no such host
+
+    assert sent == ["ours", "one's own"]
 
 
 async def test_what_the_cache_had_and_got_is_measured(provider: OpenAIProvider) -> None:

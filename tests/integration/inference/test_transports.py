@@ -9,7 +9,7 @@ from typing import Final
 import httpx2
 import pytest
 
-from services.inference.adapters.aiohttp_transport import AiohttpTransport
+from services.inference.adapters.aiohttp_transport import AiohttpTransport, telling_when_sent
 from services.inference.adapters.http_clients import client_over
 
 pytestmark = pytest.mark.integration
@@ -126,6 +126,24 @@ async def test_a_full_pool_is_a_timeout(client: httpx2.AsyncClient) -> None:
     async with answering(OK[:-1], then=fall_silent) as (url, _), client.stream("GET", url):
         with pytest.raises(httpx2.TimeoutException):
             await client.get(url)
+
+
+@pytest.mark.parametrize("client", ["aiohttp"], indirect=True)
+async def test_it_is_told_when_a_request_goes_out(client: httpx2.AsyncClient) -> None:
+    sent: list[str] = []
+    async with answering(OK[:-1], then=fall_silent) as (url, _):
+        with telling_when_sent(lambda: sent.append("the first")):
+            async with client.stream("GET", url):
+                assert sent == ["the first"]
+                with (
+                    telling_when_sent(lambda: sent.append("no place")),
+                    pytest.raises(httpx2.TimeoutException),
+                ):
+                    await client.get(url)
+    with telling_when_sent(lambda: sent.append("nobody there")), pytest.raises(httpx2.ConnectError):
+        await client.get("http://127.0.0.1:1/")
+
+    assert sent == ["the first"]
 
 
 async def test_of_an_endless_error_so_much_is_read_as_to_tell_what_it_is(client: httpx2.AsyncClient) -> None:

@@ -58,6 +58,16 @@ async def test_a_cancel_before_the_call_counts_nothing() -> None:
     assert (only_usage(worker).outcome, only_usage(worker).tokens) == (Outcome.CANCELLED, TokenCounts())
 
 
+async def test_a_cancel_while_the_provider_takes_no_connection_counts_nothing() -> None:
+    worker, request = Worker([a_key()]), a_request()
+    worker.provider.connects = False
+    worker.provider.scripts["mine"] = [30.0]
+
+    await in_the_middle(worker, request, lambda: worker.in_flight.cancel(request.run_id))
+
+    assert (only_usage(worker).outcome, only_usage(worker).tokens) == (Outcome.CANCELLED, TokenCounts())
+
+
 async def test_a_cancel_that_comes_before_its_run_is_remembered() -> None:
     worker, request = Worker([a_key()]), a_request()
 

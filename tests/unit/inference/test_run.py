@@ -302,6 +302,17 @@ async def test_a_deadline_that_the_client_asked_for_is_paid_like_a_cancel(
     assert (usage.tokens.prompt > 0) == is_asked
 
 
+async def test_a_deadline_before_the_provider_took_the_connection_is_not_paid() -> None:
+    worker = Worker([a_key(source=PLATFORM)])
+    worker.provider.connects = False
+    worker.provider.scripts["mine"] = [5.0]
+    soon = datetime.now(UTC) + timedelta(seconds=0.1)
+
+    await worker.run(a_request(deadline=soon, deadline_asked=True))
+
+    assert (failure(worker).error.code, only_usage(worker).tokens) == ("provider_timeout", TokenCounts())
+
+
 async def test_a_key_that_takes_past_the_deadline_expires_the_run() -> None:
     worker = Worker([a_key()])
     worker.resolver.delay_s = 5
