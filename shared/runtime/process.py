@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import gc
+import os
 import resource
 import signal
 import sys
@@ -13,6 +14,7 @@ import uvloop
 _PR_SET_DUMPABLE = 4
 _GARBAGE_AFTER = 50_000
 _FILES_ENOUGH = 65_536
+_LEFTOVERS_S = 3.0
 
 
 def harden() -> None:
@@ -31,7 +33,10 @@ def allow_many_files() -> None:
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
-    """Run `main` until it returns; SIGTERM or SIGINT cancels it once: its `finally` blocks clean up."""
+    """Run `main` until it returns; SIGTERM or SIGINT cancels it once: its `finally` blocks clean up.
+
+    What libraries leave running then is cancelled, too; what does not heed that ends with the process.
+    """
     allow_many_files()
     spare_garbage_collection()
     uvloop.run(_until_signal(main))
@@ -65,3 +70,11 @@ async def _until_signal(main: Callable[[], Awaitable[None]]) -> None:
     except asyncio.CancelledError:
         if not stopping:
             raise
+    finally:
+        loop.call_later(_LEFTOVERS_S, _end, 0 if stopping else 1)
+
+
+def _end(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -23,6 +23,34 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 
+_LEAVE_BEHIND = """
+import asyncio, contextlib
+from shared.runtime.process import run
+async def heedless():
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+async def main():
+    left = asyncio.create_task(heedless())
+    print("begun", flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0.1)
+        print("cleaned up", flush=True)
+run(main)
+"""
+
+
+def test_a_process_told_to_stop_cleans_up_and_ends_whatever_is_left_running() -> None:
+    with subprocess.Popen([sys.executable, "-c", _LEAVE_BEHIND], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        said, _ = process.communicate(timeout=10)
+    assert (said, process.returncode) == ("cleaned up\n", 0)
+
+
 def test_a_process_may_have_as_many_files_as_its_hard_limit_allows() -> None:
     told = subprocess.run([sys.executable, "-c", _ALLOW], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "(2048, 2048)"
