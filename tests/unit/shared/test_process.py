@@ -23,7 +23,7 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 
-_LEAVE_BEHIND = """
+_LEAVE = """
 import asyncio, contextlib
 from shared.runtime.process import run
 async def heedless():
@@ -43,7 +43,7 @@ run(main)
 
 
 def test_a_process_told_to_stop_cleans_up_and_ends_whatever_is_left_running() -> None:
-    with subprocess.Popen([sys.executable, "-c", _LEAVE_BEHIND], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", _LEAVE], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         process.terminate()
