@@ -31,9 +31,20 @@ class KeyUsed:
 
 @dataclass(slots=True)
 class PriceAsked:
-    """A price that was asked for: `quote` is None until it is known, and for a model without one."""
+    """A price that was asked for: `quote` is None until it is known, and for a model without one.
+
+    `last` is what the model had before, and stands in until then.
+    """
 
     quote: Quote | None = None
+    last: Quote | None = None
+
+    @property
+    def best(self) -> Quote | None:
+        return self.quote or self.last
+
+    def is_now(self, quote: Quote | None) -> None:
+        self.quote, self.last = quote, None
 
 
 @dataclass(slots=True)
@@ -54,7 +65,7 @@ class Attempt:
     @property
     def quote(self) -> Quote | None:
         """What is known of its price by now."""
-        return self.price.quote if self.price else None
+        return self.price.best if self.price else None
 
 
 class RunAsked(Protocol):

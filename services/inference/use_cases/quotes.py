@@ -29,9 +29,10 @@ class _Kept:
 
 
 class Quotes:
-    """Remembers each model's quote for 60 s, and asks for a new one after 30. `now` in seconds.
+    """Remembers each model's quote, and asks for a new one after 30 s. `now` in seconds.
 
-    Without billing there is no quote, and nothing else is different.
+    A run takes one of up to 60 s as it is; an older one only if it ends before billing has answered. Without
+    billing a model that was not asked for before has none, and nothing else is different.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Quotes:
         """Return at once what is known of a price; what is not, is filled in when billing answers."""
         kept, now = self._place(provider, model), self._now()
         if kept.known_at is not None and now - kept.known_at > _KEPT_S:
-            kept.price, kept.known_at = PriceAsked(), None
+            kept.price, kept.known_at = PriceAsked(last=kept.price.quote), None
         if now >= kept.due_at and len(self._asking) < _ASKED_AT_ONCE:
             kept.due_at = now + self._timeout_s + _RETRY_S
             asking = asyncio.create_task(self._find(kept, provider, model))
@@ -71,7 +72,7 @@ class Quotes:
             kept.due_at = self._now() + _RETRY_S
             return
         if kept.price.quote is None:
-            kept.price.quote = quote
+            kept.price.is_now(quote)
         elif kept.price.quote != quote:
             kept.price = PriceAsked(quote)  # runs that have begun keep what they began with
         kept.known_at = self._now()

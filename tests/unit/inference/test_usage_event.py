@@ -262,7 +262,22 @@ async def test_a_price_is_asked_again_before_it_is_forgotten() -> None:
     assert len(finder.asked) == 2
 
 
-async def test_a_price_is_forgotten_after_a_minute_and_not_for_a_run_that_has_it() -> None:
+async def test_a_price_of_long_ago_stands_in_until_billing_answers() -> None:
+    finder = InMemoryQuoteFinder(a_quote())
+    quotes, clock = some_quotes(finder)
+    quotes.ask(*MODEL)
+    await asyncio.sleep(0.01)
+    finder.quote = None
+
+    clock.now_s += 3600
+    price = quotes.ask(*MODEL)
+    before = price.best
+    await asyncio.sleep(0.01)
+
+    assert (before, price.best) == (a_quote(), None)
+
+
+async def test_without_billing_the_last_price_serves_however_old() -> None:
     finder = InMemoryQuoteFinder(a_quote())
     quotes, clock = some_quotes(finder)
     long_run = quotes.ask(*MODEL)
@@ -270,10 +285,12 @@ async def test_a_price_is_forgotten_after_a_minute_and_not_for_a_run_that_has_it
     finder.refusal = ServiceUnavailableError()
 
     clock.now_s += 61
+    quotes.ask(*MODEL)
+    clock.now_s += 61
     late = quotes.ask(*MODEL)
     await asyncio.sleep(0.01)
 
-    assert (late.quote, long_run.quote) == (None, a_quote())
+    assert (late.best, late.quote, long_run.quote) == (a_quote(), None, a_quote())
 
 
 async def test_that_nobody_knows_a_price_is_remembered_too() -> None:
