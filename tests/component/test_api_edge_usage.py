@@ -57,6 +57,7 @@ async def test_totals_are_of_all_pages() -> None:
     assert page["totals"] == {
         "runs": 2,
         "attempts": 3,
+        "keyed_attempts": 3,
         "byok_attempts": 1,
         "byok_share": "0.3333",
         "unrated_attempts": 1,

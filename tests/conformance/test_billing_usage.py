@@ -13,7 +13,7 @@ from shared.contracts.billing import ListUsage, ReceiptAttempt, UsageTotals
 from shared.contracts.usage import TokenCounts, UsageRecorded
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import new_id
-from shared.kernel.names import BILLING, KeySource, TokensSource, Unrated
+from shared.kernel.names import BILLING, KeySource, Outcome, TokensSource, Unrated
 from tests.fakes.billing import PRICE, hold_for, rated, usage
 from tests.fakes.billing_ledger import InMemoryLedgerStore
 from tests.realm import PoolFor
@@ -139,9 +139,11 @@ class UsageContract:
         await stores.record(run_id=run_id, attempt=2)
         await stores.record(tokens=TokenCounts())
         await stores.record(key_source=KeySource.REQUEST, model="openai/unheard-of")
+        await stores.record(key_source=None, outcome=Outcome.REFUSED, tokens=TokenCounts())
         assert await stores.totals() == UsageTotals(
-            runs=3,
-            attempts=4,
+            runs=4,
+            attempts=5,
+            keyed_attempts=4,
             byok_attempts=2,
             unrated_attempts=2,
             prompt_tokens=30,
@@ -153,6 +155,7 @@ class UsageContract:
             charged_micros=_WORTH,
         )
         assert [one.unrated for one in await stores.all()] == [
+            None,
             Unrated.PRICE_UNKNOWN,
             Unrated.TOKENS_UNKNOWN,
             None,

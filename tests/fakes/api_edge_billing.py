@@ -151,6 +151,7 @@ def _totals(attempts: Sequence[ReceiptAttempt]) -> UsageTotals:
     return UsageTotals(
         runs=len({event.run_id for event in events}),
         attempts=len(events),
+        keyed_attempts=sum(event.key_source is not None for event in events),
         byok_attempts=sum(event.key_source is not None and event.key_source.is_byok for event in events),
         unrated_attempts=sum(attempt.cost_micros is None for attempt in attempts),
         prompt_tokens=sum(event.tokens.prompt for event in events),

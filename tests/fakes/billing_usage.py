@@ -97,6 +97,7 @@ def _totals(entries: Sequence[Entry]) -> UsageTotals:
     return UsageTotals(
         runs=len({event.run_id for event in events}),
         attempts=len(events),
+        keyed_attempts=sum(event.key_source is not None for event in events),
         byok_attempts=sum(event.key_source is not None and event.key_source.is_byok for event in events),
         unrated_attempts=sum(entry.unrated is not None for entry in entries),
         prompt_tokens=tokens(lambda counts: counts.prompt),

@@ -85,8 +85,9 @@ def _totals_view(totals: UsageTotals) -> dict[str, Any]:
     return {
         "runs": totals.runs,
         "attempts": totals.attempts,
+        "keyed_attempts": totals.keyed_attempts,
         "byok_attempts": totals.byok_attempts,
-        "byok_share": _share(totals.byok_attempts, totals.attempts),
+        "byok_share": _share(totals.byok_attempts, totals.keyed_attempts),
         "unrated_attempts": totals.unrated_attempts,
         "tokens": tokens_view(
             prompt=totals.prompt_tokens,
@@ -101,5 +102,5 @@ def _totals_view(totals: UsageTotals) -> dict[str, Any]:
 
 
 def _share(part: int, whole: int) -> str | None:
-    """Return the part of all attempts, of four decimals; None of none."""
+    """Return a part of the whole, of four decimals; None of none."""
     return str((Decimal(part) / whole).quantize(Decimal("0.0001"))) if whole else None

@@ -23,6 +23,7 @@ FROM usage WHERE {} ORDER BY seq DESC LIMIT {:d}
 _TOTALS: Final = """
 SELECT count(DISTINCT run_id) AS runs,
        count(*) AS attempts,
+       count(key_source) AS keyed_attempts,
        count(*) FILTER (WHERE key_source IN ('request', 'session', 'user_gateway', 'user')) AS byok_attempts,
        count(*) FILTER (WHERE cost_micros IS NULL) AS unrated_attempts,
        coalesce(sum((tokens ->> 'prompt')::bigint), 0)::bigint AS prompt_tokens,
