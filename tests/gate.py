@@ -27,7 +27,10 @@ def free_port() -> int:
 
 
 class Gate:
-    """Passes bytes on to a server. Closed it refuses and cuts; frozen it accepts and stalls."""
+    """Passes bytes on to a server. Closed it refuses and cuts; frozen it accepts and stalls.
+
+    `swallowing`: of so many connections to come, no byte ever passes.
+    """
 
     def __init__(self, url: str) -> None:
         server = urlsplit(url)
@@ -38,6 +41,9 @@ class Gate:
         self._listener: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._visits: set[asyncio.Task[None]] = set()
+        self._lost: list[asyncio.StreamWriter] = []
+        self._is_losing = False
+        self.swallowing = 0
 
     async def open(self) -> None:
         """Let everything through, from now on or again."""
@@ -53,6 +59,17 @@ class Gate:
         for visit in self._visits:
             visit.cancel()
         await asyncio.gather(*self._visits, return_exceptions=True)
+        for far_writer in self._lost:
+            far_writer.transport.abort()
+        self._lost.clear()
+
+    async def lose(self) -> None:
+        """Cut what is connected, and let the server not know: it holds its end until this gate is closed."""
+        self._is_losing = True
+        for visit in list(self._visits):
+            visit.cancel()
+        await asyncio.gather(*self._visits, return_exceptions=True)
+        self._is_losing = False
 
     def freeze(self) -> None:
         """Accept connections but let no byte through."""
@@ -78,6 +95,9 @@ class Gate:
             writer.transport.abort()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.swallowing:
+            self.swallowing -= 1
+            await asyncio.Event().wait()
         await self._flowing.wait()
         far_reader, far_writer = await asyncio.open_connection(*self._server)
         ways = {
@@ -90,7 +110,10 @@ class Gate:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            far_writer.transport.abort()
+            if self._is_losing:
+                self._lost.append(far_writer)
+            else:
+                far_writer.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         while piece := await source.read(_PIECE):

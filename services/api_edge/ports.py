@@ -154,7 +154,10 @@ class Sealer(Protocol):
 class RunBus(Protocol):
     """The way to the workers. Progress comes back through `WaitingRuns`."""
 
-    reply_to: str
+    @property
+    def reply_to(self) -> str:
+        """Where progress is to be told: another place after each loss of the bus."""
+        ...
 
     async def request(self, run: RunRequested) -> None:
         """Publish, confirmed. Raises `bus_unavailable`."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from services.key_vault.adapters.bus_key_events import BusKeyEvents
@@ -19,7 +20,7 @@ from services.key_vault.adapters.vault_sessions import VaultSessionCipher
 from services.key_vault.handlers.usage import UsageHandler
 from services.key_vault.service import Service, build
 from services.key_vault.settings import KeyVaultSettings
-from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE, KEYS, instance_queue
+from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE, KEYS
 from shared.kernel.names import KEY_VAULT
 from shared.runtime.background import in_background
 from shared.runtime.batches import BatchBus
@@ -100,13 +101,8 @@ async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterato
 async def _memory(settings: KeyVaultSettings, bus: Bus) -> AsyncIterator[tuple[KeyMemory, MemoryWatch]]:
     """A memory that is kept true. It has a Vault client of its own: a busy Vault is not one that is away."""
     vault = _vault(settings, timeout_s=_WATCH_S)
-    queue = instance_queue(KEYS, KEY_VAULT, settings.instance)
     memory = KeyMemory()
-
-    async def hears() -> bool:
-        return await bus.consumers(queue) > 0
-
-    watch = MemoryWatch(memory, vault_is_open=vault.healthy, hears=hears)
+    watch = MemoryWatch(memory, vault_is_open=vault.healthy, hears=partial(bus.hears, KEYS))
     bus.on_broadcast(KEYS, watch.on_event)
     bus.on_lost.append(watch.on_lost)
     await vault.start()

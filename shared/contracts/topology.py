@@ -1,7 +1,7 @@
 """The broker's topology: the one place in code. A test holds `infra/rabbitmq/definitions.json` equal to it.
 
 Services never declare it: the bootstrap imports the file. Only the queues of single instances are declared by
-their owners, exclusive and named `<what>.<service>.<instance>`: `reply`, `control`, `keys`.
+their owners, exclusive and named `<what>.<service>.<instance>-<connection>`: `reply`, `control`, `keys`.
 """
 
 import re

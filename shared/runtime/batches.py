@@ -55,12 +55,15 @@ class BatchConsumer:
         self._waiting: list[DeliveredMessage] = []
         self._some, self._enough = asyncio.Event(), asyncio.Event()
         self._stopping = False
+        self._robust: AbstractRobustChannel | None = (
+            None  # aio-pika opens anew only those that somebody holds
+        )
         self._channel: AbstractChannel | None = None
         self._at_work: set[asyncio.Task[None]] = set()
         self._work: asyncio.Task[None] | None = None
 
     async def start(self, connection: AbstractRobustConnection) -> None:
-        channel = await connection.channel(publisher_confirms=False)
+        self._robust = channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=(AT_ONCE + 1) * self._size)
         await channel.declare_queue(self._name, passive=True)  # there it is looked for again, too, before:
         channel.reopen_callbacks.add(self._consume)
@@ -73,6 +76,7 @@ class BatchConsumer:
         aio-pika's own consumer takes two tasks for each message, aiormq's takes one.
         """
         if channel is not None and not self._stopping:
+            self._waiting.clear()  # what came on a connection before comes again on this one
             self._channel = await channel.get_underlay_channel()
             await self._channel.basic_consume(self._name, self._arrived, consumer_tag=_TAG)
 
@@ -124,7 +128,7 @@ class BatchConsumer:
         await self._acknowledge(batch, verdicts)
 
     async def _gather(self) -> bool:
-        """Wait for a batch; return False when there will be none any more."""
+        """Wait for a batch, which may be empty; return False when there will be none any more."""
         if not self._waiting and not self._stopping:
             self._some.clear()
             await self._some.wait()
@@ -133,7 +137,7 @@ class BatchConsumer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LINGER_S):
                     await self._enough.wait()
-        return bool(self._waiting)
+        return bool(self._waiting) or not self._stopping
 
     async def _verdicts(self, batch: Sequence[DeliveredMessage]) -> Verdicts:
         try:

@@ -2,7 +2,7 @@
 
 What comes in great numbers is consumed in batches, without it.
 
-Nothing is declared but this instance's own exclusive queues: the bootstrap has declared the rest.
+Nothing is declared but this connection's own exclusive queues: the bootstrap has declared the rest.
 """
 
 import asyncio
@@ -12,23 +12,22 @@ from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractRobustConnection
+from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
 from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 from pamqp.commands import Queue
 from prometheus_client import CollectorRegistry
 
-from shared.contracts import topology
 from shared.contracts.message import Message
 from shared.contracts.rpc import RpcReply
-from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.kernel.secret import SecretText
 from shared.runtime.acknowledging import acknowledge
 from shared.runtime.batches import BATCH_SIZE, BatchConsumer, BatchHandler
 from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
 from shared.runtime.metrics import BusMeters
+from shared.runtime.own_queues import OwnQueues
 from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
 from shared.runtime.rpc import RpcClient
 from shared.runtime.settings import ServiceSettings
@@ -37,6 +36,7 @@ from shared.runtime.tracing import OFF, Tracing
 from shared.runtime.watchdog import watch_consumers
 
 _RETRY_S = 1.0
+_CONNECT_S = 10.0
 _HEARTBEAT_S = 10
 _GRACEFUL_S: Final = 15.0
 
@@ -63,16 +63,14 @@ class Bus:
         self.tracing = tracing
         self.meters = BusMeters(registry or CollectorRegistry())
         self.realm = realm
-        self.reply_to = topology.reply_key(service, instance)
         self.on_lost: list[Callable[[], None]] = []
         self.rpc = RpcClient(self, self.tracing)
-        self._instance = instance
+        self._own = OwnQueues(service, instance, realm, on_reply=self._replied)
         user = unquote(urlsplit(url.reveal()).username or "")
         self._publisher = Publisher(service=service, user=user, tracing=self.tracing)
         self._watchdog: asyncio.Task[None] | None = None
         self._stopping = False
         self._on_reply: Callable[[Delivery], None] | None = None
-        self._broadcasts: dict[str, Handler] = {}
         self._queues: list[str] = []
         self._batches: list[BatchConsumer] = []
         self._graceful_s = graceful_s
@@ -83,6 +81,7 @@ class Bus:
             apply_types=False,
             graceful_timeout=graceful_s,
             reconnect_interval=_RETRY_S,
+            timeout=_CONNECT_S,
             decoder=_whole_message,
         )
 
@@ -115,9 +114,7 @@ class Bus:
         self._connection = connection
         connection.close_callbacks.add(self._lost)
         await self._publisher.open(connection)
-        await self._consume_replies(await connection.channel())
-        for exchange, handler in self._broadcasts.items():
-            await self._consume_broadcast(await connection.channel(), exchange, handler)
+        await self._own.start(connection)
         await self.broker.start()
         for consumer in self._batches:
             await consumer.start(connection)
@@ -138,6 +135,11 @@ class Bus:
         await self.drain()
         self._stopping = True
         await self.broker.stop()
+
+    @property
+    def reply_to(self) -> str:
+        """Where this instance is answered; another place after each loss of the connection."""
+        return self._own.reply_to
 
     @property
     def connected(self) -> bool:
@@ -216,11 +218,15 @@ class Bus:
 
         What is told while this instance is not connected, it never hears. Call before `start()`.
         """
-        self._broadcasts[exchange] = handler
+        self._own.on_broadcast(exchange, handler)
 
     def on_reply(self, handler: Callable[[Delivery], None]) -> None:
         """Receive, in order, everything sent to `reply_to` that is not the answer to an RPC."""
         self._on_reply = handler
+
+    async def hears(self, exchange: str) -> bool:
+        """Say whether this instance is told what is told on an exchange. Raises BusUnavailableError."""
+        return await self.consumers(self._own.name_of(exchange)) > 0
 
     async def consumers(self, queue: str) -> int:
         """Return how many consumers a queue has. Raises BusUnavailableError."""
@@ -257,6 +263,7 @@ class Bus:
     def _lost(self, *_: object) -> None:
         if not self._stopping:
             get_logger().warning("rabbitmq connection lost")
+        self._own.name_anew()
         self.rpc.fail_pending(bus_unavailable)
         for callback in self.on_lost:
             callback()
@@ -269,29 +276,11 @@ class Bus:
             verdict = error
         await acknowledge(message, verdict, queue=queue, meters=self.meters)
 
-    async def _consume_replies(self, channel: AbstractChannel) -> None:
-        queue = await channel.declare_queue(self.reply_to, exclusive=True, auto_delete=True)
-        await queue.bind("replies", routing_key=self.reply_to)
-        await queue.consume(self._replied, no_ack=True)
-
-    async def _replied(self, message: AbstractIncomingMessage) -> None:
-        delivery = Delivery.of(message, self.realm)
+    def _replied(self, delivery: Delivery) -> None:
         if delivery.correlation_id is not None:
             self.rpc.on_reply(delivery)
         elif self._on_reply is not None:
             self._on_reply(delivery)
-
-    async def _consume_broadcast(self, channel: AbstractChannel, exchange: str, handler: Handler) -> None:
-        async def on_message(message: AbstractIncomingMessage) -> None:
-            try:
-                await handler(Delivery.of(message, self.realm))
-            except (InvalidRequestError, ForbiddenError) as error:
-                get_logger().error("broadcast refused", exchange=exchange, code=error.code)
-
-        name = topology.instance_queue(exchange, self.service, self._instance)
-        queue = await channel.declare_queue(name, exclusive=True, auto_delete=True)
-        await queue.bind(exchange, routing_key="#")
-        await queue.consume(on_message, no_ack=True)
 
 
 async def _stop_consuming(subscriber: Any) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
 
+from services.api_edge.domain.runs import KeptRun
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunRequested
-from shared.kernel.errors import BusUnavailableError
+from shared.kernel.errors import BusUnavailableError, DatabaseUnavailableError
 from tests.fakes.api_edge import Edge
 from tests.fakes.api_edge_runs import InMemoryRunStore
 from tests.fakes.api_edge_worker import InMemoryRunBus, Tell, chunk
@@ -46,14 +48,35 @@ class GatedBus(InMemoryRunBus):
             raise BusUnavailableError(service="rabbitmq")
 
 
+class ShakyRunStore(InMemoryRunStore):
+    """Fails `blinks` times to find a run, once all members are kept; is away once it has kept `room` runs."""
+
+    def __init__(self, *, blinks: int = 0, room: int = 100) -> None:
+        super().__init__()
+        self.blinks = blinks
+        self._room = room
+
+    async def keep(self, run: KeptRun, at_once_max: int = 0) -> KeptRun | None:
+        if len(self.kept) == self._room:
+            self.error = DatabaseUnavailableError(service="postgres")
+        return await super().keep(run, at_once_max)
+
+    async def find(self, user_id: str, run_id: UUID) -> KeptRun | None:
+        if self.blinks and len(self.kept) == len(MEMBERS):
+            self.blinks -= 1
+            raise DatabaseUnavailableError(service="postgres")
+        return await super().find(user_id, run_id)
+
+
 async def speaks(tell: Tell) -> None:
     tell.started()
     tell.chunk(chunk(f"I am {tell.run.model}"))
     tell.completed()
 
 
-def an_edge(model: str, *, at_once: int = 0) -> tuple[Edge, GatedBus]:
+def an_edge(model: str, *, at_once: int = 0, runs: InMemoryRunStore | None = None) -> tuple[Edge, GatedBus]:
     edge = Edge(runs_at_once_max=at_once)
+    edge.runs = runs or edge.runs
     bus = edge.bus = GatedBus(edge.waiting, edge.runs, model)
     return edge, bus
 
@@ -146,3 +169,23 @@ async def test_stopped_while_the_bus_is_away_it_is_not_asked_for_any_more() -> N
         await asyncio.sleep(1.1)
     assert (council["status"], len(bus.tried)) == ("cancelled", 1)
     assert '"code":"run_cancelled"' in events.text
+
+
+async def test_answers_that_cannot_be_heard_at_once_are_heard_later() -> None:
+    runs = ShakyRunStore(blinks=len(MEMBERS))
+    edge, bus = an_edge(LAST, runs=runs)
+    bus.passing.set()
+    async with edge.client() as client:
+        called = await call(client)
+        await until(lambda: runs.blinks == 0)
+        await client.get(f"/api/councils/{called['council_id']}/events")
+        council = await read(client, called)
+    assert (council["status"], council["response"]) == ("completed", f"I am {LAST}")
+
+
+async def test_without_the_database_a_member_that_was_asked_is_stopped_all_the_same() -> None:
+    edge, bus = an_edge(LAST, runs=ShakyRunStore(room=1))
+    async with edge.client() as client:
+        answer = await client.post("/api/councils", json=BODY, headers=KEY)
+    assert (answer.status_code, len(bus.requested)) == (503, 1)
+    assert bus.requested[0].run_id in bus.cancelled

@@ -34,13 +34,16 @@ class BusRuns:
     """Make it before the bus starts: it registers itself there."""
 
     def __init__(self, bus: Bus, waiting: WaitingRuns) -> None:
-        self.reply_to = bus.reply_to
         self._bus = bus
         self._waiting = waiting
         self._cancelling: set[asyncio.Task[None]] = set()
         self._settling = False
         bus.on_reply(self._on_progress)
         bus.on_lost.append(self._on_lost)
+
+    @property
+    def reply_to(self) -> str:
+        return self._bus.reply_to
 
     async def request(self, run: RunRequested) -> None:
         await self._bus.publish(run, subject=str(run.run_id))

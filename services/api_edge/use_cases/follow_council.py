@@ -1,7 +1,7 @@
 """Councils, found again: to hear their runs, to look at them, to stop them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,7 +15,7 @@ from services.api_edge.use_cases.follow_run import FollowRun, is_free
 from services.api_edge.use_cases.hearing import Hearing
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded
-from shared.kernel.errors import NotFoundError, RunCancelledError, ServiceUnavailableError
+from shared.kernel.errors import NotFoundError, PlatformError, RunCancelledError, ServiceUnavailableError
 from shared.kernel.names import API_EDGE, Outcome
 
 _LOOK_S: Final = 0.1
@@ -78,13 +78,20 @@ class FollowCouncil:
         Also what is being asked for right now: workers remember whom they were told to stop. When nobody has
         the last run yet, nobody else would tell of its end.
         """
-        await self._councils.close(council.council_id, free=free)
-        runs = await self.runs(council)
+        try:
+            await self._councils.close(council.council_id, free=free)
+            runs = await self.runs(council)
+        except PlatformError:
+            self._stop(council, {})  # the workers hear of it all the same
+            raise
+        self._stop(council, runs)
+        if council.question is not None:
+            await self._runs.end([_unasked(council)])
+
+    def _stop(self, council: Council, runs: Mapping[UUID, KeptRun]) -> None:
         for run_id in council.run_ids:
             if run_id not in runs or runs[run_id].outcome is None:
                 self._bus.cancel(run_id)
-        if council.question is not None:
-            await self._runs.end([_unasked(council)])
 
     async def is_free(self, council: Council, now: datetime) -> bool:
         """Say whether its idempotency key may be used anew: nobody was asked in time, or all runs' may be."""

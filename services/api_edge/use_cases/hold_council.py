@@ -18,6 +18,7 @@ from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.running import EdgeClosingError
 from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
 from shared.kernel.errors import InvalidRequestError, PlatformError
+from shared.kernel.names import Outcome
 
 _PATIENCE_S: Final = 5.0
 _RETRY_S: Final = 1.0
@@ -103,15 +104,28 @@ class HoldCouncil:
     async def _answer(self, council: Council, member: CouncilMember) -> Answer | None:
         if member.run_id is None:
             return None
+        while True:
+            try:
+                async with self._follow.hearing(council, member.run_id) as hearing:
+                    async for _ in hearing.pieces():
+                        pass
+                    return answer_of(member.model, hearing.transcript)
+            except EdgeClosingError:
+                raise
+            except PlatformError:
+                if await self._has_none(council, member.run_id):
+                    return None
+            await asyncio.sleep(_RETRY_S)
+
+    async def _has_none(self, council: Council, run_id: UUID) -> bool:
+        """Say whether there will be no answer: the run was not what failed, if it goes on or is complete."""
+        if datetime.now(UTC) > council.deadline:
+            return True
         try:
-            async with self._follow.hearing(council, member.run_id) as hearing:
-                async for _ in hearing.pieces():
-                    pass
-                return answer_of(member.model, hearing.transcript)
-        except EdgeClosingError:
-            raise
+            run = await self._follow.run(council, run_id)
         except PlatformError:
-            return None
+            return False
+        return run is None or run.outcome not in (None, Outcome.COMPLETED)
 
     async def _is_asked(self, holding: _Holding, answers: Sequence[Answer]) -> bool:
         """Ask for the synthesis; say whether there is nothing more to be done."""

@@ -1,0 +1,89 @@
+"""The queues that an instance alone consumes: what is sent to it, and what every instance is told."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+
+from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection
+
+from shared.contracts import topology
+from shared.kernel.errors import ForbiddenError, InvalidRequestError
+from shared.runtime.delivery import Delivery, Handler
+from shared.runtime.logs import get_logger
+
+
+class OwnQueues:
+    """Exclusive, and on each connection others: of one that broke off, the broker may believe for half a
+    minute that it lives, and keeps its exclusive queues from everybody else.
+    """
+
+    def __init__(
+        self, service: str, instance: str, realm: str, *, on_reply: Callable[[Delivery], None]
+    ) -> None:
+        self._service = service
+        self._instance = instance
+        self._realm = realm
+        self._on_reply = on_reply
+        self._broadcasts: dict[str, Handler] = {}
+        self._channels: list[AbstractRobustChannel] = []
+        self.name_anew()
+
+    @property
+    def reply_to(self) -> str:
+        return topology.reply_key(self._service, self._place)
+
+    def name_of(self, exchange: str) -> str:
+        """Return the name of the queue that hears what is told on an exchange."""
+        return topology.instance_queue(exchange, self._service, self._place)
+
+    def name_anew(self) -> None:
+        """Let the next connection have others."""
+        self._place = f"{self._instance}-{secrets.token_hex(4)}"
+
+    def on_broadcast(self, exchange: str, handler: Handler) -> None:
+        self._broadcasts[exchange] = handler
+
+    async def start(self, connection: AbstractRobustConnection) -> None:
+        await self._on_each(connection, self._consume_replies)
+        for exchange, handler in self._broadcasts.items():
+            await self._on_each(connection, self._broadcast_consumer(exchange, handler))
+
+    async def _on_each(
+        self,
+        connection: AbstractRobustConnection,
+        consume: Callable[[AbstractRobustChannel], Awaitable[None]],
+    ) -> None:
+        """Consume on a channel of its own, on this connection and each that comes after it."""
+
+        async def begin(channel: AbstractRobustChannel | None, *_: object) -> None:
+            if channel is not None:
+                await consume(channel)
+
+        channel = await connection.channel()
+        self._channels.append(channel)  # aio-pika opens anew only those that somebody holds
+        channel.reopen_callbacks.add(begin)
+        await begin(channel)
+
+    async def _consume_replies(self, channel: AbstractRobustChannel) -> None:
+        async def replied(message: AbstractIncomingMessage) -> None:
+            self._on_reply(Delivery.of(message, self._realm))
+
+        queue = await channel.declare_queue(self.reply_to, exclusive=True, auto_delete=True, robust=False)
+        await queue.bind("replies", routing_key=self.reply_to)
+        await queue.consume(replied, no_ack=True)
+
+    def _broadcast_consumer(
+        self, exchange: str, handler: Handler
+    ) -> Callable[[AbstractRobustChannel], Awaitable[None]]:
+        async def told(message: AbstractIncomingMessage) -> None:
+            try:
+                await handler(Delivery.of(message, self._realm))
+            except (InvalidRequestError, ForbiddenError) as error:
+                get_logger().error("broadcast refused", exchange=exchange, code=error.code)
+
+        async def consume(channel: AbstractRobustChannel) -> None:
+            name = self.name_of(exchange)
+            queue = await channel.declare_queue(name, exclusive=True, auto_delete=True, robust=False)
+            await queue.bind(exchange, routing_key="#")
+            await queue.consume(told, no_ack=True)
+
+        return consume
