@@ -58,7 +58,7 @@ class Inference:
     def __init__(self, parts: Parts) -> None:
         self.heart = Heart(parts.store, parts.worker)
         self.in_flight = InFlight()
-        self.remembered_keys = RememberedKeys(parts.resolver)
+        self.remembered_keys = RememberedKeys(parts.resolver, timeout_s=parts.limits.rpc_timeout_s)
         self.publish = PublishUsage(parts.usage_log, parts.outbox)
         self.sweep = SweepAttempts(
             store=parts.store,

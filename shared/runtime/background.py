@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
+
+_CANCEL_AGAIN_S: Final = 1.0
 
 
 class Repeating:
@@ -47,6 +50,12 @@ async def in_background(*jobs: Repeating) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
+        await _end(tasks)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel them until they heed it: libraries can keep a cancel for themselves, as `wait_for` does."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)

@@ -52,7 +52,7 @@ class Streams:
             raise ChannelInvalidStateError("not connected")
         channel = await transport.connection.channel(publisher_confirms=False)
         try:
-            await channel.queue_declare(stream, passive=True, timeout=_ANSWER_S)
+            await channel.queue_declare(stream, passive=True)
         except ChannelNotFoundEntity:
             return False
         except aiormq.exceptions.ChannelAccessRefused:

@@ -36,6 +36,7 @@ class InMemoryKeyResolver:
     keys: list[ResolvedKey]
     refusal: PlatformError = field(default_factory=SystemKeyExhaustedError)
     asked: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    patience_s: list[float] = field(default_factory=list)
     delay_s: float = 0
     at_once: int = 0
     most_at_once: int = 0
@@ -44,6 +45,7 @@ class InMemoryKeyResolver:
         self, request: RunRequested, attempt: int, *, excluding: tuple[str, ...], timeout_s: float
     ) -> ResolvedKey:
         self.asked.append((attempt, excluding))
+        self.patience_s.append(timeout_s)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:

@@ -16,7 +16,7 @@ from services.key_vault.domain.credentials import (
     OwnKeys,
     StoredCredential,
 )
-from shared.kernel.errors import ConflictError
+from shared.kernel.errors import ConflictError, DatabaseUnavailableError
 from shared.kernel.ids import new_id
 from shared.kernel.names import CredentialStatus, KeyService
 
@@ -68,8 +68,11 @@ class _Row:
 
 
 class InMemoryCredentialStore(Failing):
+    """`loses_answers`: what it destroys is gone, but nobody hears of it."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.loses_answers = False
         self.consents = InMemoryConsentStore()
         self._rows: dict[UUID, _Row] = {}
 
@@ -138,14 +141,21 @@ class InMemoryCredentialStore(Failing):
     async def remove(self, user_id: str, credential_id: UUID) -> bool:
         self.called()
         row = self._row(user_id, credential_id)
-        return row is not None and self._rows.pop(credential_id) is row
+        is_gone = row is not None and self._rows.pop(credential_id) is row
+        self._answer()
+        return is_gone
 
     async def remove_all(self, user_id: str, service: KeyService | None) -> tuple[UUID, ...]:
         self.called()
         gone = [stored.place for stored in self._of(user_id) if service in {None, stored.place.service}]
         for place in gone:
             del self._rows[place.credential_id]
+        self._answer()
         return tuple(place.credential_id for place in gone)
+
+    def _answer(self) -> None:
+        if self.loses_answers:
+            raise DatabaseUnavailableError(service="postgres")
 
     async def note_uses(self, uses: Sequence[CredentialUse]) -> None:
         self.called()

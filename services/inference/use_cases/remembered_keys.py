@@ -22,11 +22,15 @@ _Place: TypeAlias = tuple[str, str, str, str, bool]
 class RememberedKeys:
     """Only keys that lie stored, and are the user's: the platform's go round, and their marks are heeded.
 
-    `now` in seconds. What is told of a user's keys makes everything of theirs forgotten.
+    `now` in seconds. What is told of a user's keys makes everything of theirs forgotten. Who asks together is
+    answered within `timeout_s`, however short the time of the first of them: each has a deadline of its own.
     """
 
-    def __init__(self, resolver: KeyResolver, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, resolver: KeyResolver, *, timeout_s: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._resolver = resolver
+        self._timeout_s = timeout_s
         self._now = now
         self._kept: OrderedDict[_Place, tuple[float, ResolvedKey]] = OrderedDict()
         self._asking: dict[_Place, asyncio.Task[ResolvedKey]] = {}
@@ -49,7 +53,7 @@ class RememberedKeys:
             if key.used.source in _REMEMBERED:
                 return key
             return await self._resolver.resolve(request, attempt, excluding=(), timeout_s=timeout_s)
-        return await asyncio.shield(self._ask(place, request, attempt, timeout_s))
+        return await asyncio.shield(self._ask(place, request, attempt))
 
     def forget(self, user_id: str) -> None:
         """Something about this user's keys or consent has changed."""
@@ -65,20 +69,16 @@ class RememberedKeys:
         asked_at, key = self._kept.get(place, (float("-inf"), None))
         return key if self._now() - asked_at < _FRESH_S else None
 
-    def _ask(
-        self, place: _Place, request: RunRequested, attempt: int, timeout_s: float
-    ) -> "asyncio.Task[ResolvedKey]":
-        task = asyncio.create_task(self._asked(place, request, attempt, timeout_s))
+    def _ask(self, place: _Place, request: RunRequested, attempt: int) -> "asyncio.Task[ResolvedKey]":
+        task = asyncio.create_task(self._asked(place, request, attempt))
         task.add_done_callback(_heard)
         self._asking[place] = task
         return task
 
-    async def _asked(
-        self, place: _Place, request: RunRequested, attempt: int, timeout_s: float
-    ) -> ResolvedKey:
+    async def _asked(self, place: _Place, request: RunRequested, attempt: int) -> ResolvedKey:
         asked_at, forgotten, this = self._now(), self._forgotten[request.user_id], asyncio.current_task()
         try:
-            key = await self._resolver.resolve(request, attempt, excluding=(), timeout_s=timeout_s)
+            key = await self._resolver.resolve(request, attempt, excluding=(), timeout_s=self._timeout_s)
         finally:
             if self._asking.get(place) is this:
                 del self._asking[place]

@@ -1,7 +1,7 @@
 """Revoke a credential: its row is destroyed."""
 
 from services.key_vault.ports import CredentialStore, KeyEvents
-from shared.contracts.key_events import KeyRevoked
+from services.key_vault.use_cases.revoking import tell_revoked
 from shared.contracts.keys import KeysRevoked, RevokeKey
 from shared.kernel.errors import NotFoundError
 
@@ -12,7 +12,12 @@ class RevokeKeyUseCase:
         self._key_events = key_events
 
     async def __call__(self, command: RevokeKey) -> KeysRevoked:
-        if not await self._store.remove(command.user_id, command.credential_id):
+        """Raise NotFoundError for a key that is not the user's."""
+        user_id, credential_id = command.user_id, command.credential_id
+        if await self._store.find(user_id, credential_id) is None:
             raise NotFoundError("no such key")
-        await self._key_events.tell(KeyRevoked(user_id=command.user_id, credential_id=command.credential_id))
-        return KeysRevoked(credential_ids=(command.credential_id,))
+        try:
+            await self._store.remove(user_id, credential_id)
+        finally:  # also when its answer is lost: it may be gone, and no second try would find it
+            await tell_revoked(self._key_events, user_id, [credential_id])
+        return KeysRevoked(credential_ids=(credential_id,))

@@ -1,9 +1,7 @@
 """Revoke all of a user's credentials, or those for one service: their rows are destroyed."""
 
-import asyncio
-
 from services.key_vault.ports import CredentialStore, KeyEvents
-from shared.contracts.key_events import KeyRevoked
+from services.key_vault.use_cases.revoking import tell_revoked
 from shared.contracts.keys import KeysRevoked, RevokeKeys
 
 
@@ -13,7 +11,10 @@ class RevokeKeysUseCase:
         self._key_events = key_events
 
     async def __call__(self, command: RevokeKeys) -> KeysRevoked:
-        gone = await self._store.remove_all(command.user_id, command.service)
-        events = [KeyRevoked(user_id=command.user_id, credential_id=credential_id) for credential_id in gone]
-        await asyncio.gather(*map(self._key_events.tell, events))
+        user_id, places = command.user_id, [key.place for key in await self._store.all_of(command.user_id)]
+        gone = tuple(each.credential_id for each in places if command.service in {None, each.service})
+        try:
+            gone = await self._store.remove_all(user_id, command.service)
+        finally:  # also when its answer is lost: they may be gone, and no second try would find them
+            await tell_revoked(self._key_events, user_id, gone)
         return KeysRevoked(credential_ids=gone)

@@ -166,9 +166,8 @@ async def listeners(bus_for: BusFor) -> Listeners:
     made = Listeners(Watched(), Forgetful())
     worker, keeper = bus_for(INFERENCE), bus_for(KEY_VAULT)
     no_run: Any = None
-    worker.on_broadcast(
-        topology.KEYS, InferenceHandlers(no_run, made.in_flight, RememberedKeys(no_run)).on_key_event
-    )
+    remembered = RememberedKeys(no_run, timeout_s=5)
+    worker.on_broadcast(topology.KEYS, InferenceHandlers(no_run, made.in_flight, remembered).on_key_event)
     keeper.on_broadcast(topology.KEYS, MemoryWatch(made.memory, vault_is_open=yes, hears=yes).on_event)
     await worker.start()
     await keeper.start()

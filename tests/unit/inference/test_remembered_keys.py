@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -13,6 +13,8 @@ from shared.kernel.names import KeyPolicy, KeySource
 from tests.fakes.inference import PLATFORM, InMemoryKeyResolver, a_key, a_request
 
 pytestmark = pytest.mark.unit
+
+TIMEOUT_S: Final = 5.0
 
 
 class Time:
@@ -25,7 +27,7 @@ class Time:
 def remembering(*sources: KeySource) -> tuple[RememberedKeys, InMemoryKeyResolver, Time]:
     resolver = InMemoryKeyResolver([a_key(source.value, source) for source in sources])
     clock = Time()
-    return RememberedKeys(resolver, clock), resolver, clock
+    return RememberedKeys(resolver, timeout_s=TIMEOUT_S, now=clock), resolver, clock
 
 
 async def resolve(keys: RememberedKeys, excluding: tuple[str, ...] = (), **changes: object) -> str:
@@ -130,3 +132,11 @@ async def test_it_does_not_grow() -> None:
         clock.now = number
         await keys.resolve(requests(number), 1, excluding=(), timeout_s=1)
     assert len(keys) <= 2
+
+
+async def test_whoever_has_little_time_asks_for_all_with_as_much_as_there_is() -> None:
+    keys, resolver, _ = remembering(KeySource.USER)
+    await asyncio.gather(
+        *(keys.resolve(a_request(), 1, excluding=(), timeout_s=patience_s) for patience_s in (0.01, 5.0))
+    )
+    assert resolver.patience_s == [TIMEOUT_S]

@@ -10,6 +10,7 @@ from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.keys import Credential, GetKeyStatus, ListKeys, RevokeKey, RevokeKeys, UpdateKey
 from shared.kernel.errors import (
     ConflictError,
+    DatabaseUnavailableError,
     InvalidRequestError,
     NotFoundError,
     UserApiKeyRequiredError,
@@ -244,6 +245,19 @@ async def test_every_change_is_told_and_no_other(house: House) -> None:
             allow_gateway_fallback=False,
         )
     ]
+
+
+async def test_a_revocation_whose_answer_is_lost_is_told(house: House) -> None:
+    """A second try finds nothing: what it does not tell, nobody does."""
+    one, *others = [await house.keep(f"sk-number-{n}-000") for n in range(3)]
+    house.key_events.told.clear()
+    house.store.loses_answers = True
+    with pytest.raises(DatabaseUnavailableError):
+        await house.handlers.on_revoke_key(RevokeKey(user_id="ada", credential_id=one.id))
+    with pytest.raises(DatabaseUnavailableError):
+        await house.handlers.on_revoke_keys(RevokeKeys(user_id="ada"))
+    told = {event.credential_id for event in house.key_events.told if isinstance(event, KeyRevoked)}
+    assert told == {each.id for each in (one, *others)}
 
 
 async def test_what_was_refused_is_not_told(house: House) -> None:

@@ -120,7 +120,7 @@ async def test_consent_withdrawn_holds_at_once(house: House) -> None:
 
 async def test_a_change_that_failed_may_have_happened(house: House) -> None:
     credential_id = await _warm(house)
-    house.store.fails = DatabaseUnavailableError()
+    house.store.loses_answers = True
     with pytest.raises(DatabaseUnavailableError):
         await house.handlers.on_revoke_key(RevokeKey(user_id="ada", credential_id=credential_id))
     assert house.memory.own("ada") is None

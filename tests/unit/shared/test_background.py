@@ -63,3 +63,21 @@ async def test_it_ends_however_lately_it_was_woken(turns: int) -> None:
             job.wake()
             for _ in range(turns):
                 await asyncio.sleep(0)
+
+
+async def test_a_job_that_keeps_a_cancel_for_itself_ends_all_the_same() -> None:
+    cancels = 0
+
+    async def heedless() -> None:
+        nonlocal cancels
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancels += 1
+            if cancels > 1:
+                raise
+
+    async with asyncio.timeout(5):
+        async with in_background(Repeating("test", heedless, every_s=60)):
+            await asyncio.sleep(0.01)
+    assert cancels == 1
