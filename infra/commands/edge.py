@@ -63,10 +63,12 @@ def _token(realm: str, given: str | None) -> Iterator[str]:
 
 
 def _told(answer: httpx2.Response) -> str:
-    """Return code and message of a problem (RFC 9457)."""
+    """Return a problem's code, its message, and what it says beside (RFC 9457)."""
     try:
         body = answer.json()
     except ValueError:
         return answer.reason_phrase
-    words = [body.get(name) for name in ("code", "detail", "title")] if isinstance(body, dict) else []
+    if not isinstance(body, dict):
+        return answer.reason_phrase
+    words = (body.get("code"), body.get("message") or body.get("title"), body.get("detail"))
     return ": ".join(str(word) for word in words if word) or answer.reason_phrase

@@ -54,13 +54,12 @@ class Stack:
         """Make everything run; what runs as wished is left alone.
 
         `environ` gives platform keys and `LATCHKEY_…` overrides. Options left None stay as they were. Raises
-        StackError with the failing part's last log lines.
+        StackError with the failing part's last log lines; what it was asked for is not kept then.
         """
         with self.home.locked():
             wishes = wish.recall(self.home).and_also(
                 inference=inference, simulator=simulator, environ=environ
             )
-            wish.remember(self.home, wishes)
             if unknown := wish.unknown(environ):
                 self._tell(f"no setting: {', '.join(unknown)}")
             running = self._supervisor.is_running()
@@ -74,6 +73,7 @@ class Stack:
                 write_dev_env(self.home, self.realm, edge_port=chosen["edge"], simulator_url=url)
             if not servers_only:
                 self._start_services(chosen, entries, wishes)
+            wish.remember(self.home, wishes)
 
     def down(self) -> None:
         """Stop every part, servers last, and whatever an earlier crash left behind."""

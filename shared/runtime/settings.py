@@ -1,11 +1,13 @@
 """Settings from the environment (`LATCHKEY_…`, nested by `__`) and the file `LATCHKEY_ENV_FILE` names."""
 
 import os
+import re
 from typing import Self
 from uuid import uuid4
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSettingsError
 
 from shared.kernel.secret import SecretText
 
@@ -28,6 +30,10 @@ class LatchkeySettings(BaseSettings):
             return cls(_env_file=os.environ.get("LATCHKEY_ENV_FILE"))
         except ValidationError as error:
             raise SettingsError(_names(error)) from None
+        except UnreadableSettingsError as error:  # which repeats no value
+            field = re.search(r'field "(\w+)"', str(error))
+            name = f"LATCHKEY_{field[1].upper()}" if field else "a setting"
+            raise SettingsError(f"{name}, or one below it, is no JSON; lists and objects are") from None
 
 
 class MetricsSettings(BaseModel):

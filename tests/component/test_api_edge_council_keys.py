@@ -60,7 +60,7 @@ async def test_members_that_nobody_asked_leave_the_key_free() -> None:
         dead = await with_nobody_asked(edge, client)
         first, again = await asyncio.gather(call(client), call(client))
         third = await call(client)
-    assert first == again == third
+    assert first["council_id"] == again["council_id"] == third["council_id"]
     assert first["council_id"] != str(dead.council_id)
     assert edge.councils.kept[dead.council_id].idempotency is None
     assert dead.synthesis_id in edge.bus.cancelled
@@ -81,7 +81,7 @@ async def test_one_refused_while_others_are_still_to_be_asked_does_not() -> None
         called = await call(client)
         edge.runs.kept.popitem()
         all_ended(edge, Outcome.REFUSED, is_kept=True)
-        assert await call(client) == called
+        assert (await call(client))["council_id"] == called["council_id"]
 
 
 async def test_members_that_were_all_refused_leave_the_key_free_to_another_request() -> None:
@@ -99,7 +99,7 @@ async def test_answers_that_are_not_kept_any_more_leave_the_key_free() -> None:
     async with edge.client() as client:
         first = await call(client)
         assert "event: final_response" in await hear(client, first)
-        assert await call(client) == first
+        assert (await call(client))["council_id"] == first["council_id"]
         all_ended(edge, Outcome.COMPLETED, is_kept=False)
         again = await call(client)
         assert "event: final_response" in await hear(client, again)
@@ -119,4 +119,4 @@ async def test_one_answer_that_was_paid_for_keeps_it() -> None:
         other = next(run_id for run_id, run in edge.runs.kept.items() if run.outcome is None)
         edge.runs.kept[other] = replace(edge.runs.kept[other], outcome=Outcome.REFUSED)
         age(edge, called)
-        assert await call(client) == called
+        assert (await call(client))["council_id"] == called["council_id"]

@@ -196,14 +196,17 @@ async def test_heard_on_from_any_event_the_rest_is_the_same() -> None:
 
 
 async def test_one_idempotency_key_is_one_council() -> None:
-    edge = await an_edge()
+    edge, key = await an_edge(), {"Idempotency-Key": "k-1"}
     async with edge.client() as client:
-        first, again = [await call(client, **{"Idempotency-Key": "k-1"}) for _ in range(2)]
-        other = await client.post(
-            "/api/councils", json={**BODY, "temperature": 1}, headers={"Idempotency-Key": "k-1"}
-        )
+        first, again = [await call(client, **key) for _ in range(2)]
+        other = await client.post("/api/councils", json={**BODY, "temperature": 1}, headers=key)
         await events(client, first["council_id"])
-    assert first == again
+        late = await call(client, **key)
+        stopped = await client.post(f"/api/councils/{first['council_id']}/cancel")
+    assert len({called["council_id"] for called in (first, again, late)}) == 1
+    assert [called["status"] for called in (first, again, late)] == ["queued", "running", "completed"]
+    assert {member["status"] for member in late["members"]} == {"completed", "skipped"}
+    assert stopped.json()["status"] == "completed"
     assert (other.status_code, other.json()["code"]) == (409, "conflict")
     assert len(edge.bus.requested) == 3
 

@@ -52,11 +52,15 @@ async def test_the_same_request_is_one_run_while_it_goes_on_and_after(*, stream:
     assert len(edge.bus.requested) == 1
 
 
-async def test_the_runs_api_answers_with_the_same_run() -> None:
+async def test_the_runs_api_answers_with_the_same_run_and_how_it_stands() -> None:
     edge = Edge()
     async with edge.client(headers=KEY) as client:
-        ids = {(await client.post("/api/runs", json=BODY)).json()["run_id"] for _ in range(3)}
-    assert len(ids) == len(edge.bus.requested) == 1
+        first, *again = [(await client.post("/api/runs", json=BODY)).json() for _ in range(3)]
+        await client.get(f"/api/runs/{first['run_id']}/events")
+        late = (await client.post("/api/runs", json=BODY)).json()
+    assert len({run["run_id"] for run in (first, *again, late)}) == len(edge.bus.requested) == 1
+    assert (first["status"], late["status"]) == ("queued", "completed")
+    assert {run["status"] for run in again} <= {"running", "completed"}
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def council_item(council: Council, outcomes: Mapping[UUID, Outcome | None]) -> d
     """Tell how a council of a list stands."""
     return {
         **called_view(council),
-        "status": _status(council, outcomes),
+        "status": council_status(council, outcomes),
         "session_id": council.session_id,
         "created_at": moment(council.created_at),
         "members": [{**_member(member), **_progress(member, outcomes)} for member in council.members],
@@ -100,7 +100,7 @@ def _stand(
     return {**_member(member), **(run_view(run, problems, occasion) if run else {})}
 
 
-def _status(council: Council, outcomes: Mapping[UUID, Outcome | None]) -> str:
+def council_status(council: Council, outcomes: Mapping[UUID, Outcome | None]) -> str:
     """As a run's. Without a synthesis, and none to come, nobody had an answer, or it was stopped."""
     if council.synthesis_id in outcomes:
         return status_of(outcomes[council.synthesis_id])

@@ -13,7 +13,7 @@ from services.api_edge.domain.flows import FLOW_HEADER
 from services.api_edge.problems import Problems
 from services.api_edge.routes.attempts import receipt_view
 from services.api_edge.routes.council_events import CouncilEvents, Telling, read_place
-from services.api_edge.routes.council_views import called_view, council_item, council_view
+from services.api_edge.routes.council_views import called_view, council_item, council_status, council_view
 from services.api_edge.routes.docs import query_docs
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
@@ -26,6 +26,7 @@ from services.api_edge.routes.run_asking import (
     timeout_of,
 )
 from services.api_edge.routes.run_events import LAST_EVENT_ID, has_heard_all
+from services.api_edge.routes.run_views import status_of
 from services.api_edge.routes.wire import Json, SessionPageQuery, read_id, read_query
 from services.api_edge.use_cases.call_council import CallCouncil, CallCouncilUseCase
 from services.api_edge.use_cases.follow_council import FollowCouncil
@@ -94,11 +95,11 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
         Members whose provider has no usable key are skipped, and named. A key as `X-Provider-Key` is for
         models of one provider; a session key there is passed over for others.
         """
-        call = parse_council(await request.body())
+        council_id, call = new_id(), parse_council(await request.body())
         await gate.count_runs(request, len(call.members))
         council = await councils.call(
             CallCouncil(
-                new_id(),
+                council_id,
                 caller_of(request),
                 call,
                 call.flow or request.headers.get(FLOW_HEADER),
@@ -109,6 +110,8 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
             )
         )
         headers = {"Location": f"/api/councils/{council.council_id}"}
+        if council.council_id != council_id:  # the one that has its idempotency key
+            return Json(council_item(council, await councils.follow.outcomes(council)), 202, headers)
         return Json({**called_view(council), "status": "queued"}, 202, headers)
 
     @router.get("", response_class=Json, dependencies=own, openapi_extra=query_docs(SessionPageQuery))
@@ -146,10 +149,12 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
 
     @router.post("/{council_id}/cancel", status_code=202, response_class=Json, dependencies=own)
     async def cancel_council(request: Request, council_id: str) -> Json:
-        """Stop all its runs, and what was to follow. What they used so far is recorded."""
+        """Stop all its runs, and what was to follow. What they used is recorded; one that is over stays."""
         council = await councils.follow.find(caller_of(request), read_id(council_id))
+        before = council_status(council, await councils.follow.outcomes(council))
         await councils.follow.cancel(council)
-        return Json({"council_id": str(council.council_id), "status": "cancelling"}, 202)
+        status = "cancelling" if before == status_of(None) else before
+        return Json({"council_id": str(council.council_id), "status": status}, 202)
 
     @router.get("/{council_id}/receipt", response_class=Json, dependencies=own)
     async def council_receipt(request: Request, council_id: str) -> Json:

@@ -81,8 +81,11 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
         )
         run = await runs.start(command)
         run.close()
+        status = "queued"
+        if run.run_id != run_id:  # the one that has its idempotency key
+            status = status_of((await runs.follow.find(command.caller, run.run_id)).outcome)
         headers = {"Latchkey-Run-Id": str(run.run_id), "Location": f"/api/runs/{run.run_id}"}
-        return Json({"run_id": str(run.run_id), "status": "queued"}, 202, headers)
+        return Json({"run_id": str(run.run_id), "status": status}, 202, headers)
 
     @router.get("", response_class=Json, dependencies=own, openapi_extra=query_docs(SessionPageQuery))
     async def list_own_runs(request: Request) -> Json:

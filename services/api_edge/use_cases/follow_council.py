@@ -49,6 +49,10 @@ class FollowCouncil:
         found = await asyncio.gather(*(self.run(council, run_id) for run_id in council.run_ids))
         return {run.record.run_id: run for run in found if run is not None}
 
+    async def outcomes(self, council: Council) -> dict[UUID, Outcome | None]:
+        """Return how its runs that were asked for ended; None: not yet."""
+        return {run_id: run.outcome for run_id, run in (await self.runs(council)).items()}
+
     @asynccontextmanager
     async def hearing(self, council: Council, run_id: UUID) -> AsyncIterator[Hearing]:
         """Hear one of its runs from its beginning on.

@@ -82,7 +82,10 @@ def test_mending_comes_before_looking(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (httpx2.Response(403, json={"code": "forbidden", "detail": "for administrators"}), "forbidden: for"),
+        (
+            httpx2.Response(403, json={"code": "forbidden", "message": "no", "detail": "why"}),
+            "forbidden: no: why",
+        ),
         (httpx2.Response(502, text="<html>"), "502: Bad Gateway"),
         (httpx2.Response(500, json=["odd"]), "500: Internal Server Error"),
     ],

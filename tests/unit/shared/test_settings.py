@@ -49,3 +49,13 @@ def test_a_wrong_or_missing_setting_is_named_without_its_value(
     assert "LATCHKEY_AMQP_URL" in str(wrong.value)
     assert "LATCHKEY_REALM" in str(wrong.value)
     assert CANARY not in str(wrong.value)
+
+
+def test_a_setting_that_is_no_json_is_named_without_its_value(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert env_file.exists()
+    monkeypatch.setenv("LATCHKEY_METRICS", CANARY)
+    with pytest.raises(SettingsError, match="LATCHKEY_METRICS") as wrong:
+        Settings.load()
+    assert CANARY not in str(wrong.value)
