@@ -1,4 +1,4 @@
-"""All providers at one address; it misbehaves on request. Used by the demo and the tests only.
+"""All providers at one address; it misbehaves on request. For the demo, the tests, and `make up SIMULATOR=1`.
 
     python -m infra.simulator --host 127.0.0.1 --port 9400
 
