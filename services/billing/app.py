@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from services.billing.adapters.genai_prices_book import GenaiPriceBook
 from services.billing.adapters.metered_ledger import MeteredLedger
@@ -38,6 +38,8 @@ from shared.runtime.rpc import RpcServer
 from shared.runtime.tracing import Tracing
 
 _RPC_AT_ONCE = 128
+_USAGE_LINGER_MS: Final = 50.0
+"""At most so much later than its end is a run's hold released and its receipt final."""
 _EVERY_S = 1.0
 
 
@@ -92,7 +94,9 @@ def listen(bus: BatchBus, parts: Parts, *, retry_s: float = 1.0) -> None:
     handlers = (RunHandlers(parts), CreditHandlers(parts), PriceHandlers(parts))
     routes = [route for each in handlers for route in each.routes()]
     RpcServer(bus, BILLING_RPC, routes, prefetch=_RPC_AT_ONCE)
-    bus.subscribe_batches(BILLING_USAGE, UsageHandler(parts, retry_s=retry_s).on_batch)
+    bus.subscribe_batches(
+        BILLING_USAGE, UsageHandler(parts, retry_s=retry_s).on_batch, linger_ms=_USAGE_LINGER_MS
+    )
 
 
 def _relay(outbox: Outbox, publish: PublishAll) -> Repeating:

@@ -18,7 +18,7 @@ from shared.runtime.rpc import RequestBus
 BATCH_SIZE: Final = 500
 AT_ONCE: Final = 2
 _TAG: Final = "batches"
-_LINGER_S: Final = 0.05
+LINGER_MS: Final = 10.0
 
 Verdicts: TypeAlias = Sequence[Exception | None]
 BatchHandler: TypeAlias = Callable[[Sequence[Delivery]], Awaitable[Verdicts]]
@@ -28,14 +28,16 @@ BatchHandler: TypeAlias = Callable[[Sequence[Delivery]], Awaitable[Verdicts]]
 class BatchBus(RequestBus, Protocol):
     """What a service that answers requests and works in batches needs of the bus."""
 
-    def subscribe_batches(self, queue: str, handler: BatchHandler, /) -> None: ...
+    def subscribe_batches(
+        self, queue: str, handler: BatchHandler, /, *, linger_ms: float = LINGER_MS
+    ) -> None: ...
 
 
 class BatchConsumer:
     """Hands over what waits in a queue, two batches at a time; the next one gathers meanwhile.
 
     One is read and written here while the other is in the database; they are acknowledged in order. A batch
-    is at least one message; then it waits until it has `size` of them, for 50 ms at most.
+    is at least one message; then it waits until it has `size` of them, for `linger_ms` at most.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class BatchConsumer:
         *,
         realm: str,
         size: int,
+        linger_ms: float,
         meters: BusMeters,
     ) -> None:
         self._name = queue
         self._handler = handler
         self._realm = realm
         self._size = size
+        self._linger_s = linger_ms / 1000
         self._meters = meters
         self._waiting: list[DeliveredMessage] = []
         self._some, self._enough = asyncio.Event(), asyncio.Event()
@@ -135,7 +139,7 @@ class BatchConsumer:
         if len(self._waiting) < self._size and not self._stopping:
             self._enough.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LINGER_S):
+                async with asyncio.timeout(self._linger_s):
                     await self._enough.wait()
         return bool(self._waiting) or not self._stopping
 

@@ -23,7 +23,7 @@ from shared.contracts.message import Message
 from shared.contracts.rpc import RpcReply
 from shared.kernel.secret import SecretText
 from shared.runtime.acknowledging import acknowledge
-from shared.runtime.batches import BATCH_SIZE, BatchConsumer, BatchHandler
+from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler
 from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
 from shared.runtime.metrics import BusMeters
@@ -196,7 +196,9 @@ class Bus:
             no_reply=True,
         )(on_message)
 
-    def subscribe_batches(self, queue: str, handler: BatchHandler, *, size: int = BATCH_SIZE) -> None:
+    def subscribe_batches(
+        self, queue: str, handler: BatchHandler, *, size: int = BATCH_SIZE, linger_ms: float = LINGER_MS
+    ) -> None:
         """Consume a work queue in batches, `batches.AT_ONCE` at a time. Call before `start()`.
 
         What the handler answers to a message, or raises for all of them, is as with `subscribe`. A batch goes
@@ -209,6 +211,7 @@ class Bus:
                 traced_batches(queue, handler, self.tracing),
                 realm=self.realm,
                 size=size,
+                linger_ms=linger_ms,
                 meters=self.meters,
             )
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from shared.contracts.rpc import RpcReply
-from shared.runtime.batches import BatchHandler
+from shared.runtime.batches import LINGER_MS, BatchHandler
 from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.metrics import BusMeters
 from shared.runtime.tracing import Tracing
@@ -26,7 +26,8 @@ class InMemoryBus:
         assert prefetch > 0
         self.handlers[queue] = handler
 
-    def subscribe_batches(self, queue: str, handler: BatchHandler) -> None:
+    def subscribe_batches(self, queue: str, handler: BatchHandler, *, linger_ms: float = LINGER_MS) -> None:
+        assert linger_ms >= 0
         self.batch_handlers[queue] = handler
 
     async def hand_in(self, queue: str, *deliveries: Delivery) -> list[Exception | None]:
