@@ -75,6 +75,8 @@ async def _until_signal(main: Callable[[], Awaitable[None]]) -> None:
 
 
 def _end(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
