@@ -18,7 +18,9 @@ _PROGRESS: Final = (INFERENCE, API_EDGE)
 
 @dataclass(frozen=True)
 class Route:
-    """`queues`: who reads each; those of single instances are named `<exchange>.<service>.<instance>`."""
+    """`queues`: who reads each; those of single instances are named
+    `<exchange>.<service>.<instance>-<connection>`.
+    """
 
     exchange: str
     address: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.bootstrap import BootstrapError, Realm, Servers, bootstrap
@@ -54,26 +54,32 @@ class Stack:
         """Make everything run; what runs as wished is left alone.
 
         `environ` gives platform keys and `LATCHKEY_…` overrides. Options left None stay as they were. Raises
-        StackError with the failing part's last log lines; what it was asked for is not kept then.
+        StackError with the failing part's last log lines; the overrides are not kept then.
         """
         with self.home.locked():
-            wishes = wish.recall(self.home).and_also(
-                inference=inference, simulator=simulator, environ=environ
-            )
+            before = wish.recall(self.home)
+            wishes = before.and_also(inference=inference, simulator=simulator, environ=environ)
+            wish.remember(self.home, wishes)
             if unknown := wish.unknown(environ):
                 self._tell(f"no setting: {', '.join(unknown)}")
-            running = self._supervisor.is_running()
-            if not running:
-                self._end_leftovers()  # they hold the stack's own ports
-            chosen = ports(self.home, running=running, edge=wishes.edge_port)
-            with nullcontext() if running else held(chosen["edge"]):
-                entries = self._start_servers(chosen, running=running)
-                self._bootstrap(chosen, environ)
-                url = simulator_url(chosen) if wishes.simulator else None
-                write_dev_env(self.home, self.realm, edge_port=chosen["edge"], simulator_url=url)
-            if not servers_only:
-                self._start_services(chosen, entries, wishes)
-            wish.remember(self.home, wishes)
+            try:
+                self._bring_up(wishes, environ, servers_only=servers_only)
+            except StackError:
+                wish.remember(self.home, replace(wishes, overrides=before.overrides))
+                raise
+
+    def _bring_up(self, wishes: wish.Wishes, environ: Mapping[str, str], *, servers_only: bool) -> None:
+        running = self._supervisor.is_running()
+        if not running:
+            self._end_leftovers()  # they hold the stack's own ports
+        chosen = ports(self.home, running=running, edge=wishes.edge_port)
+        with nullcontext() if running else held(chosen["edge"]):
+            entries = self._start_servers(chosen, running=running)
+            self._bootstrap(chosen, environ)
+            url = simulator_url(chosen) if wishes.simulator else None
+            write_dev_env(self.home, self.realm, edge_port=chosen["edge"], simulator_url=url)
+        if not servers_only:
+            self._start_services(chosen, entries, wishes)
 
     def down(self) -> None:
         """Stop every part, servers last, and whatever an earlier crash left behind."""

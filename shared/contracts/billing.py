@@ -85,13 +85,13 @@ class ListUsage(Request):
 
 
 class UsageTotals(Answer):
-    """Over everything asked for, not only the page. `keyed_attempts` had a key; `cost_micros` leaves out the
-    `unrated` ones.
+    """Over everything asked for, not only the page. `keyed_attempts` had a key (an older billing does
+    not say); `cost_micros` leaves out the `unrated` ones.
     """
 
     runs: int
     attempts: int
-    keyed_attempts: int = 0
+    keyed_attempts: int | None = None
     byok_attempts: int
     unrated_attempts: int
     prompt_tokens: int

@@ -24,7 +24,7 @@ class KeyStored(_KeyEvent):
 
 
 class KeyRevoked(_KeyEvent):
-    """A credential was destroyed, or may have been: whoever holds its key stops using it, at once.
+    """A credential was destroyed: whoever holds its key stops using it, at once.
 
     Told several times within half a minute, with one id, for whoever did not hear it the first time.
     """

@@ -8,7 +8,8 @@ from typing import Final
 from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
 
-_CANCEL_AGAIN_S: Final = 1.0
+_CANCEL_AGAIN_S: Final = 5.0
+_CANCELS: Final = 3
 
 
 class Repeating:
@@ -54,8 +55,11 @@ async def in_background(*jobs: Repeating) -> AsyncIterator[None]:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel them until they heed it: libraries can keep a cancel for themselves, as `wait_for` does."""
-    while left := [task for task in tasks if not task.done()]:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+    """Cancel them; again, and then not any more, if they do not heed it: libraries can keep a cancel for
+    themselves, as `wait_for` does.
+    """
+    for _ in range(_CANCELS):
+        if left := [task for task in tasks if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)

@@ -59,9 +59,8 @@ class BatchConsumer:
         self._waiting: list[DeliveredMessage] = []
         self._some, self._enough = asyncio.Event(), asyncio.Event()
         self._stopping = False
-        self._robust: AbstractRobustChannel | None = (
-            None  # aio-pika opens anew only those that somebody holds
-        )
+        # Held, for aio-pika opens no others anew.
+        self._robust: AbstractRobustChannel | None = None
         self._channel: AbstractChannel | None = None
         self._at_work: set[asyncio.Task[None]] = set()
         self._work: asyncio.Task[None] | None = None

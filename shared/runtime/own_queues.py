@@ -12,8 +12,8 @@ from shared.runtime.logs import get_logger
 
 
 class OwnQueues:
-    """Exclusive, and on each connection others: of one that broke off, the broker may believe for half a
-    minute that it lives, and keeps its exclusive queues from everybody else.
+    """Exclusive, with other names on each connection: the broker may take a broken one for alive for half a
+    minute, and locks its queues.
     """
 
     def __init__(
@@ -54,14 +54,17 @@ class OwnQueues:
     ) -> None:
         """Consume on a channel of its own, on this connection and each that comes after it."""
 
-        async def begin(channel: AbstractRobustChannel | None, *_: object) -> None:
-            if channel is not None:
-                await consume(channel)
+        async def consume_again(channel: AbstractRobustChannel | None, *_: object) -> None:
+            try:
+                if channel is not None:
+                    await consume(channel)
+            except Exception as error:  # noqa: BLE001 - aio-pika opens the channel once more, and tells nobody why
+                get_logger().warning("cannot consume our own queues", reason=type(error).__name__)
 
         channel = await connection.channel()
         self._channels.append(channel)  # aio-pika opens anew only those that somebody holds
-        channel.reopen_callbacks.add(begin)
-        await begin(channel)
+        await consume(channel)
+        channel.reopen_callbacks.add(consume_again)
 
     async def _consume_replies(self, channel: AbstractRobustChannel) -> None:
         async def replied(message: AbstractIncomingMessage) -> None:

@@ -65,13 +65,16 @@ async def _until_signal(main: Callable[[], Awaitable[None]]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    code = 1
     try:
         await task
+        code = 0
     except asyncio.CancelledError:
         if not stopping:
             raise
+        code = 0
     finally:
-        loop.call_later(_LEFTOVERS_S, _end, 0 if stopping else 1)
+        loop.call_later(_LEFTOVERS_S, _end, code)
 
 
 def _end(code: int) -> None:

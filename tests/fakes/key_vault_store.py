@@ -68,11 +68,12 @@ class _Row:
 
 
 class InMemoryCredentialStore(Failing):
-    """`loses_answers`: what it destroys is gone, but nobody hears of it."""
+    """`loses_answers`: what it destroys is gone, but nobody hears of it; `refuses`: it destroys nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loses_answers = False
+        self.refuses = False
         self.consents = InMemoryConsentStore()
         self._rows: dict[UUID, _Row] = {}
 
@@ -139,19 +140,24 @@ class InMemoryCredentialStore(Failing):
         return self._set(row, status, label=label, position=position)
 
     async def remove(self, user_id: str, credential_id: UUID) -> bool:
-        self.called()
+        self._check_writable()
         row = self._row(user_id, credential_id)
         is_gone = row is not None and self._rows.pop(credential_id) is row
         self._answer()
         return is_gone
 
     async def remove_all(self, user_id: str, service: KeyService | None) -> tuple[UUID, ...]:
-        self.called()
+        self._check_writable()
         gone = [stored.place for stored in self._of(user_id) if service in {None, stored.place.service}]
         for place in gone:
             del self._rows[place.credential_id]
         self._answer()
         return tuple(place.credential_id for place in gone)
+
+    def _check_writable(self) -> None:
+        self.called()
+        if self.refuses:
+            raise DatabaseUnavailableError(service="postgres")
 
     def _answer(self) -> None:
         if self.loses_answers:

@@ -87,7 +87,7 @@ def _totals_view(totals: UsageTotals) -> dict[str, Any]:
         "attempts": totals.attempts,
         "keyed_attempts": totals.keyed_attempts,
         "byok_attempts": totals.byok_attempts,
-        "byok_share": _share(totals.byok_attempts, totals.keyed_attempts),
+        "byok_share": _share(totals.byok_attempts, totals.keyed_attempts or 0),
         "unrated_attempts": totals.unrated_attempts,
         "tokens": tokens_view(
             prompt=totals.prompt_tokens,

@@ -24,6 +24,10 @@ _ASKED_WITHIN: Final = timedelta(seconds=30)
 """Members that were not asked by then never are: the edge that was to ask them is gone."""
 
 
+class NotAskedError(ServiceUnavailableError):
+    """Nobody has asked for a council's run, and nobody will."""
+
+
 class FollowCouncil:
     """On any edge, whichever it was called at."""
 
@@ -51,13 +55,13 @@ class FollowCouncil:
 
     async def outcomes(self, council: Council) -> dict[UUID, Outcome | None]:
         """Return how its runs that were asked for ended; None: not yet."""
-        return {run_id: run.outcome for run_id, run in (await self.runs(council)).items()}
+        return await self._runs.outcomes(council.user_id, council.run_ids)
 
     @asynccontextmanager
     async def hearing(self, council: Council, run_id: UUID) -> AsyncIterator[Hearing]:
         """Hear one of its runs from its beginning on.
 
-        Raises ServiceUnavailableError when it is not asked for in time, NotFoundError when it is not kept.
+        Raises NotAskedError when it is not asked for in time, NotFoundError when it is not kept.
         """
         found = await self._asked(council, run_id)
         run = await self._follow.kept(found)
@@ -110,7 +114,7 @@ class FollowCouncil:
             if (found := await self.run(council, run_id)) is not None:
                 return found
             await asyncio.sleep(_LOOK_S)
-        raise ServiceUnavailableError("the run was not asked for", service=API_EDGE)
+        raise NotAskedError("the run was not asked for", service=API_EDGE)
 
 
 def _unasked(council: Council) -> RunEnded:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -10,15 +11,21 @@ from uuid import UUID
 
 from services.api_edge.domain.chat import OpenAICall
 from services.api_edge.domain.council import Answer, Council, CouncilMember, Question, answer_of, with_answers
+from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.sizes import Sizes
 from services.api_edge.ports import CouncilStore
-from services.api_edge.use_cases.follow_council import FollowCouncil
+from services.api_edge.use_cases.follow_council import FollowCouncil, NotAskedError
+from services.api_edge.use_cases.hearing import Hearing
 from services.api_edge.use_cases.running import EdgeClosingError
 from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
-from shared.kernel.errors import InvalidRequestError, PlatformError
-from shared.kernel.names import Outcome
+from shared.kernel.errors import (
+    DatabaseUnavailableError,
+    InvalidRequestError,
+    PlatformError,
+    ServiceUnavailableError,
+)
 
 _PATIENCE_S: Final = 5.0
 _RETRY_S: Final = 1.0
@@ -104,28 +111,28 @@ class HoldCouncil:
     async def _answer(self, council: Council, member: CouncilMember) -> Answer | None:
         if member.run_id is None:
             return None
-        while True:
+        async with AsyncExitStack() as opened:
             try:
-                async with self._follow.hearing(council, member.run_id) as hearing:
-                    async for _ in hearing.pieces():
-                        pass
-                    return answer_of(member.model, hearing.transcript)
+                hearing = await self._opened(opened, council, member.run_id)
+                async for _ in hearing.pieces():
+                    pass
+                return answer_of(member.model, hearing.transcript)
             except EdgeClosingError:
                 raise
             except PlatformError:
-                if await self._has_none(council, member.run_id):
-                    return None
-            await asyncio.sleep(_RETRY_S)
+                return None
 
-    async def _has_none(self, council: Council, run_id: UUID) -> bool:
-        """Say whether there will be no answer: the run was not what failed, if it goes on or is complete."""
-        if datetime.now(UTC) > council.deadline:
-            return True
-        try:
-            run = await self._follow.run(council, run_id)
-        except PlatformError:
-            return False
-        return run is None or run.outcome not in (None, Outcome.COMPLETED)
+    async def _opened(self, opened: AsyncExitStack, council: Council, run_id: UUID) -> Hearing:
+        """Hear a member's run, as soon as the database and a place here can be had, until the deadline."""
+        while True:
+            try:
+                return await opened.enter_async_context(self._follow.hearing(council, run_id))
+            except (NotAskedError, EdgeClosingError):
+                raise
+            except (DatabaseUnavailableError, ServiceUnavailableError, OverLimitError):
+                if datetime.now(UTC) > council.deadline:
+                    raise
+            await asyncio.sleep(_RETRY_S)
 
     async def _is_asked(self, holding: _Holding, answers: Sequence[Answer]) -> bool:
         """Ask for the synthesis; say whether there is nothing more to be done."""

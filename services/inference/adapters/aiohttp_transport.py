@@ -15,7 +15,7 @@ import httpx2
 from yarl import URL
 
 _PART_BYTES: Final = 64 * 1024
-_on_sent: ContextVar[Callable[[], None]] = ContextVar("on_sent")
+_on_sent: ContextVar[list[Callable[[], None]]] = ContextVar("on_sent")
 
 
 @contextmanager
@@ -24,11 +24,13 @@ def telling_when_sent(told: Callable[[], None]) -> Iterator[None]:
 
     The openai SDK makes the request itself, and hands nothing of its caller's on to the transport.
     """
-    token = _on_sent.set(told)
+    listening = [told]
+    token = _on_sent.set(listening)
     try:
         yield
     finally:
         _on_sent.reset(token)
+        listening.clear()  # a connection keeps the context that it was opened in, for its whole life
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
@@ -91,15 +93,12 @@ class _Answer(httpx2.AsyncByteStream):
 
 def _tracing() -> aiohttp.TraceConfig:
     async def headers_sent(*_: object) -> None:
-        _on_sent.get(_unheard)()
+        for told in _on_sent.get([]):
+            told()
 
     tracing = aiohttp.TraceConfig()
     tracing.on_request_headers_sent.append(headers_sent)
     return tracing
-
-
-def _unheard() -> None:
-    return
 
 
 def _body(content: bytes) -> BytesIO | None:

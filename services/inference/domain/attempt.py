@@ -64,7 +64,7 @@ class Attempt:
 
     @property
     def quote(self) -> Quote | None:
-        """What is known of its price by now."""
+        """What is known of its price by now, of old if need be."""
         return self.price.best if self.price else None
 
 

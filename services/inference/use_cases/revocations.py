@@ -30,7 +30,8 @@ class Revocations:
 
     def check(self, credential_id: str) -> None:
         """Raise the error of a revoked key."""
-        if credential_id in self._revoked:
+        added = self._revoked.get(credential_id)
+        if added is not None and self._now() - added <= _REMEMBERED_S:
             raise key_revoked()
 
 

@@ -201,7 +201,7 @@ def _stopped(reason: Stop, meter: Meter, *, is_asked: bool) -> Ending:
     """`is_asked`: the deadline was the client's wish, which is paid as if they had cancelled."""
     if reason is Stop.CANCELLED:
         cancelled = RunCancelledError("the run was cancelled")
-        return _ending(Outcome.CANCELLED, cancelled, meter, estimate=meter.sent)
+        return _ending(Outcome.CANCELLED, cancelled, meter, estimate=meter.sent or meter.received)
     if reason is Stop.SHUTDOWN:
         lost = WorkerLostError("the worker was stopped during the run")
         return _ending(Outcome.INTERRUPTED, lost, meter, estimate=meter.received)

@@ -18,6 +18,9 @@ class RevokeKeyUseCase:
             raise NotFoundError("no such key")
         try:
             await self._store.remove(user_id, credential_id)
-        finally:  # also when its answer is lost: it may be gone, and no second try would find it
-            await tell_revoked(self._key_events, user_id, [credential_id])
+        except BaseException:
+            if await self._store.find(user_id, credential_id) is None:  # only its answer was lost
+                await tell_revoked(self._key_events, user_id, [credential_id])
+            raise
+        await tell_revoked(self._key_events, user_id, [credential_id])
         return KeysRevoked(credential_ids=(credential_id,))

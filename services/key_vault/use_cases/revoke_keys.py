@@ -1,5 +1,7 @@
 """Revoke all of a user's credentials, or those for one service: their rows are destroyed."""
 
+from uuid import UUID
+
 from services.key_vault.ports import CredentialStore, KeyEvents
 from services.key_vault.use_cases.revoking import tell_revoked
 from shared.contracts.keys import KeysRevoked, RevokeKeys
@@ -11,10 +13,17 @@ class RevokeKeysUseCase:
         self._key_events = key_events
 
     async def __call__(self, command: RevokeKeys) -> KeysRevoked:
-        user_id, places = command.user_id, [key.place for key in await self._store.all_of(command.user_id)]
-        gone = tuple(each.credential_id for each in places if command.service in {None, each.service})
+        before = await self._ids(command.user_id)
         try:
-            gone = await self._store.remove_all(user_id, command.service)
-        finally:  # also when its answer is lost: they may be gone, and no second try would find them
-            await tell_revoked(self._key_events, user_id, gone)
+            gone = await self._store.remove_all(command.user_id, command.service)
+        except BaseException:  # those that are gone all the same, of which only the answer was lost
+            await self._tell(command, before - await self._ids(command.user_id))
+            raise
+        await self._tell(command, set(gone))
         return KeysRevoked(credential_ids=gone)
+
+    async def _ids(self, user_id: str) -> set[UUID]:
+        return {stored.place.credential_id for stored in await self._store.all_of(user_id)}
+
+    async def _tell(self, command: RevokeKeys, credential_ids: set[UUID]) -> None:
+        await tell_revoked(self._key_events, command.user_id, credential_ids)

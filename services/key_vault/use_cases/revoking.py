@@ -1,4 +1,4 @@
-"""Revoking credentials: whatever happens, who holds their keys hears of it."""
+"""Revoking credentials: who holds their keys hears of it."""
 
 import asyncio
 from collections.abc import Iterable

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Final
 
+import aio_pika
 import pytest
 
+from infra.bootstrap import Servers
 from shared.contracts import topology
 from shared.contracts.credits import Balance, GetBalance
 from shared.contracts.key_events import ConsentChanged
+from shared.contracts.runs import CancelRun
 from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
-from shared.kernel.errors import PlatformError
+from shared.kernel.errors import BusUnavailableError, PlatformError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.kernel.secret import SecretText
@@ -19,7 +23,7 @@ from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
 from tests.gate import Gate, open_gate
-from tests.realm import BusFor, TestRealm
+from tests.realm import BusFor, TestRealm, temporary_realm
 from tests.stream_filler import Told, fill
 from tests.waiting import until
 
@@ -112,6 +116,36 @@ async def test_what_the_lost_connection_has_not_got_comes_on_the_new_one_once(re
         # The broker sends three batches to the connection that is none; they come back when it has noticed.
         await until(lambda: len(taken) >= len(bodies) - 3 * 10, SOON_S)
         assert len(taken) == len(set(taken))
+
+
+async def test_who_cannot_have_its_own_queues_tries_until_it_can(servers: Servers, tmp_path: Path) -> None:
+    told = asyncio.Event()
+
+    async def on_cancel(_: Delivery) -> None:
+        told.set()
+
+    async def is_told() -> bool:
+        with suppress(BusUnavailableError):  # nobody would hear it
+            await edge.publish(CancelRun(run_id=new_id()))
+        await asyncio.sleep(0.1)
+        return told.is_set()
+
+    async with (
+        temporary_realm(servers, tmp_path) as realm,
+        await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as admin,
+        gated(realm, INFERENCE) as (gate, worker),
+    ):
+        channel, edge = await admin.channel(), realm.bus(API_EDGE)
+        worker.on_broadcast(topology.CONTROL, on_cancel)
+        await worker.start()
+        await channel.exchange_delete(topology.CONTROL)
+        await gate.close()
+        await gate.open()
+        await asyncio.sleep(3)  # longer than it takes to connect anew
+        await channel.declare_exchange(topology.CONTROL, "fanout", durable=True)
+        await edge.start()
+        await until(is_told, SOON_S)
+        await edge.stop()
 
 
 @pytest.mark.usefixtures("billing")

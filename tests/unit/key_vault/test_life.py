@@ -260,6 +260,18 @@ async def test_a_revocation_whose_answer_is_lost_is_told(house: House) -> None:
     assert told == {each.id for each in (one, *others)}
 
 
+async def test_a_revocation_that_failed_is_not_told(house: House) -> None:
+    """The key is there, and its owner's runs go on with it."""
+    kept = await house.keep()
+    house.key_events.told.clear()
+    house.store.refuses = True
+    with pytest.raises(DatabaseUnavailableError):
+        await house.handlers.on_revoke_key(RevokeKey(user_id="ada", credential_id=kept.id))
+    with pytest.raises(DatabaseUnavailableError):
+        await house.handlers.on_revoke_keys(RevokeKeys(user_id="ada"))
+    assert house.key_events.told == []
+
+
 async def test_what_was_refused_is_not_told(house: House) -> None:
     kept = await house.keep()
     house.key_events.told.clear()
