@@ -1,7 +1,9 @@
 """The queues that an instance alone consumes: what is sent to it, and what every instance is told."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection
 
@@ -9,6 +11,8 @@ from shared.contracts import topology
 from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
+
+_RETRY_S: Final = 1.0
 
 
 class OwnQueues:
@@ -25,6 +29,7 @@ class OwnQueues:
         self._on_reply = on_reply
         self._broadcasts: dict[str, Handler] = {}
         self._channels: list[AbstractRobustChannel] = []
+        self._ending: asyncio.Task[None] | None = None
         self.name_anew()
 
     @property
@@ -38,6 +43,7 @@ class OwnQueues:
     def name_anew(self) -> None:
         """Let the next connection have others."""
         self._place = f"{self._instance}-{secrets.token_hex(4)}"
+        self._ending = None
 
     def on_broadcast(self, exchange: str, handler: Handler) -> None:
         self._broadcasts[exchange] = handler
@@ -55,11 +61,13 @@ class OwnQueues:
         """Consume on a channel of its own, on this connection and each that comes after it."""
 
         async def consume_again(channel: AbstractRobustChannel | None, *_: object) -> None:
+            if channel is None or self._ending is not None:
+                return
             try:
-                if channel is not None:
-                    await consume(channel)
-            except Exception as error:  # noqa: BLE001 - aio-pika opens the channel once more, and tells nobody why
+                await consume(channel)
+            except Exception as error:  # noqa: BLE001 - aio-pika would tell nobody, and we would be deaf
                 get_logger().warning("cannot consume our own queues", reason=type(error).__name__)
+                self._ending = asyncio.create_task(_end(connection))
 
         channel = await connection.channel()
         self._channels.append(channel)  # aio-pika opens anew only those that somebody holds
@@ -90,3 +98,11 @@ class OwnQueues:
             await queue.consume(told, no_ack=True)
 
         return consume
+
+
+async def _end(connection: AbstractRobustConnection) -> None:
+    """End what is under a connection after a while, so that it is made anew."""
+    transport = connection.transport
+    await asyncio.sleep(_RETRY_S)
+    if transport is not None:
+        await transport.connection.close()
