@@ -223,21 +223,6 @@ async def test_on_a_new_connection_it_consumes_on_and_acknowledges_nothing_by_ol
     assert await _left(realm, BILLING_USAGE) == []
 
 
-async def test_however_often_it_connects_no_more_waits_here_than_it_may_have(realm: TestRealm) -> None:
-    taker = Taker()
-    taker.go_on.clear()
-    async with _gated(realm, taker) as cut:
-        bodies = await _put(realm, 60)
-        await until(lambda: len(taker.batches) == 2)
-        for _ in range(3):
-            await cut()
-            await asyncio.sleep(2)  # longer than it takes to connect anew
-        taker.go_on.set()
-        await until(lambda: set(taker.bodies) == set(bodies))
-    assert max(map(len, taker.batches)) <= 10
-    assert len(taker.bodies) <= len(bodies) + 2 * 10
-
-
 async def test_events_are_published_as_they_are_written_each_with_its_confirm(
     bus_for: BusFor, realm: TestRealm
 ) -> None:

@@ -218,3 +218,14 @@ def test_a_revocation_that_comes_twice_is_remembered_from_the_second() -> None:
 
 def test_a_revocation_without_runs_stops_none() -> None:
     assert InFlight().revoke("any") == 0
+
+
+def test_it_is_forgotten_after_a_minute_also_when_no_other_is_revoked() -> None:
+    clock = [0.0]
+    revocations = Revocations(lambda: clock[0])
+    revocations.add("mine")
+    with pytest.raises(UserApiKeyInvalidError):
+        revocations.check("mine")
+
+    clock[0] = 61.0
+    revocations.check("mine")
