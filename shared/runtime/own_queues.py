@@ -78,9 +78,7 @@ class OwnQueues:
         async def replied(message: AbstractIncomingMessage) -> None:
             self._on_reply(Delivery.of(message, self._realm))
 
-        queue = await channel.declare_queue(self.reply_to, exclusive=True, auto_delete=True, robust=False)
-        await queue.bind("replies", routing_key=self.reply_to)
-        await queue.consume(replied, no_ack=True)
+        await _consume(channel, self.reply_to, "replies", replied, routing_key=self.reply_to)
 
     def _broadcast_consumer(
         self, exchange: str, handler: Handler
@@ -92,12 +90,22 @@ class OwnQueues:
                 get_logger().error("broadcast refused", exchange=exchange, code=error.code)
 
         async def consume(channel: AbstractRobustChannel) -> None:
-            name = self.name_of(exchange)
-            queue = await channel.declare_queue(name, exclusive=True, auto_delete=True, robust=False)
-            await queue.bind(exchange, routing_key="#")
-            await queue.consume(told, no_ack=True)
+            await _consume(channel, self.name_of(exchange), exchange, told, routing_key="#")
 
         return consume
+
+
+async def _consume(
+    channel: AbstractRobustChannel,
+    name: str,
+    exchange: str,
+    handler: Callable[[AbstractIncomingMessage], Awaitable[None]],
+    *,
+    routing_key: str,
+) -> None:
+    queue = await channel.declare_queue(name, exclusive=True, auto_delete=True, robust=False)
+    await queue.bind(exchange, routing_key=routing_key)
+    await queue.consume(handler, no_ack=True)
 
 
 async def _end(connection: AbstractRobustConnection) -> None:
