@@ -247,15 +247,20 @@ async def test_every_change_is_told_and_no_other(house: House) -> None:
     ]
 
 
+async def _revoke_in_vain(house: House, kept: Credential) -> None:
+    """First one of Ada's keys, then all of them."""
+    with pytest.raises(DatabaseUnavailableError):
+        await house.handlers.on_revoke_key(RevokeKey(user_id="ada", credential_id=kept.id))
+    with pytest.raises(DatabaseUnavailableError):
+        await house.handlers.on_revoke_keys(RevokeKeys(user_id="ada"))
+
+
 async def test_a_revocation_whose_answer_is_lost_is_told(house: House) -> None:
     """A second try finds nothing: what it does not tell, nobody does."""
     one, *others = [await house.keep(f"sk-number-{n}-000") for n in range(3)]
     house.key_events.told.clear()
     house.store.loses_answers = True
-    with pytest.raises(DatabaseUnavailableError):
-        await house.handlers.on_revoke_key(RevokeKey(user_id="ada", credential_id=one.id))
-    with pytest.raises(DatabaseUnavailableError):
-        await house.handlers.on_revoke_keys(RevokeKeys(user_id="ada"))
+    await _revoke_in_vain(house, one)
     told = {event.credential_id for event in house.key_events.told if isinstance(event, KeyRevoked)}
     assert told == {each.id for each in (one, *others)}
 
@@ -265,10 +270,7 @@ async def test_a_revocation_that_failed_is_not_told(house: House) -> None:
     kept = await house.keep()
     house.key_events.told.clear()
     house.store.refuses = True
-    with pytest.raises(DatabaseUnavailableError):
-        await house.handlers.on_revoke_key(RevokeKey(user_id="ada", credential_id=kept.id))
-    with pytest.raises(DatabaseUnavailableError):
-        await house.handlers.on_revoke_keys(RevokeKeys(user_id="ada"))
+    await _revoke_in_vain(house, kept)
     assert house.key_events.told == []
 
 
