@@ -1,6 +1,7 @@
 """Programs that others wrote, Python's and Node's, each as its users install it."""
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,8 @@ class OthersPrograms:
         self.home.mkdir(parents=True, exist_ok=True)
         python, wanted = self.program("python"), str(self.wanted / "requirements.txt")
         if shutil.which(python) is None:
-            await self._done(_UV, "venv", "--quiet", str(self.home / "venv"))
+            # the Python that Latchkey has, too
+            await self._done(_UV, "venv", "--quiet", "--python", sys.executable, str(self.home / "venv"))
         await self._done(_UV, "pip", "install", "--quiet", *how, "--python", python, "-r", wanted)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(self.wanted / name, self.home)
