@@ -38,7 +38,7 @@ apt_pip() {
 command -v python3 >/dev/null || fail "python3 is missing: install Python 3.11 or later"
 is_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
-# A distribution builds its Python with optimizations, pyenv does not by itself: there a run takes a sixth more CPU.
+# A distribution builds its Python with optimizations, pyenv does not by itself: a run takes a tenth more CPU there.
 python=/usr/bin/python3
 is_enough "$python" || python=$(command -v python3)
 is_enough "$python" || fail "Python 3.11 or later is needed"
