@@ -100,7 +100,7 @@ def the_end(tell: Tell) -> RunEnded:
     return RunEnded(
         run_id=tell.run.run_id,
         user_id=tell.run.user_id,
-        outcome=Outcome.COMPLETED if completed else Outcome.FAILED,
+        outcome=_outcome(last),
         error=last.error if isinstance(last, RunFailed) else None,
         key_source=getattr(last, "key_source", None),
         response=completed.response if completed else None,
@@ -109,6 +109,12 @@ def the_end(tell: Tell) -> RunEnded:
         usage=completed.usage if completed else None,
         ended_at=NOON,
     )
+
+
+def _outcome(last: object) -> Outcome:
+    if isinstance(last, RunFailed) and last.error.code == RunCancelledError.code:
+        return Outcome.CANCELLED
+    return Outcome.COMPLETED if isinstance(last, RunCompleted) else Outcome.FAILED
 
 
 Worker = Callable[[Tell], Awaitable[None]]

@@ -88,7 +88,7 @@ class FollowCouncil:
         """
         try:
             await self._councils.close(council.council_id, free=free)
-            runs = await self.runs(council)
+            runs = await self.outcomes(council)
         except PlatformError:
             self._stop(council, {})  # the workers hear of it all the same
             raise
@@ -96,9 +96,9 @@ class FollowCouncil:
         if council.question is not None:
             await self._runs.end([_unasked(council)])
 
-    def _stop(self, council: Council, runs: Mapping[UUID, KeptRun]) -> None:
+    def _stop(self, council: Council, runs: Mapping[UUID, Outcome | None]) -> None:
         for run_id in council.run_ids:
-            if run_id not in runs or runs[run_id].outcome is None:
+            if runs.get(run_id) is None:
                 self._bus.cancel(run_id)
 
     async def is_free(self, council: Council, now: datetime) -> bool:
