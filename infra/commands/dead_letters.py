@@ -20,10 +20,18 @@ def add_to(commands: Any) -> None:
     parser.add_argument("queue", nargs="?", choices=WORK_QUEUES, help="only those of this one")
     fate = parser.add_mutually_exclusive_group()
     fate.add_argument(
-        "--requeue", action="store_const", dest="fate", const=Fate.REQUEUE, help="put them back into QUEUE"
+        "--requeue",
+        action="store_const",
+        dest="fate",
+        const=Fate.REQUEUE,
+        help="put them back; of one queue",
     )
     fate.add_argument(
-        "--discard", action="store_const", dest="fate", const=Fate.DISCARD, help="throw them away"
+        "--discard",
+        action="store_const",
+        dest="fate",
+        const=Fate.DISCARD,
+        help="throw them away; of one queue",
     )
     parser.add_argument("--id", action="append", default=[], help="only this one; can be given many times")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: a line for each")

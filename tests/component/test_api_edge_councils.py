@@ -121,6 +121,20 @@ async def test_the_synthesis_is_asked_with_what_was_asked_and_every_answer() -> 
     assert all(run.kept and run.stream for run in edge.bus.requested)
 
 
+async def test_its_runs_are_listed_as_its_own() -> None:
+    edge = await an_edge()
+    async with edge.client() as client:
+        alone = (await client.post("/api/runs", json={"kind": "text", "messages": BODY["messages"]})).json()
+        called = await call(client)
+        await events(client, called["council_id"])
+        listed = (await client.get("/api/runs")).json()["items"]
+    own = {member["run_id"] for member in called["members"]} - {None} | {called["synthesis_run_id"]}
+    assert {run["run_id"]: run["council_id"] for run in listed} == {
+        alone["run_id"]: None,
+        **dict.fromkeys(own, called["council_id"]),
+    }
+
+
 async def test_the_tools_that_members_would_call_are_told_and_weighed() -> None:
     tool = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 

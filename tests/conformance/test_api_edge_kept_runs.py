@@ -85,7 +85,7 @@ async def test_an_id_is_one_run(runs: RunStore) -> None:
 
 
 async def test_a_kept_run_is_its_owners(runs: RunStore) -> None:
-    run = a_run(a_user(), session_id="s")
+    run = a_run(a_user(), session_id="s", council_id=new_id())
     assert await runs.keep(run) is None
     assert await runs.find(run.record.user_id, run.record.run_id) == run
     assert await runs.find("bob", run.record.run_id) is None

@@ -28,19 +28,19 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean
 """
 # Whose run it is, and whether its end is still to come.
 _OWNER = "SELECT user_id, kept AND outcome IS NULL AS goes_on FROM runs WHERE run_id = $1"
-# Unless so many of its user's go on already, $13; 0 is no limit.
+# Unless so many of its user's go on already, $14; 0 is no limit.
 _KEEP = """
 INSERT INTO runs (run_id, user_id, flow, model, stream, kept, kind, created_at, start_by, deadline,
-                  session_id, idempotency_key, request_sha256)
+                  session_id, idempotency_key, request_sha256, council_id)
 SELECT $1::uuid, $2::text, $3::text, $4::text, $5::boolean, true, $6::text, $7::timestamptz, $8::timestamptz,
-       $9::timestamptz, $10::text, $11::text, $12::bytea
-WHERE $13::int = 0
-   OR (SELECT count(*) FROM runs WHERE user_id = $2 AND kept AND outcome IS NULL AND deadline > now()) < $13
+       $9::timestamptz, $10::text, $11::text, $12::bytea, $13::uuid
+WHERE $14::int = 0
+   OR (SELECT count(*) FROM runs WHERE user_id = $2 AND kept AND outcome IS NULL AND deadline > now()) < $14
 ON CONFLICT DO NOTHING
 """
 _GOING_ON = "SELECT count(*) FROM runs WHERE user_id = $1 AND kept AND outcome IS NULL AND deadline > now()"
 _LIGHT = """run_id, user_id, flow, model, stream, kind, created_at, start_by, deadline, session_id,
-            idempotency_key, request_sha256, outcome, ended_at"""
+            idempotency_key, request_sha256, council_id, outcome, ended_at"""
 _OF_KEY = f"SELECT {_LIGHT}, ending FROM runs WHERE user_id = $1 AND idempotency_key = $2"  # noqa: S608
 _FIND = f"SELECT {_LIGHT}, ending FROM runs WHERE run_id = $2 AND user_id = $1 AND kept"  # noqa: S608
 _FREE = """
@@ -150,6 +150,7 @@ def _values(run: KeptRun) -> tuple[Any, ...]:
         run.session_id,
         key and key.key,
         key and key.request_sha256,
+        run.council_id,
     )
 
 
@@ -161,6 +162,7 @@ def _run(row: "asyncpg.Record") -> KeptRun:
         start_by=row["start_by"],
         deadline=row["deadline"],
         session_id=row["session_id"],
+        council_id=row["council_id"],
         idempotency=idempotency_of(row),
         outcome=_outcome(row),
         ended_at=row["ended_at"],

@@ -35,7 +35,9 @@ class RunOwner:
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """A run that may be asked for again. `end`: None while it goes on, and when it is not kept any more."""
+    """A run that may be asked for again. `council_id`: of a council's. `end`: None while it goes on, and when
+    it is not kept any more.
+    """
 
     record: RunRecord
     kind: RunKind
@@ -43,6 +45,7 @@ class KeptRun:
     start_by: datetime
     deadline: datetime
     session_id: str | None = None
+    council_id: UUID | None = None
     idempotency: Idempotency | None = None
     outcome: Outcome | None = None
     ended_at: datetime | None = None

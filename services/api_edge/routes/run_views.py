@@ -32,6 +32,7 @@ def run_view(
         "flow": run.record.flow,
         "model": run.record.model,
         "session_id": run.session_id,
+        "council_id": run.council_id and str(run.council_id),
         "created_at": moment(run.created_at),
         "ended_at": moment_or_none(run.ended_at),
     }

@@ -144,7 +144,7 @@ def _run(command: CallCouncil, run_id: UUID, call: OpenAICall) -> StartRun:
         session_id=command.session_id,
         kept=True,
         timeout_s=command.timeout_s,
-        in_council=True,
+        council_id=command.council_id,
     )
 
 

@@ -167,5 +167,5 @@ def _synthesis(holding: _Holding, question: Question, body: dict[str, Any]) -> S
         kept=True,
         timeout_s=holding.timeout_s,
         is_insistent=True,
-        in_council=True,
+        council_id=council.council_id,
     )

@@ -65,8 +65,8 @@ class StartRun:
     """Whoever starts it starts it again until the workers have it: when they cannot be asked, it stays kept.
     What came unconfirmed may come late, so it may begin as late as its deadline.
     """
-    in_council: bool = False
-    """Its headers came for runs at other providers, too."""
+    council_id: UUID | None = None
+    """The council that it is a run of: its headers came for runs at other providers, too."""
 
 
 class StartRunUseCase:
@@ -197,7 +197,7 @@ class StartRunUseCase:
     def _message(self, command: StartRun, flow: Flow, model: Model) -> RunRequested:
         now, run_s = datetime.now(UTC), self._times.for_client(command.timeout_s)
         start_s = run_s if command.is_insistent else min(self._times.start_s, run_s)
-        sent = sent_keys(command.headers, model.provider, in_council=command.in_council)
+        sent = sent_keys(command.headers, model.provider, in_council=command.council_id is not None)
         terms = run_terms(flow, command.caller, model.provider, has_key=sent.any)
         return RunRequested(
             run_id=command.run_id,
@@ -242,5 +242,6 @@ def _kept(command: StartRun, message: RunRequested) -> KeptRun:
         start_by=message.start_by,
         deadline=message.deadline,
         session_id=message.session_id,
+        council_id=command.council_id,
         idempotency=command.idempotency,
     )
