@@ -168,7 +168,7 @@ def _codes(path: str, method: str, operation: _Document) -> Iterator[str]:
         yield "conflict"
     if path.startswith("/v1/") and method == "post":
         yield from _OF_ANSWERS
-    if "/keys" in path or path == "/settings/model":
+    if "/keys" in path or (path == "/settings/model" and method == "post"):
         yield from _OF_KEYS
     if path == "/api/user/deduct-credits" or "/admin/credits" in path:
         yield from ("insufficient_credits", "conflict", "not_found")

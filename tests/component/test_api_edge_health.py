@@ -69,6 +69,7 @@ async def test_the_api_describes_itself() -> None:
         "PUT /api/models/pinned",
         "GET /api/model-settings",
         "POST /settings/model",
+        "DELETE /settings/model",
         "POST /api/keys",
         "GET /api/keys",
         "DELETE /api/keys/{credential_id}",

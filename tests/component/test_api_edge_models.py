@@ -149,7 +149,7 @@ async def test_pinned_models_are_each_users_own() -> None:
     assert (many.status_code, many.json()["param"]) == (422, "models")
 
 
-async def test_a_user_has_the_default_until_they_choose() -> None:
+async def test_a_user_has_the_default_until_they_choose_and_after_they_choose_none() -> None:
     edge = Edge()
     async with edge.client() as client:
         before = (await client.get("/api/model-settings")).json()
@@ -158,6 +158,9 @@ async def test_a_user_has_the_default_until_they_choose() -> None:
             json={"provider": "anthropic", "model": "claude-haiku-4-5", "parameters": {"temperature": 0.2}},
         )
         after = (await client.get("/api/model-settings")).json()
+        forgotten = (await client.delete("/settings/model")).json()
+        again = (await client.get("/api/model-settings")).json()
+    assert before == forgotten == again
     assert (before["model"], before["is_default"], before["updated_at"]) == (
         "openai/gpt-4o-mini",
         True,

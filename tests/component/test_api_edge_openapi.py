@@ -103,6 +103,7 @@ class Story:
             "POST /settings/model", {"model": "openai/gpt-4o", "parameters": {"temperature": 0.2}}
         )
         await self.call("GET /api/model-settings")
+        await self.call("DELETE /settings/model")
         await self.call("PUT /api/models/pinned", {"models": ["openai/gpt-4o"]})
         await self.call("GET /api/models/pinned")
         await self.call("GET /api/models", q="gpt-4o-mini", limit="1")

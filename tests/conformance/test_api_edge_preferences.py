@@ -48,6 +48,14 @@ async def test_what_is_chosen_stays_beside_what_is_pinned(store: PreferenceStore
     assert (again.model, again.parameters, again.pinned) == ("openai/y", {}, ())
 
 
+async def test_a_choice_is_forgotten_and_what_is_pinned_stays(store: PreferenceStore) -> None:
+    user = f"user-{secrets.token_hex(6)}"
+    assert await store.forget_model(user) == Preferences()
+    await store.pin(user, ("groq/x",))
+    await store.set_model(user, "groq/x", {"temperature": 0.2})
+    assert await store.forget_model(user) == Preferences(pinned=("groq/x",)) == await store.find(user)
+
+
 async def test_without_a_database_it_says_so(pool_for: PoolFor) -> None:
     pool = await pool_for(API_EDGE)
     await pool.close()

@@ -33,6 +33,10 @@ class InMemoryPreferenceStore:
         self.kept[user_id] = chosen
         return chosen
 
+    async def forget_model(self, user_id: str) -> Preferences:
+        self.kept[user_id] = Preferences(pinned=(await self.find(user_id)).pinned)
+        return self.kept[user_id]
+
     async def pin(self, user_id: str, models: tuple[str, ...]) -> Preferences:
         self.kept[user_id] = replace(self.kept.get(user_id, Preferences()), pinned=models)
         return self.kept[user_id]

@@ -17,6 +17,10 @@ ON CONFLICT (user_id) DO UPDATE
 SET model = excluded.model, parameters = excluded.parameters, model_set_at = excluded.model_set_at
 RETURNING model, parameters, model_set_at, pinned
 """
+_FORGET_MODEL: Final = """
+UPDATE preferences SET model = NULL, parameters = '{}', model_set_at = NULL WHERE user_id = $1
+RETURNING model, parameters, model_set_at, pinned
+"""
 _PIN: Final = """
 INSERT INTO preferences (user_id, pinned) VALUES ($1, $2)
 ON CONFLICT (user_id) DO UPDATE SET pinned = excluded.pinned
@@ -33,6 +37,9 @@ class PostgresPreferenceStore:
 
     async def set_model(self, user_id: str, model: str, parameters: Mapping[str, Any]) -> Preferences:
         return await self._row(_SET_MODEL, user_id, model, orjson.dumps(dict(parameters)).decode())
+
+    async def forget_model(self, user_id: str) -> Preferences:
+        return await self._row(_FORGET_MODEL, user_id)
 
     async def pin(self, user_id: str, models: tuple[str, ...]) -> Preferences:
         return await self._row(_PIN, user_id, list(models))

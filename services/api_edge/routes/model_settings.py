@@ -53,6 +53,11 @@ def model_settings_router(gate: Gate, choose: ChooseModel) -> APIRouter:
         parameters = body.parameters.model_dump(exclude_none=True)
         return Json(_view(await choose.set(caller_of(request), _name(body), parameters)))
 
+    @router.delete("/settings/model", response_class=Json)
+    async def forget_model(request: Request) -> Json:
+        """Choose none: the default holds again, without parameters."""
+        return Json(_view(await choose.forget(caller_of(request))))
+
     return router
 
 

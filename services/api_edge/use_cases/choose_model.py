@@ -50,10 +50,9 @@ class ChooseModel:
     async def read(self, caller: Caller) -> ModelChoice:
         """Return the user's choice, else the default flow's model."""
         preferences = await self._preferences.find(caller.user_id)
-        name = preferences.model
-        if name is None:
-            name = (await self._flows()).named(None, caller.role).default_model
-        return await self._choice(caller, self._catalogue.find(name), preferences)
+        if preferences.model is None:
+            return await self._default(caller, preferences)
+        return await self._choice(caller, self._catalogue.find(preferences.model), preferences)
 
     async def set(self, caller: Caller, name: str, parameters: Mapping[str, Any]) -> ModelChoice:
         """Keep a choice. Raises BadInputError for an unknown model."""
@@ -61,6 +60,14 @@ class ChooseModel:
         status = await self._key_status(caller, model)
         preferences = await self._preferences.set_model(caller.user_id, model.id, parameters)
         return await self._choice(caller, model, preferences, status)
+
+    async def forget(self, caller: Caller) -> ModelChoice:
+        """Keep no choice any more."""
+        return await self._default(caller, await self._preferences.forget_model(caller.user_id))
+
+    async def _default(self, caller: Caller, preferences: Preferences) -> ModelChoice:
+        name = (await self._flows()).named(None, caller.role).default_model
+        return await self._choice(caller, self._catalogue.find(name), preferences)
 
     async def _choice(
         self, caller: Caller, model: Model, preferences: Preferences, key_status: str | None = None
