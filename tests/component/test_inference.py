@@ -1,13 +1,16 @@
 """Inference behind its queues, on in-memory parts: messages as they arrive, and what the log says of them."""
 
 import asyncio
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from services.inference.use_cases.run import Run
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.message import Message
-from shared.contracts.runs import CancelRun
+from shared.contracts.runs import CancelRun, RunRequested
 from shared.kernel.errors import ForbiddenError, InvalidRequestError, UserApiKeyInvalidError
 from shared.kernel.ids import new_id
 from shared.kernel.names import (
@@ -29,6 +32,23 @@ pytestmark = pytest.mark.component
 
 def arrives(message: Message, sender: str = API_EDGE) -> Delivery:
     return Delivery(body=event_body(message, source=sender), sender=sender)
+
+
+@contextmanager
+def cyclic_garbage() -> Iterator[list[object]]:
+    """Tell afterwards what the garbage collection alone can free."""
+    gc.collect()
+    gc.disable()
+    found: list[object] = []
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found.extend(gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 @pytest.fixture
@@ -59,6 +79,16 @@ async def test_a_request_of_the_edge_is_run_and_logged_in_one_line(worker: Worke
         "user",
         "inference",
     )
+
+
+@pytest.mark.parametrize("answer", ["whole", "streamed", "none"])
+async def test_nothing_of_a_run_waits_for_the_garbage_collection(worker: Worker, answer: str) -> None:
+    if answer == "none":
+        worker.provider.scripts["mine"] = [UserApiKeyInvalidError()]
+    request = arrives(a_request(stream=answer == "streamed"))
+    with cyclic_garbage() as garbage:
+        await worker.service.handlers.on_run_requested(request)
+    assert not [each for each in garbage if isinstance(each, Run | RunRequested)]
 
 
 async def test_a_run_that_was_over_is_said_to_be(worker: Worker, log: Log) -> None:

@@ -3,25 +3,25 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from shared.kernel.names import KeySource
-
-Tell = Callable[[int, KeySource], Awaitable[None]]
+Tell = Callable[[], Awaitable[None]]
 
 
 class Beginning:
-    """Most runs say something sooner, which says as much; for a message fewer is told of them."""
+    """Most runs say something sooner, which says as much; for a message fewer is told of them.
 
-    def __init__(self, tell: Tell, *, silence_s: float) -> None:
-        self._tell = tell
+    Nothing of whoever tells is kept for longer than the silence: a run would be kept in a cycle with it.
+    """
+
+    def __init__(self, *, silence_s: float) -> None:
         self._silence_s = silence_s
         self._timer: asyncio.TimerHandle | None = None
         self._telling: asyncio.Task[None] | None = None
 
-    def of(self, attempt: int, source: KeySource) -> None:
-        """An attempt has begun; one before it has ended."""
+    def of(self, tell: Tell) -> None:
+        """An attempt has begun, of which `tell` tells; one before it has ended."""
         self.cancel()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._silence_s, self._start_telling, attempt, source)
+        self._timer = loop.call_later(self._silence_s, self._start_telling, tell)
 
     async def settle(self) -> None:
         """Something else is about to be told, after the word if that is on its way."""
@@ -35,5 +35,6 @@ class Beginning:
             self._timer.cancel()
             self._timer = None
 
-    def _start_telling(self, attempt: int, source: KeySource) -> None:
-        self._telling = asyncio.ensure_future(self._tell(attempt, source))
+    def _start_telling(self, tell: Tell) -> None:
+        self._timer = None
+        self._telling = asyncio.ensure_future(tell())

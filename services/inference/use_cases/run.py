@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 from services.inference.domain.run_end import run_ended, too_long
@@ -69,7 +70,7 @@ class Run:
         self.credential_id: str | None = None
         self.excluding: tuple[str, ...] = ()
         self._listeners = Listeners(audience, request.reply_to, keeps=request.kept)
-        self._beginning = Beginning(self._tell_started, silence_s=limits.silence_s)
+        self._beginning = Beginning(silence_s=limits.silence_s)
         self._source: KeySource | None = None
         self._now = now
         self._share = share
@@ -155,7 +156,7 @@ class Run:
             await self._beginning.settle()
             await self._tell_started(attempt, source)
         else:
-            self._beginning.of(attempt, source)
+            self._beginning.of(partial(self._tell_started, attempt, source))
 
     def over(self) -> None:
         """Say no more: this worker has it no longer."""

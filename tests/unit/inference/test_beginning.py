@@ -1,6 +1,7 @@
 """The word that a run has begun, in its place among the others."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -24,14 +25,14 @@ class Told:
 
 async def test_it_is_told_after_the_silence() -> None:
     told = Told()
-    Beginning(told, silence_s=0.01).of(1, KeySource.USER)
+    Beginning(silence_s=0.01).of(partial(told, 1, KeySource.USER))
     await until(lambda: told.words == [(1, KeySource.USER)])
 
 
 async def test_what_is_told_before_spares_it() -> None:
     told = Told()
-    beginning = Beginning(told, silence_s=0.01)
-    beginning.of(1, KeySource.USER)
+    beginning = Beginning(silence_s=0.01)
+    beginning.of(partial(told, 1, KeySource.USER))
     await beginning.settle()
     await asyncio.sleep(0.05)
     assert told.words == []
@@ -39,9 +40,9 @@ async def test_what_is_told_before_spares_it() -> None:
 
 async def test_of_two_attempts_the_last_one_is_told() -> None:
     told = Told()
-    beginning = Beginning(told, silence_s=0.02)
-    beginning.of(1, KeySource.USER)
-    beginning.of(2, KeySource.PLATFORM)
+    beginning = Beginning(silence_s=0.02)
+    beginning.of(partial(told, 1, KeySource.USER))
+    beginning.of(partial(told, 2, KeySource.PLATFORM))
     await asyncio.sleep(0.1)
     assert told.words == [(2, KeySource.PLATFORM)]
 
@@ -49,8 +50,8 @@ async def test_of_two_attempts_the_last_one_is_told() -> None:
 async def test_what_is_told_next_waits_for_it_when_it_is_on_its_way() -> None:
     told = Told()
     told.gate.clear()
-    beginning = Beginning(told, silence_s=0)
-    beginning.of(1, KeySource.USER)
+    beginning = Beginning(silence_s=0)
+    beginning.of(partial(told, 1, KeySource.USER))
     await asyncio.sleep(0.02)
     settling = asyncio.create_task(beginning.settle())
     await asyncio.sleep(0.02)
