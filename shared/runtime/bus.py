@@ -26,6 +26,7 @@ from shared.runtime.acknowledging import acknowledge
 from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler
 from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
+from shared.runtime.looks import look_at
 from shared.runtime.metrics import BusMeters
 from shared.runtime.own_queues import OwnQueues
 from shared.runtime.publisher import AWAY, TIMEOUT_S, Publisher, Written, bus_unavailable
@@ -250,8 +251,8 @@ class Bus:
         if not self.connected or self._connection is None:
             raise bus_unavailable()
         try:
-            async with asyncio.timeout(TIMEOUT_S), self._connection.channel() as channel:
-                return (await channel.declare_queue(queue, passive=True)).declaration_result
+            async with asyncio.timeout(TIMEOUT_S):
+                return await look_at(self._connection, queue)
         except AWAY:
             raise bus_unavailable() from None
 

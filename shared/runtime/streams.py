@@ -9,9 +9,10 @@ from typing import Final
 
 import aiormq
 from aio_pika.abc import AbstractRobustConnection
-from aio_pika.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from shared.contracts import topology
+from shared.runtime.looks import look_at
 
 _LOOK_S: Final = 0.05
 _ANSWER_S: Final = 5.0
@@ -47,17 +48,12 @@ class Streams:
 
     async def _is_there(self, stream: str) -> bool:
         """A broker that does not let us ask is taken at its word."""
-        transport = self._connection.transport
-        if transport is None:
-            raise ChannelInvalidStateError("not connected")
-        channel = await transport.connection.channel(publisher_confirms=False)
         try:
-            await channel.queue_declare(stream, passive=True)
+            await look_at(self._connection, stream)
         except ChannelNotFoundEntity:
             return False
         except aiormq.exceptions.ChannelAccessRefused:
             return True
-        await channel.close()
         return True
 
     def _lost(self, *_: object) -> None:
