@@ -14,8 +14,8 @@ _CLOSING_S: Final = 1.0
 async def look_at(connection: AbstractRobustConnection, queue: str) -> Queue.DeclareOk:
     """Return how many messages and consumers a queue has.
 
-    On a channel of its own, which the broker closes when there is no such queue: aiormq's, for each of aio-pika's
-    (10.2) leaves callbacks on its connection for as long as that lasts. Raises what aiormq does.
+    On a channel of its own, which the broker closes when there is no such queue: one of aiormq's, for each of
+    aio-pika's (10.2) leaves callbacks on its connection for as long as that lasts. Raises what aiormq does.
     """
     transport = connection.transport
     if transport is None:

@@ -17,8 +17,9 @@ pytestmark = pytest.mark.integration
 def _of_the_client() -> Counter[str]:
     """What the AMQP client holds."""
     gc.collect()
-    kinds = (type(each) for each in gc.get_objects())
-    return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith(("aio_pika", "aiormq")))
+    kinds = [type(each) for each in gc.get_objects()]
+    own = [kind for kind in kinds if str(kind.__module__).startswith(("aio_pika", "aiormq"))]
+    return Counter(kind.__qualname__ for kind in own)
 
 
 async def _look(bus: Bus) -> None:

@@ -1,6 +1,10 @@
 """Rates, by the library: who is over is told, and nobody else."""
 
+import asyncio
+from collections.abc import KeysView
+
 import pytest
+from limits.aio.storage import MemoryStorage
 
 from services.api_edge.adapters.rate_limits import SlidingWindows
 from services.api_edge.domain.allowance import Limited
@@ -20,3 +24,27 @@ async def test_so_many_a_minute_of_each_kind_and_user() -> None:
     assert (refused.value.retry_after_s or 0) >= 1
     assert await rates.hit(Limited.RUNS, "bob") is not None
     assert await rates.hit(Limited.REQUESTS, "alice") is None
+
+
+class Windows(dict[str, float]):
+    """Counts how often somebody looks through them all."""
+
+    looks = 0
+
+    def keys(self) -> KeysView[str]:
+        self.looks += 1
+        return super().keys()
+
+
+async def test_what_is_over_is_looked_for_now_and_then_not_with_each_hit() -> None:
+    storage = MemoryStorage()
+    storage.expirations = windows = Windows()
+    rates = SlidingWindows({Limited.RUNS: 100}, storage, look_every_s=0.05)
+    for _ in range(20):
+        await rates.hit(Limited.RUNS, "alice")
+        await asyncio.sleep(0)
+    assert windows.looks == 1
+    await asyncio.sleep(0.1)
+    await rates.hit(Limited.RUNS, "alice")
+    await asyncio.sleep(0)
+    assert windows.looks == 2
