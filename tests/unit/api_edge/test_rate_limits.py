@@ -1,7 +1,9 @@
 """Rates, by the library: who is over is told, and nobody else."""
 
 import asyncio
+from collections import UserDict
 from collections.abc import KeysView
+from typing import cast
 
 import pytest
 from limits.aio.storage import MemoryStorage
@@ -26,7 +28,7 @@ async def test_so_many_a_minute_of_each_kind_and_user() -> None:
     assert await rates.hit(Limited.REQUESTS, "alice") is None
 
 
-class Windows(dict[str, float]):
+class Windows(UserDict[str, float]):
     """Counts how often somebody looks through them all."""
 
     looks = 0
@@ -38,7 +40,8 @@ class Windows(dict[str, float]):
 
 async def test_what_is_over_is_looked_for_now_and_then_not_with_each_hit() -> None:
     storage = MemoryStorage()
-    storage.expirations = windows = Windows()
+    windows = Windows()
+    storage.expirations = cast("dict[str, float]", windows)
     rates = SlidingWindows({Limited.RUNS: 100}, storage, look_every_s=0.05)
     for _ in range(20):
         await rates.hit(Limited.RUNS, "alice")
