@@ -1,9 +1,10 @@
 """The four services, and the provider simulator, as parts."""
 
 import sys
+from pathlib import Path
 
 from infra.bootstrap.step import JWT_SECRET
-from infra.local.home import Home
+from infra.local.home import CHECKOUT, Home
 from infra.local.parts import Part
 from infra.local.wishes import Wishes
 from shared.kernel.names import API_EDGE, INFERENCE, SERVICES
@@ -39,7 +40,14 @@ def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str, place
     if (port := env.get(_METRICS_PORT, "")).isdecimal():
         env[_METRICS_PORT] = str(int(port) + place)
     command = (sys.executable, "-m", f"services.{service}.app")
-    return Part(name, command, env, reads=(env_file,), stop_s=_STOP_S)
+    return Part(name, command, env, reads=(env_file, *_code(service)), stop_s=_STOP_S)
+
+
+def _code(service: str) -> list[Path]:
+    """Return the files that a service is made of: with another version of them it is started anew."""
+    folders = (CHECKOUT / "services" / service, CHECKOUT / "shared")
+    files = (path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    return [CHECKOUT / "uv.lock", *sorted(path for path in files if path.is_file())]
 
 
 def _simulator(ports: dict[str, int]) -> Part:

@@ -162,6 +162,13 @@ def test_a_change_of_what_a_part_reads_changes_its_entry(home: Home, tmp_path: P
     assert part.write_launcher(home) != before
 
 
+def test_a_service_depends_on_its_own_code_and_what_all_share(home: Home) -> None:
+    parts = service_parts(home, ports(home, running=False), Wishes())
+    reads = {part.name: {str(path.relative_to(CHECKOUT)) for path in part.reads[1:]} for part in parts}
+    assert reads["billing"] >= {"uv.lock", "services/billing/app.py", "shared/runtime/bus.py"}
+    assert not [path for path in reads["billing"] if "/api_edge/" in path or path.endswith(".pyc")]
+
+
 def test_one_command_at_a_time(home: Home) -> None:
     with home.locked(), pytest.raises(StackError, match="another command"), home.locked():
         pass
