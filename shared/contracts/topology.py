@@ -70,7 +70,8 @@ def _work(queue: str) -> dict[str, Any]:
 
 def _kept(queue: str) -> dict[str, Any]:
     """Dead letters stay however often they are looked at (of a quorum queue without a limit RabbitMQ 4 drops
-    what was delivered 20 times), and the broker itself takes one that is rejected back to its queue.
+    what was delivered 20 times), and the broker itself takes one that is rejected back to its queue. Of
+    a queue's policies one holds, of the highest priority: an older version may have left another.
     """
     return {
         "name": f"dead letters of {queue}",
@@ -83,7 +84,7 @@ def _kept(queue: str) -> dict[str, Any]:
             "dead-letter-strategy": "at-least-once",
             "overflow": "reject-publish",
         },
-        "priority": 0,
+        "priority": 10,
     }
 
 

@@ -49,7 +49,10 @@ class Batcher(Generic[ItemT, ResultT]):
         self._waiting.append((item, future))
         if self._flushing is None:
             self._flush_when_due(loop)
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # its error holds this frame, which would hold it
 
     def _flush_when_due(self, loop: asyncio.AbstractEventLoop) -> None:
         if len(self._waiting) >= self._expected:
@@ -80,15 +83,16 @@ class Batcher(Generic[ItemT, ResultT]):
             self._begin()
 
     async def _run(self, batch: list[tuple[ItemT, asyncio.Future[ResultT]]]) -> None:
-        futures = [future for _, future in batch]
-        answers: Sequence[tuple[asyncio.Future[ResultT], ResultT | BaseException]]
-        try:
-            results = await self._handle([item for item, _ in batch])
-            answers = list(zip(futures, results, strict=True))
-        except BaseException as error:  # noqa: BLE001 - each waiting caller raises it
-            answers = [(future, error) for future in futures]
-        for future, result in answers:
+        results = await self._results([item for item, _ in batch])
+        for (_, future), result in zip(batch, results, strict=True):
             _answer(future, result)
+
+    async def _results(self, items: list[ItemT]) -> Sequence[ResultT | BaseException]:
+        try:
+            results = await self._handle(items)
+            return [result for _, result in zip(items, results, strict=True)]
+        except BaseException as error:  # noqa: BLE001 - each waiting caller raises it
+            return [error] * len(items)
 
 
 def _answer(future: "asyncio.Future[ResultT]", result: ResultT | BaseException) -> None:

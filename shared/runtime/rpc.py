@@ -102,7 +102,7 @@ class RpcClient:
                 f"{request.receiver()} did not answer in time", service=request.receiver(), retry_after_s=2
             ) from None
         finally:
-            del self._pending[correlation_id]
+            del self._pending[correlation_id], future  # its error holds this frame, which would hold it
 
 
 @dataclass(frozen=True)

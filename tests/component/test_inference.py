@@ -1,9 +1,7 @@
 """Inference behind its queues, on in-memory parts: messages as they arrive, and what the log says of them."""
 
 import asyncio
-import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -25,6 +23,7 @@ from shared.kernel.names import (
 from shared.runtime.delivery import Delivery
 from tests.envelopes import event_body
 from tests.fakes.inference import CANARY, Worker, a_key, a_request, an_answer
+from tests.garbage import cyclic_garbage
 from tests.logs import Log, logging_as
 
 pytestmark = pytest.mark.component
@@ -32,23 +31,6 @@ pytestmark = pytest.mark.component
 
 def arrives(message: Message, sender: str = API_EDGE) -> Delivery:
     return Delivery(body=event_body(message, source=sender), sender=sender)
-
-
-@contextmanager
-def cyclic_garbage() -> Iterator[list[object]]:
-    """Tell afterwards what the garbage collection alone can free."""
-    gc.collect()
-    gc.disable()
-    found: list[object] = []
-    try:
-        yield found
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        found.extend(gc.garbage)
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
 
 
 @pytest.fixture
@@ -81,10 +63,10 @@ async def test_a_request_of_the_edge_is_run_and_logged_in_one_line(worker: Worke
     )
 
 
-@pytest.mark.parametrize("answer", ["whole", "streamed", "none"])
-async def test_nothing_of_a_run_waits_for_the_garbage_collection(worker: Worker, answer: str) -> None:
-    if answer == "none":
-        worker.provider.scripts["mine"] = [UserApiKeyInvalidError()]
+@pytest.mark.parametrize("answer", ["whole", "streamed", "none", "no key"])
+async def test_nothing_of_a_run_waits_for_the_garbage_collection(log: Log, answer: str) -> None:
+    worker = Worker([] if answer == "no key" else [a_key()])
+    worker.provider.scripts["mine"] = [UserApiKeyInvalidError() if answer == "none" else an_answer()]
     request = arrives(a_request(stream=answer == "streamed"))
     with cyclic_garbage() as garbage:
         await worker.service.handlers.on_run_requested(request)

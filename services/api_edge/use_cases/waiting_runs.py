@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from copy import copy
 from uuid import UUID
 
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunProgress
@@ -72,7 +73,7 @@ class Inbox:
     async def get(self) -> RunProgress:
         item = await self._items.get()
         if isinstance(item, PlatformError):
-            raise item
+            raise copy(item)  # `item` itself would hold this frame, which holds it
         self._unread_bytes -= _bytes(item)
         return item
 

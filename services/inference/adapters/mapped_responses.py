@@ -42,7 +42,7 @@ class MappedResponses:
             except EndpointMissingError as error:
                 if call.operation is not Operation.RESPONSES:
                     raise
-                missing = error
+                missing = error.with_traceback(None)  # else it would hold this frame, which holds it
         answer = await self._inner.complete(self._chat(call, missing))
         with provider_errors(call):
             response = response_of(orjson.loads(answer.text), _begun(call))
@@ -59,7 +59,7 @@ class MappedResponses:
                     async for piece in pieces:
                         yield piece
             except EndpointMissingError as error:
-                missing = error
+                missing = error.with_traceback(None)  # else it would hold this frame, which holds it
             else:
                 return
         with provider_errors(call):

@@ -13,12 +13,14 @@ from services.inference.adapters.http_clients import http_clients
 from services.inference.adapters.mapped_responses import MappedResponses
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.domain.failures import EndpointMissingError
 from services.inference.domain.provider_usage import measured_tokens
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import InvalidRequestError, PlatformError, ProviderError, UserApiKeyInvalidError
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeyService, Operation
 from tests.fakes.inference import a_key
+from tests.garbage import cyclic_garbage
 
 pytestmark = pytest.mark.integration
 
@@ -110,11 +112,13 @@ async def test_who_turns_out_to_have_no_responses_is_asked_for_a_chat(
     provider: MappedResponses, simulator: str, *, stream: bool
 ) -> None:
     call = a_call("[simulate no_responses] x", KeyService.GATEWAY)
-    if stream:
-        body = orjson.loads((await pieces_of(provider, call))[-1].text)["response"]
-    else:
-        body = orjson.loads((await provider.complete(call)).text)
+    with cyclic_garbage() as garbage:
+        if stream:
+            body = orjson.loads((await pieces_of(provider, call))[-1].text)["response"]
+        else:
+            body = orjson.loads((await provider.complete(call)).text)
     assert is_mapped(body, call)
+    assert not [each for each in garbage if isinstance(each, EndpointMissingError)], "it would hold the call"
     assert read_calls(simulator).with_key(GOOD) == 2
 
 

@@ -142,7 +142,7 @@ async def test_what_cannot_be_meant_is_said(realm: TestRealm, words: list[str], 
     assert said in told
 
 
-@pytest.mark.parametrize("other", [None, {"pattern": ".*", "definition": {"max-length": 9}, "priority": 1}])
+@pytest.mark.parametrize("other", [None, {"pattern": ".*", "definition": {"max-length": 9}, "priority": 11}])
 async def test_where_the_broker_would_lose_them_none_is_put_back(
     realm: TestRealm, refused: list[str], other: dict[str, object] | None
 ) -> None:
@@ -158,6 +158,23 @@ async def test_where_the_broker_would_lose_them_none_is_put_back(
             http.delete(f"{policies}/other")
     assert (code, "no policy that takes dead letters back" in told) == (1, True)
     assert await _there(realm, Fate.DISCARD) == refused
+
+
+async def test_what_an_older_version_left_beside_ours_changes_nothing(
+    realm: TestRealm, refused: list[str], taker: Taker
+) -> None:
+    taker.understands = True
+    older = f"{realm.admin['RABBITMQ_MANAGEMENT_URL']}/api/policies/{realm.name}/dead letters are kept"
+    kept = {"pattern": r"\.dlq$", "apply-to": "queues", "definition": {"delivery-limit": 9}, "priority": 0}
+    with httpx2.Client(trust_env=False) as http:
+        http.put(older, json=kept).raise_for_status()
+        try:
+            code, told = await latchkey(realm, "dead-letters", BILLING_USAGE, "--requeue")
+        finally:
+            http.delete(older)
+    assert (code, told.splitlines()[-1]) == (0, "3 put back")
+    await until(lambda: len(taker.taken) == _COUNT)
+    assert taker.ids == refused
 
 
 async def test_who_is_no_administrator_is_refused(realm: TestRealm, refused: list[str]) -> None:

@@ -1,13 +1,20 @@
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 
 import pytest
 
 from shared.kernel.errors import DatabaseUnavailableError
 from shared.runtime.batcher import Batcher
+from tests.garbage import cyclic_garbage
 
 pytestmark = pytest.mark.unit
+
+
+class Item:
+    pass
+
 
 _LONG_MS = 10_000.0
 
@@ -136,3 +143,19 @@ async def test_a_handler_that_miscounts_leaves_nobody_waiting() -> None:
 
     results = await _all(Batcher(forget), (1, 2))
     assert [type(result) for result in results] == [ValueError, ValueError]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_what_fails_does_not_wait_for_the_garbage_collection(whole: bool) -> None:  # noqa: FBT001
+    async def refuse(items: list[Item]) -> list[Exception]:
+        if whole:
+            raise DatabaseUnavailableError
+        return [DatabaseUnavailableError() for _ in items]
+
+    batcher = Batcher[Item, None](refuse)
+    with cyclic_garbage() as garbage:
+        for _ in range(3):
+            with suppress(DatabaseUnavailableError):
+                await batcher.submit(Item())
+        await asyncio.sleep(0)
+    assert not [each for each in garbage if isinstance(each, Item | DatabaseUnavailableError)]
