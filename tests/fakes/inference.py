@@ -4,6 +4,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -55,7 +56,7 @@ class InMemoryKeyResolver:
         for key in self.keys:
             if key.used.credential_id not in excluding:
                 return key
-        raise self.refusal
+        raise copy(self.refusal)
 
 
 @dataclass

@@ -24,6 +24,7 @@ class RememberedKeys:
 
     `now` in seconds. What is told of a user's keys makes everything of theirs forgotten. Who asks together is
     answered within `timeout_s`, however short the time of the first of them: each has a deadline of its own.
+    No frame has an asking in a variable: its error would hold the frame, and that the error, and the run.
     """
 
     def __init__(
@@ -48,8 +49,8 @@ class RememberedKeys:
             return await self._resolver.resolve(request, attempt, excluding=excluding, timeout_s=timeout_s)
         if (known := self._known(place)) is not None:
             return known
-        if (asking := self._asking.get(place)) is not None:
-            key = await asyncio.shield(asking)
+        if place in self._asking:
+            key = await asyncio.shield(self._asking[place])
             if key.used.source in _REMEMBERED:
                 return key
             return await self._resolver.resolve(request, attempt, excluding=(), timeout_s=timeout_s)
@@ -76,11 +77,11 @@ class RememberedKeys:
         return task
 
     async def _asked(self, place: _Place, request: RunRequested, attempt: int) -> ResolvedKey:
-        asked_at, forgotten, this = self._now(), self._forgotten[request.user_id], asyncio.current_task()
+        asked_at, forgotten = self._now(), self._forgotten[request.user_id]
         try:
             key = await self._resolver.resolve(request, attempt, excluding=(), timeout_s=self._timeout_s)
         finally:
-            if self._asking.get(place) is this:
+            if self._asking.get(place) is asyncio.current_task():
                 del self._asking[place]
         if key.used.source in _REMEMBERED and forgotten == self._forgotten[request.user_id]:
             self._keep(place, asked_at, key)

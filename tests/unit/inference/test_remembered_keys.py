@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import pytest
 
 from services.inference.use_cases.remembered_keys import RememberedKeys
 from shared.contracts.runs import RunRequested
-from shared.kernel.errors import UserApiKeyRequiredError
+from shared.kernel.errors import PlatformError, UserApiKeyRequiredError
 from shared.kernel.names import KeyPolicy, KeySource
 from tests.fakes.inference import PLATFORM, InMemoryKeyResolver, a_key, a_request
+from tests.garbage import cyclic_garbage
 
 pytestmark = pytest.mark.unit
 
@@ -68,6 +70,18 @@ async def test_another_run_is_another_question(changes: dict[str, Any]) -> None:
     await resolve(keys)
     await resolve(keys, **changes)
     assert len(resolver.asked) == 2
+
+
+@pytest.mark.parametrize("together", [1, 3])
+async def test_who_has_no_key_does_not_wait_for_the_garbage_collection(together: int) -> None:
+    async def refused() -> None:
+        with suppress(PlatformError):
+            await resolve(keys)
+
+    keys, _, _ = remembering()
+    with cyclic_garbage() as garbage:
+        await asyncio.gather(*(refused() for _ in range(together)))
+    assert not [each for each in garbage if isinstance(each, RunRequested | PlatformError)]
 
 
 async def test_what_failed_is_not_offered_again() -> None:
