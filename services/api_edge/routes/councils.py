@@ -151,10 +151,7 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
     async def cancel_council(request: Request, council_id: str) -> Json:
         """Stop all its runs, and what was to follow. What they used is recorded; one that is over stays."""
         council = await councils.follow.find(caller_of(request), read_id(council_id))
-        try:
-            before = council_status(council, await councils.follow.outcomes(council))
-        finally:
-            await councils.follow.cancel(council)
+        before = council_status(council, await councils.follow.cancel(council))
         status = "cancelling" if before == status_of(None) else before
         return Json({"council_id": str(council.council_id), "status": status}, 202)
 

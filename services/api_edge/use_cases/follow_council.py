@@ -80,25 +80,28 @@ class FollowCouncil:
                 return False
             await asyncio.sleep(_LOOK_S)
 
-    async def cancel(self, council: Council, *, free: bool = False) -> None:
+    async def cancel(self, council: Council, *, free: bool = False) -> dict[UUID, Outcome | None]:
         """Stop what goes on, and what was to follow; with `free` the idempotency key may be used anew.
+
+        Return how its runs stood, as `outcomes` does.
 
         Also what is being asked for right now: workers remember whom they were told to stop. When nobody has
         the last run yet, nobody else would tell of its end.
         """
         try:
             await self._councils.close(council.council_id, free=free)
-            runs = await self.outcomes(council)
+            outcomes = await self.outcomes(council)
         except PlatformError:
             self._stop(council, {})  # the workers hear of it all the same
             raise
-        self._stop(council, runs)
+        self._stop(council, outcomes)
         if council.question is not None:
             await self._runs.end([_unasked(council)])
+        return outcomes
 
-    def _stop(self, council: Council, runs: Mapping[UUID, Outcome | None]) -> None:
+    def _stop(self, council: Council, outcomes: Mapping[UUID, Outcome | None]) -> None:
         for run_id in council.run_ids:
-            if runs.get(run_id) is None:
+            if outcomes.get(run_id) is None:
                 self._bus.cancel(run_id)
 
     async def is_free(self, council: Council, now: datetime) -> bool:

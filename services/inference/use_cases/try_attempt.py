@@ -3,7 +3,6 @@
 import asyncio
 import time
 from contextlib import aclosing
-from copy import copy
 
 from services.inference.domain.attempt import Attempt, Ending, PriceAsked
 from services.inference.domain.estimates import completion_tokens_max, prompt_size
@@ -86,7 +85,7 @@ class TryAttempt:
         try:
             async with run.on_leash():
                 if isinstance(key, PlatformError):
-                    raise copy(key)  # `key` itself would hold this frame, which holds it
+                    raise key
                 run.check_room()
                 self._ask_price(run, attempt)
                 key = key or await self._take_key(run, attempt)
