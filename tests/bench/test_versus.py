@@ -11,6 +11,7 @@ import pytest
 
 from infra.local.home import CHECKOUT
 from tests.bench.versus import gateway, peers
+from tests.bench.versus.bare import bare
 from tests.bench.versus.figures import Cell, Figures
 from tests.bench.versus.gateway import Opening
 from tests.bench.versus.installing import WORK, install
@@ -29,6 +30,7 @@ PLAN: Final = Plan(
 GATEWAYS: Final[dict[str, Opening]] = {
     gateway.DIRECT: peers.direct,
     gateway.LATCHKEY: latchkey(WORKERS),
+    gateway.BARE: bare,
     gateway.LITELLM: peers.litellm(workers=1),
     gateway.LITELLM_2: peers.litellm(workers=2),
     gateway.PORTKEY: peers.portkey,

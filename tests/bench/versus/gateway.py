@@ -17,6 +17,7 @@ LATCHKEY: Final = "Latchkey"
 LITELLM: Final = "LiteLLM, 1 worker"
 LITELLM_2: Final = "LiteLLM, 2 workers"
 PORTKEY: Final = "Portkey"
+BARE: Final = "bare pipeline"
 _READY_S: Final = 240
 _POLL_S: Final = 0.2
 

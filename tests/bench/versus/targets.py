@@ -9,12 +9,13 @@ from tests.bench.versus.gateway import DIRECT, LATCHKEY, LITELLM, LITELLM_2
 from tests.bench.versus.wire import Kind
 
 _BUSY, _ALONE = 16, 1
-Reading = Callable[[Results], float]
+Reading = Callable[[Results, str], float]
+"""Of a gateway."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio of Latchkey's figure to a peer's, and what it is to be: at least, or at most."""
+    """A ratio of a gateway's figure to a peer's, and what Latchkey's is to be: at least, or at most."""
 
     what: str
     bound: float
@@ -22,24 +23,30 @@ class Target:
     is_floor: bool = True
 
     def is_met(self, results: Results) -> bool:
-        found = self.ratio(results)
+        found = self.ratio(results, LATCHKEY)
         return found >= self.bound if self.is_floor else found <= self.bound
 
 
 def added(results: Results, cell: Cell, figure: Callable[[Figures], float]) -> float:
     """What a gateway adds to a figure of the same questions asked directly."""
-    bare = Cell(DIRECT, cell.kind, cell.clients)
-    return figure(results[cell]) - figure(results[bare])
+    direct = Cell(DIRECT, cell.kind, cell.clients)
+    return figure(results[cell]) - figure(results[direct])
 
 
 def _times(kind: Kind, peer: str) -> Reading:
-    ours, theirs = Cell(LATCHKEY, kind, _BUSY), Cell(peer, kind, _BUSY)
-    return lambda results: ratio(results[ours].per_s, results[theirs].per_s)
+    def read(results: Results, who: str) -> float:
+        ours, theirs = (results[Cell(name, kind, _BUSY)] for name in (who, peer))
+        return ratio(ours.per_s, theirs.per_s)
+
+    return read
 
 
 def _delay(kind: Kind, figure: Callable[[Figures], float]) -> Reading:
-    ours, theirs = Cell(LATCHKEY, kind, _ALONE), Cell(LITELLM, kind, _ALONE)
-    return lambda results: ratio(added(results, ours, figure), added(results, theirs, figure))
+    def read(results: Results, who: str) -> float:
+        ours, theirs = (added(results, Cell(name, kind, _ALONE), figure) for name in (who, LITELLM))
+        return ratio(ours, theirs)
+
+    return read
 
 
 def ratio(ours: float, theirs: float) -> float:
