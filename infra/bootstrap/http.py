@@ -1,6 +1,7 @@
 """HTTP to RabbitMQ's management API and to Vault: a refusal is a `BootstrapError` without the body sent."""
 
 import json
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import httpx2
 
 from infra.bootstrap.realm import BootstrapError
+from shared.runtime.trust import authorities
 
 _POLL_S = 0.1
 _TIMEOUT_S = 15.0
@@ -55,23 +57,35 @@ def client(base_url: str, **options: Any) -> httpx2.Client:
         timeout=_TIMEOUT_S,
         limits=unkept,
         trust_env=False,
-        verify=has_tls(base_url),
+        verify=verifying(base_url),
         **options,
     )
 
 
-def has_tls(url: str) -> bool:
-    """Say whether a client of this address needs authorities at all: reading them takes 40 ms."""
-    return url.startswith("https:")
+def verifying(url: str) -> ssl.SSLContext | bool:
+    """Return whom a client of this address trusts; without TLS nobody is looked up."""
+    return authorities() if url.startswith("https:") else False
+
+
+def check_trusted(part: str, error: BaseException) -> None:
+    """Raise BootstrapError when what went wrong with a part is its certificate: waiting mends none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise BootstrapError(f"{part} is not trusted: {cause.verify_message}") from error
+        cause = cause.__cause__ or cause.__context__
 
 
 def wait_for(part: str, probe: Callable[[], object], *, timeout_s: float) -> None:
-    """Call `probe` until it no longer raises. Raises BootstrapError naming the part and its last error."""
+    """Call `probe` until it no longer raises. Raises BootstrapError naming the part and its last error, at
+    once when it is a certificate that nobody vouches for.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             probe()
         except (BootstrapError, OSError) as error:
+            check_trusted(part, error)
             if time.monotonic() > deadline:
                 raise BootstrapError(f"{part} is not ready after {timeout_s:.0f} s: {error}") from error
             time.sleep(_POLL_S)

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
+from infra.bootstrap.http import check_trusted
 from infra.bootstrap.migrations import migrate
 from infra.bootstrap.realm import BootstrapError, Realm, Servers, url_for
 from shared.kernel.names import API_EDGE, SERVICES
@@ -71,6 +72,7 @@ async def _wait(url: str, timeout_s: float) -> None:
             async with connect(url):
                 return
         except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
+            check_trusted("postgres", error)
             if time.monotonic() > deadline:
                 raise BootstrapError(f"postgres is not ready after {timeout_s:.0f} s: {error}") from error
             await asyncio.sleep(_POLL_S)

@@ -16,7 +16,8 @@ class BootstrapError(RuntimeError):
 class Servers:
     """The backing servers as their administrator reaches them.
 
-    `management_url` takes its login from `amqp_url` when it has none of its own.
+    `management_url` takes its login from `amqp_url` when it has none of its own. `vault_namespace`: where in
+    Vault everything is to be, if not in its root.
     """
 
     amqp_url: str
@@ -24,6 +25,7 @@ class Servers:
     vault_addr: str
     vault_token: str
     postgres_url: str
+    vault_namespace: str | None = None
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,13 @@ def _service_env(servers: Servers, realm: Realm, service: str, bus: Env, roles: 
 
 
 def _vault_env(servers: Servers, login: tuple[str, str]) -> Env:
-    return {"LATCHKEY_VAULT_ADDR": servers.vault_addr, _ROLE_ID: login[0], _SECRET_ID: login[1]}
+    namespace = servers.vault_namespace
+    return {
+        "LATCHKEY_VAULT_ADDR": servers.vault_addr,
+        **({"LATCHKEY_VAULT_NAMESPACE": namespace} if namespace else {}),
+        _ROLE_ID: login[0],
+        _SECRET_ID: login[1],
+    }
 
 
 def _auth_env(realm: Realm, known: Env) -> Env:
@@ -115,6 +121,7 @@ def _admin_env(servers: Servers, realm: Realm, bus: Env) -> Env:
         _ANALYST: url_for(servers.amqp_url, user=analyst, password=bus[rabbitmq.ANALYST], path=realm.name),
         _POSTGRES: postgres.database_url(servers, realm),
         "VAULT_ADDR": servers.vault_addr,
+        **({"VAULT_NAMESPACE": servers.vault_namespace} if servers.vault_namespace else {}),
         "VAULT_TOKEN": servers.vault_token,
         "RABBITMQ_MANAGEMENT_URL": management,
     }

@@ -39,9 +39,9 @@ def prepare(
 
     `known` holds the secret ids of an earlier run; those that still work are kept.
     """
+    _wait(servers, timeout_s)
     with _client(servers) as http:
         api = Api("vault", http)
-        wait_for("vault", lambda: api.call("GET", "/v1/sys/health?standbyok=true"), timeout_s=timeout_s)
         _mount(api, realm)
         _audit(api, progress)
         # A new KV v2 mount answers 400 for a moment while it upgrades itself.
@@ -68,8 +68,15 @@ def policy(realm: Realm, service: str) -> str:
     return (POLICIES / f"{service}.hcl").read_text().replace("{realm}", realm.name)
 
 
+def _wait(servers: Servers, timeout_s: float) -> None:
+    with client(servers.vault_addr) as http:  # in no namespace: none has this
+        api = Api("vault", http)
+        wait_for("vault", lambda: api.call("GET", "/v1/sys/health?standbyok=true"), timeout_s=timeout_s)
+
+
 def _client(servers: Servers) -> httpx2.Client:
-    return client(servers.vault_addr, headers={"X-Vault-Token": servers.vault_token})
+    namespace = {"X-Vault-Namespace": servers.vault_namespace} if servers.vault_namespace else {}
+    return client(servers.vault_addr, headers={"X-Vault-Token": servers.vault_token, **namespace})
 
 
 def _mount(api: Api, realm: Realm) -> None:
@@ -90,13 +97,15 @@ def _key(api: Api, path: str, kind: Mapping[str, object]) -> None:
 
 
 def _audit(api: Api, progress: Callable[[str], None]) -> None:
-    """Have an audit device. OpenBao takes it from its server configuration only, and refuses here."""
-    if api.call("GET", "/v1/sys/audit")["data"]:
-        return
+    """Have an audit device. OpenBao takes it from its server configuration only, and refuses here, as do
+    all in a namespace: whoever runs the server says what it audits.
+    """
     try:
+        if api.call("GET", "/v1/sys/audit")["data"]:
+            return
         api.call("PUT", "/v1/sys/audit/stdout", {"type": "file", "options": {"file_path": "stdout"}})
     except BootstrapError as error:
-        progress(f"vault has no audit device: {error}")
+        progress(f"vault has no audit device, or none that is told here: {error}")
 
 
 def _role(api: Api, realm: Realm, service: str, known: str | None) -> tuple[str, str]:

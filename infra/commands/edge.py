@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 
 from infra.bootstrap import Realm, mint_token
-from infra.bootstrap.http import has_tls
+from infra.bootstrap.http import verifying
 from infra.bootstrap.tokens import revoke_token
 from infra.commands.settings import UsageError, optional, setting
 
@@ -44,7 +44,7 @@ def edge(realm: str, token: str | None = None) -> Iterator[Edge]:
     with _token(realm, token) as bearer:
         headers = {"Authorization": f"Bearer {bearer}"}
         with httpx2.Client(
-            base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False, verify=has_tls(url)
+            base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False, verify=verifying(url)
         ) as http:
             yield Edge(http)
 

@@ -47,6 +47,7 @@ from shared.runtime.metrics import metrics_served, service_registry
 from shared.runtime.otlp import tracing_to
 from shared.runtime.process import run
 from shared.runtime.tracing import Tracing
+from shared.runtime.trust import authorities
 from shared.runtime.vault import VaultClient
 
 _RETRY_S = 0.5
@@ -67,7 +68,7 @@ async def edge(settings: EdgeSettings) -> AsyncIterator[ASGIApp]:
 
 @asynccontextmanager
 async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterator[ASGIApp]:
-    vault = VaultClient(settings.vault_addr, settings.vault_role_id, settings.vault_secret_id)
+    vault = VaultClient.of(settings)
     registry = service_registry()
     bus = Bus.of(API_EDGE, settings, registry=registry, tracing=tracing)
     database = Database()
@@ -80,7 +81,7 @@ async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterato
     sweep = SweepRuns(store, councils, kept_for=timedelta(seconds=settings.results_ttl_s))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(metrics_served(registry, settings.metrics))
-        http = await stack.enter_async_context(httpx2.AsyncClient())
+        http = await stack.enter_async_context(httpx2.AsyncClient(verify=authorities()))
         stack.push_async_callback(bus.stop)
         stack.push_async_callback(database.close)
         stack.push_async_callback(vault.stop)

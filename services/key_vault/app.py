@@ -56,7 +56,7 @@ async def serving(settings: KeyVaultSettings) -> AsyncIterator[Bus]:
 
 @asynccontextmanager
 async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterator[Bus]:
-    vault = _vault(settings, timeout_s=_VAULT_S)
+    vault = VaultClient.of(settings, timeout_s=_VAULT_S)
     registry = service_registry()
     bus = Bus.of(KEY_VAULT, settings, registry=registry, tracing=tracing)
     await vault.start()
@@ -100,7 +100,7 @@ async def _serving(settings: KeyVaultSettings, tracing: Tracing) -> AsyncIterato
 @asynccontextmanager
 async def _memory(settings: KeyVaultSettings, bus: Bus) -> AsyncIterator[tuple[KeyMemory, MemoryWatch]]:
     """A memory that is kept true. It has a Vault client of its own: a busy Vault is not one that is away."""
-    vault = _vault(settings, timeout_s=_WATCH_S)
+    vault = VaultClient.of(settings, timeout_s=_WATCH_S)
     memory = KeyMemory()
     watch = MemoryWatch(memory, vault_is_open=vault.healthy, hears=partial(bus.hears, KEYS))
     bus.on_broadcast(KEYS, watch.on_event)
@@ -111,12 +111,6 @@ async def _memory(settings: KeyVaultSettings, bus: Bus) -> AsyncIterator[tuple[K
             yield memory, watch
     finally:
         await vault.stop()
-
-
-def _vault(settings: KeyVaultSettings, *, timeout_s: int) -> VaultClient:
-    return VaultClient(
-        settings.vault_addr, settings.vault_role_id, settings.vault_secret_id, timeout_s=timeout_s
-    )
 
 
 async def main() -> None:

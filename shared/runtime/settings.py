@@ -68,6 +68,7 @@ class VaultSettings(LatchkeySettings):
     """Mixed into the settings of a service that talks to Vault (AppRole)."""
 
     vault_addr: str
+    vault_namespace: str | None = None
     vault_role_id: str
     vault_secret_id: SecretText
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import hvac
 import requests
@@ -14,10 +14,13 @@ from requests.adapters import HTTPAdapter
 from shared.kernel.errors import InvalidRequestError, NotFoundError, PlatformError, VaultUnavailableError
 from shared.kernel.secret import SecretText
 from shared.runtime.logs import get_logger
+from shared.runtime.settings import VaultSettings
+from shared.runtime.trust import authorities
 
 ResultT = TypeVar("ResultT")
 
 _THREADS = 8
+_TIMEOUT_S = 5
 _RENEW_AT = 2 / 3
 _JITTER = 0.1
 _RETRY_S = 1.0
@@ -26,14 +29,36 @@ _RETRY_S = 1.0
 class VaultClient:
     """A logged-in Vault client. The token is renewed at 2/3 of its life and replaced when refused."""
 
-    def __init__(self, addr: str, role_id: str, secret_id: SecretText, *, timeout_s: int = 5) -> None:
+    def __init__(
+        self,
+        addr: str,
+        role_id: str,
+        secret_id: SecretText,
+        *,
+        namespace: str | None = None,
+        timeout_s: int = _TIMEOUT_S,
+    ) -> None:
         self._role_id = role_id
         self._secret_id = secret_id
         self._timeout_s = timeout_s
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="vault")
-        self._client = hvac.Client(url=addr, timeout=timeout_s, session=_session())
+        session = _session(addr)
+        self._client = hvac.Client(url=addr, timeout=timeout_s, session=session, namespace=namespace)
+        self._unnamed = hvac.Client(url=addr, timeout=timeout_s, session=session)
         self._login_lock = asyncio.Lock()
+        self._trouble = ""
         self._keep_alive: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, settings: VaultSettings, *, timeout_s: int = _TIMEOUT_S) -> Self:
+        """Make a service's client from its settings."""
+        return cls(
+            settings.vault_addr,
+            settings.vault_role_id,
+            settings.vault_secret_id,
+            namespace=settings.vault_namespace,
+            timeout_s=timeout_s,
+        )
 
     async def start(self) -> None:
         """Begin logging in; returns at once, so that a service starts while Vault is away."""
@@ -66,7 +91,7 @@ class VaultClient:
     async def healthy(self) -> bool:
         """Return whether Vault answers, unsealed, and lets us in."""
         try:
-            return await self.call(_is_unsealed)
+            return await self.call(lambda _: _is_unsealed(self._unnamed))
         except PlatformError:
             return False
 
@@ -75,14 +100,9 @@ class VaultClient:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await loop.run_in_executor(self._threads, operation, self._client)
-        except refusals.Forbidden:
-            raise
-        except refusals.InvalidPath:
-            raise NotFoundError("no such path in Vault") from None
-        except refusals.InvalidRequest:
-            raise InvalidRequestError("Vault refused the request") from None
-        except (refusals.VaultError, requests.RequestException, TimeoutError):
-            raise vault_unavailable() from None
+        except (refusals.VaultError, requests.RequestException, TimeoutError) as error:
+            self._trouble = type(error).__name__
+            raise _typed(error) from None
 
     async def _login(self, seen: str | None) -> float:
         """Log in unless another task has replaced the token `seen`; return the new one's life in seconds."""
@@ -108,8 +128,8 @@ class VaultClient:
             try:
                 life_s = await (self._renew() if life_s else self._login(self._client.token))
                 await asyncio.sleep(life_s * (_RENEW_AT + random.uniform(-_JITTER, _JITTER)))  # noqa: S311
-            except (PlatformError, refusals.Forbidden) as error:
-                get_logger().warning("vault login failed", reason=type(error).__name__)
+            except (PlatformError, refusals.Forbidden):
+                get_logger().warning("vault login failed", reason=self._trouble)
                 life_s = 0.0
                 await asyncio.sleep(_RETRY_S)
 
@@ -119,17 +139,37 @@ class VaultClient:
 
 
 def _is_unsealed(client: hvac.Client) -> bool:
+    """Of the whole server: in a namespace, Vault does not say."""
     status = client.seal_status
     return isinstance(status, dict) and not status["sealed"]
+
+
+def _typed(error: Exception) -> Exception:
+    match error:
+        case refusals.Forbidden():
+            return error
+        case refusals.InvalidPath():
+            return NotFoundError("no such path in Vault")
+        case refusals.InvalidRequest():
+            return InvalidRequestError("Vault refused the request")
+        case _:
+            return vault_unavailable()
 
 
 def vault_unavailable() -> VaultUnavailableError:
     return VaultUnavailableError(service="vault", retry_after_s=2)
 
 
-def _session() -> requests.Session:
+class _TrustingAdapter(HTTPAdapter):
+    """Over TLS."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=authorities(), **options)
+
+
+def _session(addr: str) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
-    session.mount("http://", HTTPAdapter(pool_maxsize=_THREADS))
-    session.mount("https://", HTTPAdapter(pool_maxsize=_THREADS))
+    adapter = _TrustingAdapter if addr.startswith("https:") else HTTPAdapter
+    session.mount(addr, adapter(pool_maxsize=_THREADS))
     return session

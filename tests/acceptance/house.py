@@ -270,8 +270,9 @@ async def _stop_all(parts: Iterable[Part]) -> None:
 
 async def put_platform_key(realm: TestRealm, service: str, *keys: str) -> None:
     """What ops do with Vault's CLI: put keys for a service in place of those there; none takes them away."""
-    path = f"{realm.servers.vault_addr}/v1/{realm.name}"
-    headers = {"X-Vault-Token": realm.servers.vault_token}
+    servers = realm.servers
+    path = f"{servers.vault_addr}/v1/{realm.name}"
+    headers = {"X-Vault-Token": servers.vault_token, "X-Vault-Namespace": servers.vault_namespace or ""}
     async with http_client(headers=headers) as vault:
         if keys:
             secret = {"data": {"api_keys": list(keys)}}

@@ -14,6 +14,8 @@ import aiohttp
 import httpx2
 from yarl import URL
 
+from shared.runtime.trust import authorities
+
 _PART_BYTES: Final = 64 * 1024
 _on_sent: ContextVar[list[Callable[[], None]]] = ContextVar("on_sent")
 
@@ -44,7 +46,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             connector=aiohttp.TCPConnector(
                 limit=limits.max_connections or 0,
                 keepalive_timeout=limits.keepalive_expiry,
-                ssl=httpx2.create_ssl_context(trust_env=False),
+                ssl=authorities(),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

@@ -19,7 +19,7 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text()
 _SETTINGS = (EdgeSettings, BillingSettings, InferenceSettings, KeyVaultSettings)
 _INTERNAL = {
     *("REALM", "INSTANCE", "AMQP_URL", "POSTGRES_URL"),  # the bootstrap writes them
-    *("VAULT_ADDR", "VAULT_ROLE_ID", "VAULT_SECRET_ID"),
+    *("VAULT_ADDR", "VAULT_NAMESPACE", "VAULT_ROLE_ID", "VAULT_SECRET_ID"),
     "HTTP__HOST",  # natively and in compose fixed
     "PROVIDERS",  # documented as PROVIDERS__<SERVICE>__BASE_URL
 }
