@@ -56,7 +56,7 @@ demo: $(READY) ## Tell the whole story, on the stack that runs or on one of its 
 
 # --- tests ------------------------------------------------------------------------------------------------
 
-.PHONY: check test clients fuzz chaos bench
+.PHONY: check test clients fuzz chaos cluster bench
 check: $(READY) ## Lint, format, types, architecture
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -65,7 +65,7 @@ check: $(READY) ## Lint, format, types, architecture
 
 # Three processes also where there are two cores: a third of the tests' time is waiting (for leases, deadlines, restarts).
 test: $(READY) ## All tests but the long ones [ARGS="tests/unit -k money"]
-	@$(RUN) pytest -m "not clients and not fuzz and not chaos and not bench" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(RUN) pytest -m "not clients and not fuzz and not chaos and not cluster and not bench" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 clients: $(READY) ## Try other people's clients: openai and ai for Node, langchain-openai, litellm
 	@$(RUN) pytest -m clients $(ARGS)
@@ -75,6 +75,9 @@ fuzz: $(READY) ## Send what schemathesis makes of the API's description [CASES=4
 
 chaos: $(READY) ## Kill, freeze and restart everything under load [ONLY=rabbitmq] [SEED=7]
 	@$(if $(SEED),SEED=$(SEED)) $(RUN) pytest -m chaos -s $(if $(ONLY),-k $(ONLY)) $(ARGS)
+
+cluster: $(READY) ## Lose nodes of a RabbitMQ cluster (4 or newer) under load [RABBITMQ_SERVER=script] [SEED=7]
+	@$(foreach name,RABBITMQ_SERVER SEED,$(if $($(name)),$(name)=$($(name)))) $(RUN) pytest -m cluster -s $(ARGS)
 
 bench: $(READY) ## Print runs/s, latencies and CPU per run [ONLY=versus, beside other gateways: INFERENCE=1 SLICE_S=2.5 ROUNDS=3]
 	@$(foreach name,INFERENCE SLICE_S ROUNDS,$(if $($(name)),$(name)=$($(name)))) $(RUN) pytest -m bench -s $(if $(ONLY),-k $(ONLY)) $(ARGS)

@@ -31,6 +31,7 @@ _LEVELS: Final = (
     "clients",
     "fuzz",
     "chaos",
+    "cluster",
     "bench",
 )
 _WITHOUT_SERVERS: Final = {"unit", "component"}

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -13,6 +13,7 @@ import httpx2
 from infra.bootstrap.http import Api, client, wait_for
 from infra.bootstrap.realm import BootstrapError, Realm, Servers, url_for
 from infra.bootstrap.streams import check_stream
+from shared.contracts.topology import RPC_QUEUES
 
 FOLDER = Path(__file__).parents[1] / "rabbitmq"
 ADMIN, ANALYST = "admin", "analyst"
@@ -21,24 +22,32 @@ _NOTHING = "^$"
 # The broker writes the names of new replicated queues to disk half a second late; killed before, it loses
 # their leaders for ever (the first stream of a node, on 3.10).
 _SETTLE_S = 1.0
+_CLUSTER = 3
+"""Nodes, of which one can be lost."""
+_FIT_FOR_CLUSTERS = 4
 
 
-def prepare(servers: Servers, realm: Realm, known: Mapping[str, str], *, timeout_s: float) -> dict[str, str]:
+def prepare(
+    servers: Servers,
+    realm: Realm,
+    known: Mapping[str, str],
+    *,
+    timeout_s: float,
+    progress: Callable[[str], None],
+) -> dict[str, str]:
     """Make the realm's vhost with everything in it; return each user's password.
 
     `known` holds the passwords of an earlier run, which are kept.
     """
     with _client(servers) as http:
         api = Api("rabbitmq", http)
-        wait_for("rabbitmq", lambda: api.call("GET", "/api/overview"), timeout_s=timeout_s)
-        api.call("PUT", f"/api/vhosts/{realm.name}", {})
+        # A cluster may take longer to make one than a call waits.
+        wait_for("rabbitmq", lambda: api.call("PUT", f"/api/vhosts/{realm.name}", {}), timeout_s=timeout_s)
         _allow_administrator(api, servers, realm)
         passwords = _users(api, realm, known)
-        had = {queue["name"] for queue in api.call("GET", f"/api/queues/{realm.name}")}
-        api.call("POST", f"/api/definitions/{realm.name}", _definitions())
-        wait_for("rabbitmq", lambda: _check_queues(api, servers, realm), timeout_s=timeout_s)
-        if not had.issuperset(queue["name"] for queue in _definitions()["queues"]):
-            time.sleep(_SETTLE_S)
+        nodes = len(api.call("GET", "/api/nodes"))
+        _warn(api, nodes, progress)
+        _declare(api, servers, realm, definitions(nodes), timeout_s=timeout_s)
         return passwords
 
 
@@ -74,8 +83,42 @@ def _client(servers: Servers) -> httpx2.Client:
     return client(management_address(servers), auth=management_login(servers))
 
 
-def _definitions() -> Any:
-    return json.loads((FOLDER / "definitions.json").read_text())
+def definitions(nodes: int) -> dict[str, Any]:
+    """Return `definitions.json` for a broker of so many nodes.
+
+    In a cluster RPC queues are replicated, too: a classic queue is away with its node.
+    """
+    found: dict[str, Any] = json.loads((FOLDER / "definitions.json").read_text())
+    for queue in found["queues"]:
+        if queue["name"] in RPC_QUEUES and nodes >= _CLUSTER:
+            queue["arguments"]["x-queue-type"] = "quorum"
+    return found
+
+
+def _warn(api: Api, nodes: int, progress: Callable[[str], None]) -> None:
+    version = api.call("GET", "/api/overview")["rabbitmq_version"]
+    if nodes >= _CLUSTER and int(version.partition(".")[0]) < _FIT_FOR_CLUSTERS:
+        progress(f"a cluster of RabbitMQ {version} loses usage events with a node; from 4 on it does not")
+
+
+def _declare(api: Api, servers: Servers, realm: Realm, wanted: dict[str, Any], *, timeout_s: float) -> None:
+    had = _queues(api, realm)
+    for name in RPC_QUEUES:
+        if name in had and had[name]["type"] != _type_of(wanted, name):  # what waits there is asked again
+            api.call("DELETE", f"/api/queues/{realm.name}/{name}")
+    api.call("POST", f"/api/definitions/{realm.name}", wanted)
+    wait_for("rabbitmq", lambda: _check_queues(api, servers, realm, wanted), timeout_s=timeout_s)
+    if not had.keys() >= {queue["name"] for queue in wanted["queues"]}:
+        time.sleep(_SETTLE_S)
+
+
+def _type_of(wanted: dict[str, Any], name: str) -> str:
+    (kind,) = (q["arguments"]["x-queue-type"] for q in wanted["queues"] if q["name"] == name)
+    return str(kind)
+
+
+def _queues(api: Api, realm: Realm) -> dict[str, dict[str, Any]]:
+    return {queue["name"]: queue for queue in api.call("GET", f"/api/queues/{realm.name}")}
 
 
 def _allow_administrator(api: Api, servers: Servers, realm: Realm) -> None:
@@ -107,10 +150,10 @@ def _user(api: Api, name: str, password: str, *, tags: str) -> None:
     api.call("PUT", f"/api/users/{name}", {"password": password, "tags": tags})
 
 
-def _check_queues(api: Api, servers: Servers, realm: Realm) -> None:
-    """Every queue of the file is there, with these arguments and, where it is replicated, a leader."""
-    found = {queue["name"]: queue for queue in api.call("GET", f"/api/queues/{realm.name}")}
-    for queue in _definitions()["queues"]:
+def _check_queues(api: Api, servers: Servers, realm: Realm, wanted: dict[str, Any]) -> None:
+    """Every queue wanted is there, with these arguments and, where it is replicated, a leader."""
+    found = _queues(api, realm)
+    for queue in wanted["queues"]:
         there = found.get(queue["name"])
         if there is None:
             raise BootstrapError(f"queue {queue['name']} is missing")

@@ -38,7 +38,9 @@ def bootstrap(
     """
     known = {name: read_env(out / f"{name}.env") for name in (*SERVICES, "admin")}
     with ThreadPoolExecutor(3, thread_name_prefix="bootstrap") as pool:
-        bus = pool.submit(rabbitmq.prepare, servers, realm, _bus_passwords(known), timeout_s=timeout_s)
+        bus = pool.submit(
+            rabbitmq.prepare, servers, realm, _bus_passwords(known), timeout_s=timeout_s, progress=progress
+        )
         logins = pool.submit(
             vault.prepare, servers, realm, _secret_ids(known), timeout_s=timeout_s, progress=progress
         )

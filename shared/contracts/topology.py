@@ -17,6 +17,7 @@ BILLING_USAGE: Final = "billing.usage"
 USAGE_EVENTS: Final = "usage.events"
 KEYS_AUDIT: Final = "keys.audit"
 
+RPC_QUEUES: Final = (INFERENCE_RPC, KEY_VAULT_RPC, BILLING_RPC)
 WORK_QUEUES: Final = (INFERENCE_RUNS, API_EDGE_RUNS, BILLING_USAGE, KEY_VAULT_USAGE)
 """What is refused of these, or failed at too often, waits among their dead letters."""
 
@@ -91,14 +92,13 @@ def _kept(queue: str) -> dict[str, Any]:
 def queues() -> dict[str, dict[str, Any]]:
     """Return every durable queue with its arguments.
 
-    RPC queues are classic and drop what has expired: its caller has had its answer, a timeout.
+    RPC queues are classic (quorum in a cluster: `infra/bootstrap/rabbitmq.py`) and drop what has expired: its
+    caller has had its answer, a timeout.
     """
     return {
         **{dead_letters(queue): {"x-queue-type": "quorum"} for queue in WORK_QUEUES},
         **{queue: _work(queue) for queue in WORK_QUEUES},
-        INFERENCE_RPC: {"x-queue-type": "classic"},
-        KEY_VAULT_RPC: {"x-queue-type": "classic"},
-        BILLING_RPC: {"x-queue-type": "classic"},
+        **{queue: {"x-queue-type": "classic"} for queue in RPC_QUEUES},
         USAGE_EVENTS: _STREAM,
         KEYS_AUDIT: _STREAM,
     }

@@ -261,7 +261,8 @@ class Bus:
             try:
                 return await self.broker.connect()
             except (AMQPError, OSError) as error:
-                get_logger().warning("waiting for rabbitmq", reason=type(error.__cause__ or error).__name__)
+                reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
+                get_logger().warning("waiting for rabbitmq", reason=type(reason).__name__)
                 await asyncio.sleep(_RETRY_S)
 
     def _lost(self, *_: object) -> None:

@@ -102,6 +102,8 @@ class RpcClient:
                 f"{request.receiver()} did not answer in time", service=request.receiver(), retry_after_s=2
             ) from None
         finally:
+            if future.done() and not future.cancelled():
+                future.exception()  # it is heard, also when the sending failed
             del self._pending[correlation_id], future  # its error holds this frame, which would hold it
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from shared.kernel.names import API_EDGE, BILLING, INFERENCE
 from tests.acceptance.house import House, replicas, running_house
 from tests.chaos import mortal_billing, mortal_worker
 from tests.chaos.fuses import FOLDER, Fuses
+from tests.cluster import Cluster
 from tests.gate import Gate, open_gate
 from tests.nursery import Nursery
 from tests.realm import temporary_realm
@@ -64,12 +65,15 @@ async def open_grounds(
     billings: int = 1,
     mortal_billings: bool = False,
     gated: bool = False,
+    cluster: Cluster | None = None,
     parents: Nursery | None = None,
 ) -> AsyncIterator[Grounds]:
-    """A house in a realm of its own; whatever of it ends is started again."""
+    """A house in a realm of its own, on a broker or a cluster; whatever of it ends is started again."""
     fuses = folder / "fuses"
     fuses.mkdir()
     native = servers(home, ports(home, running=True))
+    if cluster is not None:
+        native = replace(native, amqp_url=cluster.amqp_url, management_url=cluster.management_url)
     workers = [f"{INFERENCE}-{number}" for number in range(1, mortal + steady + 1)]
     dying = workers[:mortal]
     async with AsyncExitStack() as stack:

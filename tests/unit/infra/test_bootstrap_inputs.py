@@ -9,8 +9,10 @@ from infra.bootstrap import BootstrapError, Realm
 from infra.bootstrap.envfiles import read_env, write_env
 from infra.bootstrap.migrations import SERVICES_FOLDER, Migration, migrations_in
 from infra.bootstrap.platform_keys import gateway_url_from, platform_keys_from
+from infra.bootstrap.rabbitmq import definitions
 from infra.bootstrap.realm import password_in, url_for
 from infra.bootstrap.vault import policy
+from shared.contracts.topology import RPC_QUEUES
 from shared.kernel.names import SERVICES
 
 pytestmark = pytest.mark.unit
@@ -120,3 +122,9 @@ def test_every_service_has_migrations_and_a_policy(service: str) -> None:
     assert "{realm}" not in text
     granted = {word for line in re.findall(r"capabilities = \[(.*)\]", text) for word in line.split(", ")}
     assert granted <= {'"read"', '"list"', '"update"'}
+
+
+def test_what_a_cluster_holds_outlives_a_node() -> None:
+    alone, together = ({q["name"]: q["arguments"] for q in definitions(n)["queues"]} for n in (1, 3))
+    assert {name for name in alone if alone[name] != together[name]} == set(RPC_QUEUES)
+    assert "classic" not in {arguments["x-queue-type"] for arguments in together.values()}

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 
 import pytest
 
@@ -25,6 +26,19 @@ class RecordingBus:
 
     async def request(self, message: Request, *, correlation_id: str, ttl_s: float) -> None:
         self.sent.append((message, correlation_id, ttl_s))
+
+
+class LosingBus(RecordingBus):
+    """Loses its connection while it sends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client = RpcClient(self)
+
+    async def request(self, message: Request, *, correlation_id: str, ttl_s: float) -> None:
+        await super().request(message, correlation_id=correlation_id, ttl_s=ttl_s)
+        self.client.fail_pending(BusUnavailableError)
+        raise BusUnavailableError
 
 
 def _reply(correlation_id: str, reply: RpcReply, sender: str = "billing") -> Delivery:
@@ -111,3 +125,12 @@ async def test_a_malformed_answer_is_an_internal_error(
     client.on_reply(_reply(bus.sent[0][1], reply))
     with pytest.raises(InternalError):
         await task
+
+
+async def test_a_loss_while_it_is_sent_is_told_once() -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    with pytest.raises(BusUnavailableError):
+        await LosingBus().client.call(GetBalance(user_id="u"), Balance, timeout_s=5)
+    gc.collect()
+    assert complaints == []
