@@ -29,7 +29,6 @@ _OWN_DISTRIBUTION: Final = "-noinput -kernel inet_dist_use_interface {127,0,0,1}
 _APART_S: Final = 2.0
 """Nodes that are new at the same moment may each begin a cluster."""
 _READY_S: Final = 90.0
-_LOOK_S: Final = 0.5
 
 
 @dataclass
@@ -90,7 +89,8 @@ class Cluster:
         except httpx2.HTTPError:
             return False
         running = sum(bool(node.get("running")) for node in nodes)
-        return running == _NODES and all(len(q.get("online", range(_NODES))) == _NODES for q in queues)
+        copies = [len(queue.get("online", ())) for queue in queues if queue["type"] != "classic"]
+        return running == _NODES and all(number == _NODES for number in copies)
 
     async def version(self) -> str:
         async with http_client(auth=_LOGIN, timeout=10) as http:
@@ -98,10 +98,16 @@ class Cluster:
         return str(answer.raise_for_status().json()["rabbitmq_version"])
 
     async def leader_of(self, queue: str) -> Node:
-        """Return the node whose copy of it leads."""
-        (leader,) = (q["leader"] for q in await self._told("queues") if q["name"] == queue)
-        (node,) = (node for node in self.nodes if node.name == leader)
-        return node
+        """Return the node whose copy of it leads, once the statistics say so."""
+        leaders: list[Node] = []
+
+        async def is_told() -> bool:
+            told = {q.get("leader") for q in await self._told("queues") if q["name"] == queue}
+            leaders[:] = [node for node in self.nodes if node.name in told]
+            return bool(leaders)
+
+        await until(is_told, _READY_S)
+        return leaders[0]
 
     async def _told(self, what: str) -> list[dict[str, Any]]:
         async with http_client(auth=_LOGIN, timeout=10) as http:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-_PIECE = 65_536
+from tests.passing import PIECE, first_of
+
 # Below the range that systems hand out to outgoing connections: what ended finds its port free again.
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
 
@@ -100,23 +101,16 @@ class Gate:
             await asyncio.Event().wait()
         await self._flowing.wait()
         far_reader, far_writer = await asyncio.open_connection(*self._server)
-        ways = {
-            asyncio.ensure_future(self._pump(reader, far_writer)),
-            asyncio.ensure_future(self._pump(far_reader, writer)),
-        }
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await first_of(self._pump(reader, far_writer), self._pump(far_reader, writer))
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
             if self._is_losing:
                 self._lost.append(far_writer)
             else:
                 far_writer.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        while piece := await source.read(_PIECE):
+        while piece := await source.read(PIECE):
             await self._flowing.wait()
             sink.write(piece)
             await sink.drain()

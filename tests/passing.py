@@ -2,14 +2,14 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-_PIECE: Final = 65_536
+PIECE: Final = 65_536
 HOST: Final = "127.0.0.1"
 
-Visit: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Visit: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
@@ -18,10 +18,12 @@ async def listening(visit: Visit, port: int, context: ssl.SSLContext | None = No
     visits: set[asyncio.Task[None]] = set()
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(visit(reader, writer))
+        task = asyncio.create_task(visit(reader, writer))
         visits.add(task)
         await asyncio.wait({task})
         visits.discard(task)
+        if not task.cancelled():
+            task.exception()  # the client's to notice
         writer.transport.abort()
 
     listener = await asyncio.start_server(greet, HOST, port, ssl=context)
@@ -39,20 +41,24 @@ async def pass_on(
 ) -> None:
     """Until one of both ends. Raises OSError when the server does not answer."""
     far_reader, far_writer = await asyncio.open_connection(*server)
-    ways = {
-        asyncio.ensure_future(_pump(reader, far_writer)),
-        asyncio.ensure_future(_pump(far_reader, writer)),
-    }
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await first_of(_pump(reader, far_writer), _pump(far_reader, writer))
     finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
         far_writer.transport.abort()
 
 
+async def first_of(*ways: Coroutine[Any, Any, None]) -> None:
+    """Wait until one has ended; end the others."""
+    tasks = {asyncio.create_task(way) for way in ways}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    while piece := await source.read(_PIECE):
+    while piece := await source.read(PIECE):
         sink.write(piece)
         await sink.drain()

@@ -64,7 +64,7 @@ def client(base_url: str, **options: Any) -> httpx2.Client:
 
 def verifying(url: str) -> ssl.SSLContext | bool:
     """Return whom a client of this address trusts; without TLS nobody is looked up."""
-    return authorities() if url.startswith("https:") else False
+    return authorities() if url.lower().startswith("https:") else False
 
 
 def check_trusted(part: str, error: BaseException) -> None:

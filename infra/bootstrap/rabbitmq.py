@@ -39,7 +39,7 @@ def prepare(
 
     `known` holds the passwords of an earlier run, which are kept.
     """
-    with _client(servers) as http:
+    with administrator(servers) as http:
         api = Api("rabbitmq", http)
         # A cluster may take longer to make one than a call waits.
         wait_for("rabbitmq", lambda: api.call("PUT", f"/api/vhosts/{realm.name}", {}), timeout_s=timeout_s)
@@ -47,13 +47,13 @@ def prepare(
         passwords = _users(api, realm, known)
         nodes = len(api.call("GET", "/api/nodes"))
         _warn(api, nodes, progress)
-        _declare(api, servers, realm, definitions(nodes), timeout_s=timeout_s)
+        declare(api, servers, realm, definitions(nodes), timeout_s=timeout_s)
         return passwords
 
 
 def drop(servers: Servers, realm: Realm) -> None:
     """Remove the vhost and its users; what is not there is no error."""
-    with _client(servers) as http:
+    with administrator(servers) as http:
         api = Api("rabbitmq", http)
         api.call("DELETE", f"/api/vhosts/{realm.name}", absent_ok=True)
         for who in (ADMIN, *permissions()):
@@ -79,7 +79,8 @@ def management_address(servers: Servers) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
-def _client(servers: Servers) -> httpx2.Client:
+def administrator(servers: Servers) -> httpx2.Client:
+    """Return a client of the management API."""
     return client(management_address(servers), auth=management_login(servers))
 
 
@@ -101,11 +102,14 @@ def _warn(api: Api, nodes: int, progress: Callable[[str], None]) -> None:
         progress(f"a cluster of RabbitMQ {version} loses usage events with a node; from 4 on it does not")
 
 
-def _declare(api: Api, servers: Servers, realm: Realm, wanted: dict[str, Any], *, timeout_s: float) -> None:
+def declare(api: Api, servers: Servers, realm: Realm, wanted: dict[str, Any], *, timeout_s: float) -> None:
+    """Have these definitions in the realm's vhost. RPC queues of another type are replaced."""
     had = _queues(api, realm)
     for name in RPC_QUEUES:
-        if name in had and had[name]["type"] != _type_of(wanted, name):  # what waits there is asked again
-            api.call("DELETE", f"/api/queues/{realm.name}/{name}")
+        if name in had and had[name]["type"] != _type_of(
+            wanted, name
+        ):  # its services lose it, and start anew
+            api.call("DELETE", f"/api/queues/{realm.name}/{name}", absent_ok=True)
     api.call("POST", f"/api/definitions/{realm.name}", wanted)
     wait_for("rabbitmq", lambda: _check_queues(api, servers, realm, wanted), timeout_s=timeout_s)
     if not had.keys() >= {queue["name"] for queue in wanted["queues"]}:

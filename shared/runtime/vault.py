@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import hvac
@@ -42,9 +43,10 @@ class VaultClient:
         self._secret_id = secret_id
         self._timeout_s = timeout_s
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="vault")
-        session = _session(addr)
-        self._client = hvac.Client(url=addr, timeout=timeout_s, session=session, namespace=namespace)
-        self._unnamed = hvac.Client(url=addr, timeout=timeout_s, session=session)
+        # Without a token hvac would take an operator's, of the environment or the home.
+        make = partial(hvac.Client, url=addr, token="", timeout=timeout_s, session=_session(addr))
+        self._client = make(namespace=namespace)
+        self._outside = make()
         self._login_lock = asyncio.Lock()
         self._trouble = ""
         self._keep_alive: asyncio.Task[None] | None = None
@@ -91,7 +93,7 @@ class VaultClient:
     async def healthy(self) -> bool:
         """Return whether Vault answers, unsealed, and lets us in."""
         try:
-            return await self.call(lambda _: _is_unsealed(self._unnamed))
+            return await self.call(lambda _: _is_unsealed(self._outside))
         except PlatformError:
             return False
 
@@ -139,7 +141,7 @@ class VaultClient:
 
 
 def _is_unsealed(client: hvac.Client) -> bool:
-    """Of the whole server: in a namespace, Vault does not say."""
+    """Of the whole server, asked outside of its namespaces: in one, Vault does not say."""
     status = client.seal_status
     return isinstance(status, dict) and not status["sealed"]
 
@@ -170,6 +172,8 @@ class _TrustingAdapter(HTTPAdapter):
 def _session(addr: str) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
-    adapter = _TrustingAdapter if addr.startswith("https:") else HTTPAdapter
-    session.mount(addr, adapter(pool_maxsize=_THREADS))
+    if addr.lower().startswith("https:"):
+        session.mount("https://", _TrustingAdapter(pool_maxsize=_THREADS))
+    else:
+        session.mount("http://", HTTPAdapter(pool_maxsize=_THREADS))
     return session

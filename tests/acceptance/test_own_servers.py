@@ -1,5 +1,5 @@
-"""An installation on servers of its own: TLS by a private authority, a namespace in Vault where the bootstrap
-may do what it needs and no more, and a Postgres administrator who is no superuser.
+"""An installation on servers of its own: TLS by a private authority, a namespace in Vault, a token of the
+documented policy, and a Postgres administrator who is no superuser.
 """
 
 import asyncio
@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import pytest
 import pytest_asyncio
+import trustme
 
 from infra.bootstrap import Realm, Servers, drop_realm
+from infra.bootstrap.postgres import connect
 from infra.bootstrap.realm import url_for
 from infra.local.home import CHECKOUT
 from shared.kernel.names import API_EDGE, BILLING, KEY_VAULT
@@ -24,7 +25,7 @@ from tests.acceptance.house import House, running_house
 from tests.latchkey import latchkey
 from tests.nursery import Nursery
 from tests.own_vault import BAO, ROOT, OwnVault, own_vault
-from tests.processes import done
+from tests.processes import done, service_process
 from tests.realm import TestRealm
 from tests.tls import over_tls
 
@@ -56,7 +57,7 @@ class Installation:
 
     async def bootstrap(self, out: Path, **env: str) -> str:
         command = (sys.executable, "-m", "infra.bootstrap", "--realm", self.name, "--out", str(out))
-        return await done(*command, timeout_s=60, **self.environment(), **env)
+        return await done(*command, timeout_s=60, **{**self.environment(), **env})
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -100,13 +101,13 @@ async def _a_token(vault: OwnVault, realm: str) -> str:
 @asynccontextmanager
 async def _an_administrator(servers: Servers, realm: str) -> AsyncIterator[str]:
     """Yield the URL of a role that may create databases and roles, as managed servers have it."""
-    admin, role = await asyncpg.connect(servers.postgres_url), f"{realm}_operator"
-    await admin.execute(f"CREATE ROLE {role} LOGIN CREATEDB CREATEROLE PASSWORD 'secret'")
-    try:
-        yield url_for(servers.postgres_url, user=role, password="secret", path="postgres")
-    finally:
-        await admin.execute(f"DROP ROLE {role}")
-        await admin.close()
+    role = f"{realm}_operator"
+    async with connect(servers.postgres_url) as admin:
+        await admin.execute(f"CREATE ROLE {role} LOGIN CREATEDB CREATEROLE PASSWORD 'secret'")
+        try:
+            yield url_for(servers.postgres_url, user=role, password="secret", path="postgres")
+        finally:
+            await admin.execute(f"DROP ROLE {role}")
 
 
 def test_what_the_bootstrap_reads_is_documented(installation: Installation) -> None:
@@ -127,8 +128,8 @@ async def test_runs_are_served_and_paid(own_house: House) -> None:
 
 async def test_the_operators_commands_reach_them(own_house: House, installation: Installation) -> None:
     for words in (("ledger", "verify"), ("ledger", "rebuild", "--check"), ("dead-letters",)):
-        done = await latchkey(own_house.realm, *words, SSL_CERT_FILE=str(installation.authority))
-        assert done[0] == 0, done
+        answer = await latchkey(own_house.realm, *words, SSL_CERT_FILE=str(installation.authority))
+        assert answer[0] == 0, answer
 
 
 async def test_a_second_bootstrap_changes_nothing(own_house: House, installation: Installation) -> None:
@@ -138,8 +139,28 @@ async def test_a_second_bootstrap_changes_nothing(own_house: House, installation
     assert {file.name: file.read_text() for file in folder.glob("*.env")} == before
 
 
+@pytest.mark.parametrize(
+    ("service", "reason", "event"),
+    [
+        (KEY_VAULT, "SSLError", "vault login failed"),
+        (BILLING, "SSLCertVerificationError", "waiting for rabbitmq"),
+    ],
+)
+async def test_services_log_whom_they_do_not_trust(
+    own_house: House, service: str, reason: str, event: str
+) -> None:
+    env = {"LATCHKEY_ENV_FILE": str(own_house.realm.env_dir / f"{service}.env")}
+    wanted = f'"reason":"{reason}","event":"{event}"'.encode()
+    async with service_process(service, env) as process, asyncio.timeout(20):
+        assert process.stdout is not None
+        while wanted not in (line := await process.stdout.readline()):
+            assert line, f"{service} has ended"
+
+
 async def test_who_does_not_know_the_authority_is_told(installation: Installation, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "another.pem"))
+    url = installation.servers.postgres_url.replace(str(installation.authority), f"{tmp_path}/another.pem")
     with pytest.raises(RuntimeError) as told:
-        await installation.bootstrap(tmp_path)
-    for part in ("rabbitmq", "vault"):
+        await installation.bootstrap(tmp_path, LATCHKEY_POSTGRES_URL=url)
+    for part in ("rabbitmq", "vault", "postgres"):
         assert f"{part} is not trusted: unable to get local issuer certificate" in str(told.value)

@@ -1,7 +1,7 @@
 """The pipeline that Latchkey's parts make when they do nothing but pass a question on.
 
 An edge and a worker over aio-pika, a quorum queue, the openai SDK, a usage event: no users, no keys, nothing
-recorded. It answers one question: what could a gateway of these parts reach at most?
+recorded. It answers one question: what do these parts reach, used as they come?
 """
 
 import sys

@@ -9,14 +9,16 @@ import asyncpg
 import httpx2
 import pytest
 
-from infra.bootstrap import BootstrapError, Realm, Servers, bootstrap, drop_realm, mint_token
+from infra.bootstrap import BootstrapError, Realm, Servers, bootstrap, drop_realm, mint_token, rabbitmq
 from infra.bootstrap.envfiles import read_env
+from infra.bootstrap.http import Api
 from infra.bootstrap.migrations import migrate
 from infra.bootstrap.postgres import connect
 from infra.bootstrap.tokens import is_token_of
+from shared.contracts.topology import RPC_QUEUES
 from shared.kernel.names import SERVICES
 from tests.loopback import http_client
-from tests.realm import TestRealm
+from tests.realm import TestRealm, temporary_realm
 
 pytestmark = pytest.mark.integration
 
@@ -62,6 +64,25 @@ async def test_a_jwt_secret_that_is_given_is_kept(servers: Servers, realm: TestR
         await asyncio.to_thread(bootstrap, servers, asked, folder)
         assert read_env(folder / "api_edge.env")["LATCHKEY_AUTH__JWT_SECRET"] == "x" * 40
     assert "xxxx" not in repr(given)
+
+
+async def test_rpc_queues_are_of_the_type_that_a_broker_of_so_many_nodes_wants(
+    servers: Servers, tmp_path: Path
+) -> None:
+    async with temporary_realm(servers, tmp_path) as made:
+        assert [await asyncio.to_thread(_rpc_types, servers, made.name, nodes) for nodes in (3, 3, 1)] == [
+            {"quorum"},
+            {"quorum"},
+            {"classic"},
+        ]
+
+
+def _rpc_types(servers: Servers, name: str, nodes: int) -> set[str]:
+    """Declare what a broker of so many nodes is to have; return the types of its RPC queues."""
+    with rabbitmq.administrator(servers) as http:
+        api = Api("rabbitmq", http)
+        rabbitmq.declare(api, servers, Realm(name), rabbitmq.definitions(nodes), timeout_s=20)
+        return {api.call("GET", f"/api/queues/{name}/{queue}")["type"] for queue in RPC_QUEUES}
 
 
 async def test_the_sealing_pair_is_one_pair(realm: TestRealm) -> None:
