@@ -33,7 +33,7 @@ def main() -> int:
         except ConnectionRefusedError as error:
             print(f"latchkey: {error}; is the stack up? `make up` starts it", file=sys.stderr)
             return 1
-        except (UsageError, BootstrapError, OSError, asyncpg.PostgresError) as error:
+        except (UsageError, BootstrapError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             print(f"latchkey: {error}", file=sys.stderr)
             return 1
     return 0

@@ -13,6 +13,7 @@ import asyncpg
 from infra.bootstrap.http import check_trusted
 from infra.bootstrap.migrations import migrate
 from infra.bootstrap.realm import BootstrapError, Realm, Servers, url_for
+from infra.bootstrap.scram import scram_verifier
 from shared.kernel.names import API_EDGE, SERVICES
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -28,10 +29,14 @@ def schema_of(service: str) -> str:
 def prepare(servers: Servers, realm: Realm, known: Mapping[str, str], *, timeout_s: float) -> dict[str, str]:
     """Make the realm's database up to its latest migration; return each role's password.
 
-    `known` holds the passwords of an earlier run, which are kept.
+    `known` holds the passwords of an earlier run, which are kept. Raises BootstrapError when Postgres is away
+    or refuses.
     """
     passwords = {service: known.get(service) or secrets.token_urlsafe(24) for service in SERVICES}
-    asyncio.run(_prepare(servers, realm, passwords, timeout_s))
+    try:
+        asyncio.run(_prepare(servers, realm, passwords, timeout_s))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise BootstrapError(f"postgres refuses: {error}") from error
     return passwords
 
 
@@ -107,7 +112,7 @@ async def _create_database(admin: Connection, realm: Realm) -> None:
 async def _create_role(admin: Connection, role: str, password: str) -> None:
     if not await admin.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
         await admin.execute(f'CREATE ROLE "{role}"')
-    await admin.execute(f"ALTER ROLE \"{role}\" LOGIN PASSWORD '{password}'")
+    await admin.execute(f"ALTER ROLE \"{role}\" LOGIN PASSWORD '{scram_verifier(password)}'")
 
 
 async def _create_schema(database: Connection, realm: Realm, service: str) -> None:

@@ -7,7 +7,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 from infra.bootstrap import postgres, rabbitmq, vault
-from infra.bootstrap.envfiles import read_env, write_env
+from infra.bootstrap.envfiles import read_env, write_env, write_private
 from infra.bootstrap.realm import BootstrapError, Realm, Servers, password_in, url_for
 from shared.kernel.names import API_EDGE, KEY_VAULT, SERVICES
 
@@ -36,6 +36,7 @@ def bootstrap(
     Safe to repeat: what is there stays, and the logins found in `out` are kept. Waits up to `timeout_s` for
     each server. Raises BootstrapError naming every part that is missing or refuses.
     """
+    _check_writable(out)
     known = {name: read_env(out / f"{name}.env") for name in (*SERVICES, "admin")}
     with ThreadPoolExecutor(3, thread_name_prefix="bootstrap") as pool:
         bus = pool.submit(
@@ -52,6 +53,16 @@ def bootstrap(
         env |= _auth_env(realm, known[API_EDGE]) if service == API_EDGE else {}
         write_env(out / f"{service}.env", env)
     write_env(out / ADMIN_FILE, _admin_env(servers, realm, bus.result()))
+
+
+def _check_writable(out: Path) -> None:
+    """Before anything is changed: logins that are written nowhere would be lost."""
+    trial = out / ".trial"
+    try:
+        write_private(trial, "")
+        trial.unlink()
+    except OSError as error:
+        raise BootstrapError(f"{out} cannot be written: {error.strerror}") from error
 
 
 def drop_realm(servers: Servers, realm: Realm) -> None:

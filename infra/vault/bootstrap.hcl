@@ -3,6 +3,7 @@
 path "sys/mounts"             { capabilities = ["read"] }
 path "sys/mounts/{realm}"     { capabilities = ["create", "update"] }
 path "sys/mounts/{realm}_transit" { capabilities = ["create", "update"] }
+path "sys/audit"              { capabilities = ["read", "sudo"] }
 path "sys/auth"               { capabilities = ["read"] }
 path "sys/auth/approle"       { capabilities = ["create", "update", "sudo"] }
 path "sys/policies/acl/{realm}_*"    { capabilities = ["create", "update"] }

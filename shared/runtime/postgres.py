@@ -24,6 +24,7 @@ _AWAY = (
     asyncpg.InternalClientError,  # a connection that is just being killed, used meanwhile
     asyncpg.exceptions.OperatorInterventionError,
     asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # a password that was changed meanwhile
     asyncpg.ReadOnlySQLTransactionError,  # a primary that was demoted
 )
 

@@ -17,6 +17,8 @@ _UNKEEPABLE = (
     ValueError,  # asyncpg's own, for an argument out of its type's range
 )
 
+_AWAY = (OSError, asyncpg.ClientConfigurationError)
+
 
 @contextmanager
 def store_errors() -> Iterator[None]:
@@ -29,5 +31,7 @@ def store_errors() -> Iterator[None]:
             yield
         except asyncpg.TransactionRollbackError:
             raise DatabaseUnavailableError(retry_after_s=0.1) from None
+        except _AWAY:
+            raise  # a certificate that is not trusted, say: an OSError and a ValueError
         except _UNKEEPABLE as error:
             raise InvalidRequestError(f"cannot be kept: {type(error).__name__}") from None

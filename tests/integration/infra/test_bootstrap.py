@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -14,6 +15,7 @@ from infra.bootstrap.envfiles import read_env
 from infra.bootstrap.http import Api
 from infra.bootstrap.migrations import migrate
 from infra.bootstrap.postgres import connect
+from infra.bootstrap.realm import url_for
 from infra.bootstrap.tokens import is_token_of
 from shared.contracts.topology import RPC_QUEUES
 from shared.kernel.names import SERVICES
@@ -90,6 +92,37 @@ async def test_the_sealing_pair_is_one_pair(realm: TestRealm) -> None:
     public = await _secret(realm.admin, f"{realm.name}/data/sealing/public")
     assert list(private) == ["private_key"]
     assert list(public) == ["public_key"]
+
+
+async def test_what_postgres_keeps_of_a_password_is_what_proves_it(
+    servers: Servers, realm: TestRealm
+) -> None:
+    async with connect(servers.postgres_url) as admin:
+        kept = await admin.fetchval(
+            "SELECT rolpassword FROM pg_authid WHERE rolname = $1", f"{realm.name}_billing"
+        )
+    assert kept.startswith("SCRAM-SHA-256$4096:")
+
+
+async def test_a_folder_that_cannot_be_written_changes_no_login(
+    servers: Servers, realm: TestRealm, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BootstrapError, match="file cannot be written"):
+        await asyncio.to_thread(bootstrap, servers, Realm(realm.name), tmp_path / "file")
+    await (await asyncpg.connect(realm.env("billing")["LATCHKEY_POSTGRES_URL"])).close()
+
+
+async def test_what_postgres_refuses_is_said_in_a_line(servers: Servers, tmp_path: Path) -> None:
+    stranger = replace(
+        servers, postgres_url=url_for(servers.postgres_url, user="nobody", password="x", path="x")
+    )
+    try:
+        with pytest.raises(BootstrapError, match="postgres refuses: ") as told:
+            await asyncio.to_thread(bootstrap, stranger, Realm("t_stranger"), tmp_path)
+        assert "\n" not in str(told.value)
+    finally:
+        await asyncio.to_thread(drop_realm, servers, Realm("t_stranger"))
 
 
 async def test_a_missing_server_is_named(servers: Servers, tmp_path: Path) -> None:

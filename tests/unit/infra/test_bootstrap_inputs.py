@@ -1,12 +1,14 @@
 """What goes into the bootstrap: names, URLs, env files, platform keys, migrations."""
 
 import re
+import ssl
 from pathlib import Path
 
 import pytest
 
 from infra.bootstrap import BootstrapError, Realm
 from infra.bootstrap.envfiles import read_env, write_env
+from infra.bootstrap.http import verifying
 from infra.bootstrap.migrations import SERVICES_FOLDER, Migration, migrations_in
 from infra.bootstrap.platform_keys import gateway_url_from, platform_keys_from
 from infra.bootstrap.rabbitmq import definitions
@@ -128,3 +130,8 @@ def test_what_a_cluster_holds_outlives_a_node() -> None:
     alone, together = ({q["name"]: q["arguments"] for q in definitions(n)["queues"]} for n in (1, 3))
     assert {name for name in alone if alone[name] != together[name]} == set(RPC_QUEUES)
     assert "classic" not in {arguments["x-queue-type"] for arguments in together.values()}
+
+
+def test_an_address_with_tls_is_verified_however_it_is_written() -> None:
+    assert isinstance(verifying("HTTPS://127.0.0.1"), ssl.SSLContext)
+    assert verifying("http://127.0.0.1") is False
