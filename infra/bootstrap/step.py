@@ -14,6 +14,7 @@ from shared.kernel.names import API_EDGE, KEY_VAULT, SERVICES
 ADMIN_FILE = "admin.env"
 _AMQP, _ANALYST, _POSTGRES = "LATCHKEY_AMQP_URL", "LATCHKEY_ANALYST_AMQP_URL", "LATCHKEY_POSTGRES_URL"
 _ROLE_ID, _SECRET_ID = "LATCHKEY_VAULT_ROLE_ID", "LATCHKEY_VAULT_SECRET_ID"
+_NAMESPACE = "LATCHKEY_VAULT_NAMESPACE"
 JWT_SECRET = "LATCHKEY_AUTH__JWT_SECRET"  # noqa: S105
 _VAULT_USERS = (API_EDGE, KEY_VAULT)
 
@@ -38,6 +39,7 @@ def bootstrap(
     """
     _check_writable(out)
     known = {name: read_env(out / f"{name}.env") for name in (*SERVICES, "admin")}
+    _check_namespace(servers, known[KEY_VAULT])
     with ThreadPoolExecutor(3, thread_name_prefix="bootstrap") as pool:
         bus = pool.submit(
             rabbitmq.prepare, servers, realm, _bus_passwords(known), timeout_s=timeout_s, progress=progress
@@ -53,6 +55,15 @@ def bootstrap(
         env |= _auth_env(realm, known[API_EDGE]) if service == API_EDGE else {}
         write_env(out / f"{service}.env", env)
     write_env(out / ADMIN_FILE, _admin_env(servers, realm, bus.result()))
+
+
+def _check_namespace(servers: Servers, known: Env) -> None:
+    """Users' keys are decrypted where they were encrypted."""
+    had, asked = known.get(_NAMESPACE), servers.vault_namespace
+    if _ROLE_ID in known and had != asked:
+        raise BootstrapError(
+            f"the Vault namespace was {had or 'the root'}, VAULT_NAMESPACE says {asked or 'none'}"
+        )
 
 
 def _check_writable(out: Path) -> None:
@@ -110,7 +121,7 @@ def _vault_env(servers: Servers, login: tuple[str, str]) -> Env:
     namespace = servers.vault_namespace
     return {
         "LATCHKEY_VAULT_ADDR": servers.vault_addr,
-        **({"LATCHKEY_VAULT_NAMESPACE": namespace} if namespace else {}),
+        **({_NAMESPACE: namespace} if namespace else {}),
         _ROLE_ID: login[0],
         _SECRET_ID: login[1],
     }

@@ -113,6 +113,14 @@ async def test_a_folder_that_cannot_be_written_changes_no_login(
     await (await asyncpg.connect(realm.env("billing")["LATCHKEY_POSTGRES_URL"])).close()
 
 
+async def test_another_namespace_is_refused_for_users_keys_are_in_the_first(
+    servers: Servers, realm: TestRealm
+) -> None:
+    elsewhere = replace(servers, vault_namespace="elsewhere")
+    with pytest.raises(BootstrapError, match="namespace was the root, VAULT_NAMESPACE says elsewhere"):
+        await asyncio.to_thread(bootstrap, elsewhere, Realm(realm.name), realm.env_dir)
+
+
 async def test_what_postgres_refuses_is_said_in_a_line(servers: Servers, tmp_path: Path) -> None:
     stranger = replace(
         servers, postgres_url=url_for(servers.postgres_url, user="nobody", password="x", path="x")
