@@ -7,25 +7,25 @@ import secrets
 import shutil
 import signal
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
+from infra.configurations import ADMINISTRATOR
+from infra.local.servers import epmd_environment, rabbitmq_environment, write_rabbitmq_conf
 from tests.gate import free_port
 from tests.loopback import http_client
 from tests.nursery import die_with_parent
-from tests.passing import HOST, listening, pass_on
+from tests.passing import HOST, by_way_of, listening, pass_on
 from tests.waiting import until
 
 _NODES: Final = 3
-_LOGIN: Final = ("administrator", "of-this-test")
-_ERLANG: Final = "+P 262144 +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
-_OWN_DISTRIBUTION: Final = "-noinput -kernel inet_dist_use_interface {127,0,0,1}"
+_PASSWORD: Final = "of-this-test"
+_LOGIN: Final = (ADMINISTRATOR, _PASSWORD)
 _APART_S: Final = 2.0
 """Nodes that are new at the same moment may each begin a cluster."""
 _READY_S: Final = 90.0
@@ -33,24 +33,16 @@ _READY_S: Final = 90.0
 
 @dataclass
 class Node:
-    """`name` is Erlang's; the ports are AMQP's and the management API's."""
+    """`name` is Erlang's."""
 
     name: str
     home: Path
-    amqp: int = field(default_factory=free_port)
-    management: int = field(default_factory=free_port)
-    distribution: int = field(default_factory=free_port)
+    ports: Mapping[str, int]
     process: Process | None = None
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.returncode is None
 
     def at(self, url: str) -> str:
         """Return a URL of the cluster's as one of this node alone."""
-        parts = urlsplit(url)
-        login = parts.netloc.rpartition("@")[0]
-        return urlunsplit((parts.scheme, f"{login}@{HOST}:{self.amqp}", *parts[2:]))
+        return by_way_of(self.ports["amqp"], url)
 
 
 @dataclass(frozen=True)
@@ -61,24 +53,24 @@ class Cluster:
     management_url: str
     nodes: Sequence[Node]
     _script: Path
-    _epmd: int
 
     async def start(self, node: Node) -> None:
         """Start it, without waiting until it has joined."""
-        with (node.home / "log").open("ab") as log:
+        env = {"PATH": os.environ["PATH"], **rabbitmq_environment(node.home, node.name, node.ports)}
+        with (node.home / "output").open("ab") as output:
             node.process = await asyncio.create_subprocess_exec(
                 str(self._script),
-                env=self._environment(node),
+                env=env,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
 
     async def kill(self, node: Node) -> None:
         """kill -9."""
-        if node.process is not None and node.is_running:
+        if node.process is not None and node.process.returncode is None:
             os.killpg(node.process.pid, signal.SIGKILL)
             await node.process.wait()
 
@@ -93,9 +85,7 @@ class Cluster:
         return running == _NODES and all(number == _NODES for number in copies)
 
     async def version(self) -> str:
-        async with http_client(auth=_LOGIN, timeout=10) as http:
-            answer = await http.get(f"{self.management_url}/api/overview")
-        return str(answer.raise_for_status().json()["rabbitmq_version"])
+        return str((await self._told("overview"))["rabbitmq_version"])
 
     async def leader_of(self, queue: str) -> Node:
         """Return the node whose copy of it leads, once the statistics say so."""
@@ -109,46 +99,28 @@ class Cluster:
         await until(is_told, _READY_S)
         return leaders[0]
 
-    async def _told(self, what: str) -> list[dict[str, Any]]:
+    async def _told(self, what: str) -> Any:
         async with http_client(auth=_LOGIN, timeout=10) as http:
-            answer = (await http.get(f"{self.management_url}/api/{what}")).raise_for_status()
-        found: list[dict[str, Any]] = answer.json()
-        return found
-
-    def _environment(self, node: Node) -> dict[str, str]:
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(node.home),  # the cookie's place
-            **_erlang(self._epmd),
-            "RABBITMQ_NODENAME": node.name,
-            "RABBITMQ_DIST_PORT": str(node.distribution),
-            "RABBITMQ_MNESIA_BASE": str(node.home / "data"),
-            "RABBITMQ_GENERATED_CONFIG_DIR": str(node.home / "generated"),
-            "RABBITMQ_LOG_BASE": str(node.home),
-            "RABBITMQ_LOGS": "-",
-            "RABBITMQ_CONFIG_FILE": str(node.home / "rabbitmq.conf"),
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(node.home / "plugins"),
-            "RABBITMQ_SERVER_ERL_ARGS": _ERLANG,
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _OWN_DISTRIBUTION,
-            "RABBITMQ_ALLOW_INPUT": "1",
-        }
+            return (await http.get(f"{self.management_url}/api/{what}")).raise_for_status().json()
 
 
 @asynccontextmanager
 async def running_cluster(folder: Path, script: Path) -> AsyncIterator[Cluster]:
     """Three nodes, joined; none is left at the end. `script`: the server's."""
-    names, cookie = [f"node{n}@localhost" for n in range(1, _NODES + 1)], secrets.token_hex(16)
-    nodes = [Node(name, folder / name) for name in names]
+    names = [f"node{n}@localhost" for n in range(1, _NODES + 1)]
+    cookie, epmd = secrets.token_hex(16), free_port()
+    nodes = [_node(folder / name, name, epmd) for name in names]
     for node in nodes:
         _write(node, names, cookie)
     async with AsyncExitStack() as stack:
-        amqp = await stack.enter_async_context(_balanced([node.amqp for node in nodes]))
-        management = await stack.enter_async_context(_balanced([node.management for node in nodes]))
-        epmd = await stack.enter_async_context(_epmd())
+        amqp, management = [
+            await stack.enter_async_context(_balanced([node.ports[what] for node in nodes]))
+            for what in ("amqp", "management")
+        ]
+        await stack.enter_async_context(_epmd(nodes[0].ports))
         login = ":".join(_LOGIN)
         urls = f"amqp://{login}@{HOST}:{amqp}/", f"http://{HOST}:{management}"
-        cluster = Cluster(*urls, nodes, script, epmd)
+        cluster = Cluster(*urls, nodes, script)
         for node in nodes:
             stack.push_async_callback(cluster.kill, node)
             await cluster.start(node)
@@ -157,41 +129,34 @@ async def running_cluster(folder: Path, script: Path) -> AsyncIterator[Cluster]:
         yield cluster
 
 
+def _node(home: Path, name: str, epmd: int) -> Node:
+    return Node(name, home, {"epmd": epmd, **{what: free_port() for what in ("amqp", "management", "dist")}})
+
+
 def _write(node: Node, names: Sequence[str], cookie: str) -> None:
     node.home.mkdir()
     secret = node.home / ".erlang.cookie"
     secret.write_text(cookie)
     secret.chmod(0o400)
-    (node.home / "plugins").write_text("[rabbitmq_management].\n")
     peers = "".join(
         f"cluster_formation.classic_config.nodes.{place} = {name}\n" for place, name in enumerate(names, 1)
     )
-    (node.home / "rabbitmq.conf").write_text(f"""
-listeners.tcp.local = {HOST}:{node.amqp}
-management.tcp.ip = {HOST}
-management.tcp.port = {node.management}
-default_user = {_LOGIN[0]}
-default_pass = {_LOGIN[1]}
-default_user_tags.administrator = true
-loopback_users = none
-max_message_size = 16777216
-cluster_partition_handling = pause_minority
+    more = f"""cluster_partition_handling = pause_minority
 cluster_formation.peer_discovery_backend = classic_config
-{peers}""")
-
-
-def _erlang(epmd: int) -> dict[str, str]:
-    return {"ERL_EPMD_PORT": str(epmd), "ERL_EPMD_ADDRESS": HOST}
+{peers}"""
+    write_rabbitmq_conf(node.home, node.ports, _PASSWORD, more)
 
 
 @asynccontextmanager
-async def _epmd() -> AsyncIterator[int]:
-    """The nodes' directory of one another; yield its port."""
-    port, program = free_port(), shutil.which("epmd")
+async def _epmd(ports: Mapping[str, int]) -> AsyncIterator[None]:
+    """The nodes' directory of one another."""
+    program = shutil.which("epmd")
     assert program is not None, "Erlang comes with RabbitMQ"
-    process = await asyncio.create_subprocess_exec(program, env=_erlang(port), preexec_fn=die_with_parent)
+    process = await asyncio.create_subprocess_exec(
+        program, env=epmd_environment(ports), preexec_fn=die_with_parent
+    )
     try:
-        yield port
+        yield
     finally:
         process.kill()
         await process.wait()

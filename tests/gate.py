@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from tests.passing import PIECE, first_of
+from tests.passing import PIECE, by_way_of, first_of
 
 # Below the range that systems hand out to outgoing connections: what ended finds its port free again.
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
@@ -78,9 +78,7 @@ class Gate:
 
     def before(self, url: str) -> str:
         """Return the server's URL by way of this gate."""
-        parts = urlsplit(url)
-        login, at, _ = parts.netloc.rpartition("@")
-        return urlunsplit((parts.scheme, f"{login}{at}127.0.0.1:{self._port}", *parts[2:]))
+        return by_way_of(self._port, url)
 
     async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visit = asyncio.current_task()

@@ -5,11 +5,19 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
 
 PIECE: Final = 65_536
 HOST: Final = "127.0.0.1"
 
 Visit: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
+def by_way_of(port: int, url: str) -> str:
+    """Return a server's URL by way of this port."""
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit((parts.scheme, f"{login}{at}{HOST}:{port}", *parts[2:]))
 
 
 @asynccontextmanager

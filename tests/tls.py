@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import trustme
 
 from infra.bootstrap import Servers
 from tests.gate import free_port
-from tests.passing import HOST, listening, pass_on
+from tests.passing import HOST, by_way_of, listening, pass_on
 
 
 @asynccontextmanager
@@ -50,7 +50,6 @@ async def _front(url: str, context: ssl.SSLContext) -> AsyncIterator[str]:
             await writer.start_tls(context)
         await pass_on(reader, writer, server)
 
-    login, at, _ = parts.netloc.rpartition("@")
-    scheme = parts.scheme if is_postgres else f"{parts.scheme}s"
+    told = by_way_of(port, url)
     async with listening(visit, port, None if is_postgres else context):
-        yield urlunsplit((scheme, f"{login}{at}{HOST}:{port}", *parts[2:]))
+        yield told if is_postgres else told.replace("://", "s://", 1)

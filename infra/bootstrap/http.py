@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 
 from infra.bootstrap.realm import BootstrapError
-from shared.runtime.trust import authorities
+from shared.runtime.trust import authorities, has_tls
 
 _POLL_S = 0.1
 _TIMEOUT_S = 15.0
@@ -64,7 +64,7 @@ def client(base_url: str, **options: Any) -> httpx2.Client:
 
 def verifying(url: str) -> ssl.SSLContext | bool:
     """Return whom a client of this address trusts; without TLS nobody is looked up."""
-    return authorities() if url.lower().startswith("https:") else False
+    return authorities() if has_tls(url) else False
 
 
 def check_trusted(part: str, error: BaseException) -> None:

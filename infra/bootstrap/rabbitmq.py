@@ -97,28 +97,25 @@ def definitions(nodes: int) -> dict[str, Any]:
 
 
 def _warn(api: Api, nodes: int, progress: Callable[[str], None]) -> None:
+    if nodes < _CLUSTER:
+        return
     version = api.call("GET", "/api/overview")["rabbitmq_version"]
-    if nodes >= _CLUSTER and int(version.partition(".")[0]) < _FIT_FOR_CLUSTERS:
+    if int(version.partition(".")[0]) < _FIT_FOR_CLUSTERS:
         progress(f"a cluster of RabbitMQ {version} loses usage events with a node; from 4 on it does not")
 
 
 def declare(api: Api, servers: Servers, realm: Realm, wanted: dict[str, Any], *, timeout_s: float) -> None:
     """Have these definitions in the realm's vhost. RPC queues of another type are replaced."""
     had = _queues(api, realm)
-    for name in RPC_QUEUES:
-        if name in had and had[name]["type"] != _type_of(
-            wanted, name
-        ):  # its services lose it, and start anew
-            api.call("DELETE", f"/api/queues/{realm.name}/{name}", absent_ok=True)
+    for queue in wanted["queues"]:
+        there = had.get(queue["name"])
+        if there and queue["name"] in RPC_QUEUES and there["type"] != queue["arguments"]["x-queue-type"]:
+            # Its services lose it, and start anew.
+            api.call("DELETE", f"/api/queues/{realm.name}/{queue['name']}", absent_ok=True)
     api.call("POST", f"/api/definitions/{realm.name}", wanted)
     wait_for("rabbitmq", lambda: _check_queues(api, servers, realm, wanted), timeout_s=timeout_s)
     if not had.keys() >= {queue["name"] for queue in wanted["queues"]}:
         time.sleep(_SETTLE_S)
-
-
-def _type_of(wanted: dict[str, Any], name: str) -> str:
-    (kind,) = (q["arguments"]["x-queue-type"] for q in wanted["queues"] if q["name"] == name)
-    return str(kind)
 
 
 def _queues(api: Api, realm: Realm) -> dict[str, dict[str, Any]]:

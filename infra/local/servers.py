@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from infra.bootstrap.envfiles import write_private
@@ -27,6 +28,7 @@ _ERLANG = (
     "+MBas ageffcbf +MHas ageffcbf +MBlmbcs 512 +MHlmbcs 512 +MMmcs 30"
 )
 _OWN_DISTRIBUTION = "-noinput -kernel inet_dist_use_interface {127,0,0,1}"
+_CONF = "rabbitmq.conf"
 _WAIT_FOR_EPMD = (
     "tries=0; until epmd -names >/dev/null 2>&1 || [ $((tries+=1)) -gt 100 ]; do sleep 0.05; done\n"
 )
@@ -65,21 +67,33 @@ def passwords(home: Home) -> dict[str, str]:
 
 def _rabbitmq(home: Home, ports: dict[str, int], script: Path, password: str) -> list[Part]:
     data = home / "rabbitmq"
-    conf = data / "rabbitmq.conf"
-    write_private(conf, _rabbitmq_conf(ports, password))
-    (data / "enabled_plugins").write_text("[rabbitmq_management].\n")
-    erlang = {"ERL_EPMD_PORT": str(ports["epmd"]), "ERL_EPMD_ADDRESS": _HOST}
-    env = {
-        **erlang,
+    conf = write_rabbitmq_conf(data, ports, password)
+    env = rabbitmq_environment(data, "latchkey@localhost", ports)
+    epmd = (_epmd(script), "-address", _HOST, "-port", str(ports["epmd"]))
+    return [
+        Part("epmd", epmd, epmd_environment(ports)),
+        Part("rabbitmq", (str(script),), env, before=_WAIT_FOR_EPMD, reads=(conf,), stop_s=30),
+    ]
+
+
+def epmd_environment(ports: Mapping[str, int]) -> dict[str, str]:
+    """Return where nodes find one another: an epmd of their own."""
+    return {"ERL_EPMD_PORT": str(ports["epmd"]), "ERL_EPMD_ADDRESS": _HOST}
+
+
+def rabbitmq_environment(data: Path, node: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """Return what a node is told that keeps all its files in `data`, and to this machine."""
+    return {
+        **epmd_environment(ports),
         "HOME": str(data),  # the Erlang cookie's place
-        "RABBITMQ_NODENAME": "latchkey@localhost",
+        "RABBITMQ_NODENAME": node,
         "RABBITMQ_NODE_PORT": str(ports["amqp"]),
         "RABBITMQ_DIST_PORT": str(ports["dist"]),
         "RABBITMQ_MNESIA_BASE": str(data / "data"),
         "RABBITMQ_GENERATED_CONFIG_DIR": str(data / "generated"),
         "RABBITMQ_LOG_BASE": str(data / "log"),
         "RABBITMQ_LOGS": "-",
-        "RABBITMQ_CONFIG_FILE": str(conf),
+        "RABBITMQ_CONFIG_FILE": str(data / _CONF),
         "RABBITMQ_CONF_ENV_FILE": "/dev/null",
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "enabled_plugins"),
         "RABBITMQ_SERVER_ERL_ARGS": _ERLANG,
@@ -87,14 +101,16 @@ def _rabbitmq(home: Home, ports: dict[str, int], script: Path, password: str) ->
         # Makes the script become the broker instead of its parent; -noinput above takes the shell away again.
         "RABBITMQ_ALLOW_INPUT": "1",
     }
-    epmd = (_epmd(script), "-address", _HOST, "-port", str(ports["epmd"]))
-    return [
-        Part("epmd", epmd, erlang),
-        Part("rabbitmq", (str(script),), env, before=_WAIT_FOR_EPMD, reads=(conf,), stop_s=30),
-    ]
 
 
-def _rabbitmq_conf(ports: dict[str, int], password: str) -> str:
+def write_rabbitmq_conf(data: Path, ports: Mapping[str, int], password: str, more: str = "") -> Path:
+    """Write a node's configuration and its list of plugins; return the first's path."""
+    (data / "enabled_plugins").write_text("[rabbitmq_management].\n")
+    write_private(data / _CONF, _rabbitmq_conf(ports, password) + more)
+    return data / _CONF
+
+
+def _rabbitmq_conf(ports: Mapping[str, int], password: str) -> str:
     return f"""{rabbitmq_conf(password)}
 listeners.tcp.local = {_HOST}:{ports["amqp"]}
 management.tcp.ip = {_HOST}

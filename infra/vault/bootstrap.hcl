@@ -1,5 +1,5 @@
 # What the bootstrap of one realm needs of Vault. `{realm}` is its name; in a namespace it is all the same.
-# Who has it can give himself the rest (a policy of this name, an AppRole with it): revoke such a token after use.
+# Who has it can give himself the rest, for it writes policies and roles: revoke such a token after use.
 path "sys/mounts"             { capabilities = ["read"] }
 path "sys/mounts/{realm}"     { capabilities = ["create", "update"] }
 path "sys/mounts/{realm}_transit" { capabilities = ["create", "update"] }

@@ -5,6 +5,11 @@ import ssl
 import httpx2
 
 
+def has_tls(url: str) -> bool:
+    """Say whether an address is HTTPS, however it is written."""
+    return url.lower().startswith("https:")
+
+
 def authorities() -> ssl.SSLContext:
     """Return a context that trusts the public authorities and the machine's own.
 

@@ -16,7 +16,7 @@ from shared.kernel.errors import InvalidRequestError, NotFoundError, PlatformErr
 from shared.kernel.secret import SecretText
 from shared.runtime.logs import get_logger
 from shared.runtime.settings import VaultSettings
-from shared.runtime.trust import authorities
+from shared.runtime.trust import authorities, has_tls
 
 ResultT = TypeVar("ResultT")
 
@@ -172,7 +172,7 @@ class _TrustingAdapter(HTTPAdapter):
 def _session(addr: str) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
-    if addr.lower().startswith("https:"):
+    if has_tls(addr):
         session.mount("https://", _TrustingAdapter(pool_maxsize=_THREADS))
     else:
         session.mount("http://", HTTPAdapter(pool_maxsize=_THREADS))
