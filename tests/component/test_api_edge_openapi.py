@@ -1,5 +1,6 @@
 """The API's description is true: every operation has an answer, as the edge gives it, and its refusals."""
 
+import re
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,9 @@ from tests.fakes.api_edge_worker import Tell, chunk, key_use
 
 pytestmark = pytest.mark.component
 
-EXAMPLES = Path(__file__).parents[2] / "services" / "api_edge" / "data" / "examples.json"
+_ROOT = Path(__file__).parents[2]
+EXAMPLES = _ROOT / "services" / "api_edge" / "data" / "examples.json"
+OVERVIEW = _ROOT / "docs" / "api.md"
 _MESSAGES = [{"role": "user", "content": "What is the capital of Italy?"}]
 _CHAT = {"model": "openai/gpt-4o-mini", "messages": _MESSAGES}
 _KEY = {"service": "openai", "api_key": "sk-0123456789abcdef", "label": "mine"}
@@ -224,3 +227,17 @@ async def test_every_code_is_described_somewhere_as_it_is_told() -> None:
                         assert problem["code"] == code
                         found.add(code)
     assert found == set(RULES)
+
+
+async def test_the_overview_names_every_endpoint_and_no_other() -> None:
+    described = {
+        f"{method.upper()} {_nameless(path)}"
+        for path, item in (await document())["paths"].items()
+        for method in item
+    }
+    named = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`]+)`", OVERVIEW.read_text())
+    assert {_nameless(each) for each in named} == described
+
+
+def _nameless(path: str) -> str:
+    return re.sub(r"{.*?}", "{}", path)

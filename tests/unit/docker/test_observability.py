@@ -53,8 +53,9 @@ def test_each_process_has_its_services_name(panels: list[dict[str, Any]]) -> Non
 def test_spans_find_their_way_from_a_service_to_grafana() -> None:
     collector, tempo = (HERE / "collector.yml").read_text(), (HERE / "tempo.yml").read_text()
     source = (HERE / "grafana" / "provisioning" / "datasources" / "tempo.yml").read_text()
-    compose, readme = (ROOT / "docker-compose.yml").read_text(), (ROOT / "README.md").read_text()
-    assert "LATCHKEY_TRACES__ENDPOINT=http://collector:4318" in readme
+    compose = (ROOT / "docker-compose.yml").read_text()
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    assert "LATCHKEY_TRACES__ENDPOINT=http://collector:4318" in runbook
     assert 'endpoint: "0.0.0.0:4318"' in collector
     assert 'endpoint: "http://tempo:4318"' in collector
     assert 'endpoint: "0.0.0.0:4318"' in tempo

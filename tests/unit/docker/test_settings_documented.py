@@ -1,4 +1,4 @@
-"""What the README says one can set, docker compose passes on, and the services know: all three agree."""
+"""What docs/settings.md says one can set, docker compose passes on, and the services know: all three agree."""
 
 import re
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ _INTERNAL = {
 
 
 def _documented() -> set[str]:
-    table = (ROOT / "README.md").read_text().partition("### Settings")[2].partition("\n## ")[0]
-    return set(re.findall(r"`LATCHKEY_([A-Z_]+)`", table))
+    page = (ROOT / "docs" / "settings.md").read_text()
+    return set(re.findall(r"`LATCHKEY_([A-Z_]+)`", page))
 
 
 def _known(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
