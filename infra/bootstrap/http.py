@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from infra.bootstrap.realm import BootstrapError
+from infra.bootstrap.realm import BootstrapError, LoginRefusedError
 from shared.runtime.trust import authorities, has_tls
 
 _POLL_S = 0.1
@@ -25,7 +25,7 @@ class Api:
     def call(self, method: str, path: str, body: object = None, *, absent_ok: bool = False) -> Any:
         """Return the decoded answer; None for an empty one, and for a 404 when `absent_ok`.
 
-        Raises BootstrapError for every other refusal.
+        Raises LoginRefusedError for a 401, BootstrapError for every other refusal.
         """
         try:
             answer = self._client.request(method, path, json=body)
@@ -33,6 +33,8 @@ class Api:
             raise BootstrapError(f"{self.part} does not answer: {error!r}") from error
         if answer.status_code == httpx2.codes.NOT_FOUND and absent_ok:
             return None
+        if answer.status_code == httpx2.codes.UNAUTHORIZED:
+            raise LoginRefusedError(f"{self.part} does not take the administrator's login")
         if answer.is_error:
             raise BootstrapError(
                 f"{self.part} answered {answer.status_code} to {method} {path}: {_reason(answer)}"
@@ -78,12 +80,14 @@ def check_trusted(part: str, error: BaseException) -> None:
 
 def wait_for(part: str, probe: Callable[[], object], *, timeout_s: float) -> None:
     """Call `probe` until it no longer raises. Raises BootstrapError naming the part and its last error, at
-    once when it is a certificate that nobody vouches for.
+    once when no waiting mends it: a login, or a certificate that nobody vouches for.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         try:
             probe()
+        except LoginRefusedError:
+            raise
         except (BootstrapError, OSError) as error:
             check_trusted(part, error)
             if time.monotonic() > deadline:

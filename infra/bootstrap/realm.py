@@ -12,6 +12,10 @@ class BootstrapError(RuntimeError):
     """A part is missing or refuses; the message names it and holds no secret."""
 
 
+class LoginRefusedError(BootstrapError):
+    """A server that is there does not take its administrator's login."""
+
+
 @dataclass(frozen=True, repr=False)
 class Servers:
     """The backing servers as their administrator reaches them.

@@ -7,6 +7,7 @@ from secrets import token_urlsafe
 from typing import Any
 
 from infra.bootstrap import postgres, rabbitmq, vault
+from infra.bootstrap.addresses import check_addresses
 from infra.bootstrap.envfiles import read_env, write_env, write_private
 from infra.bootstrap.realm import BootstrapError, Realm, Servers, password_in, url_for
 from shared.kernel.names import API_EDGE, KEY_VAULT, SERVICES
@@ -37,6 +38,7 @@ def bootstrap(
     Safe to repeat: what is there stays, and the logins found in `out` are kept. Waits up to `timeout_s` for
     each server. Raises BootstrapError naming every part that is missing or refuses.
     """
+    check_addresses(servers)
     _check_writable(out)
     known = {name: read_env(out / f"{name}.env") for name in (*SERVICES, "admin")}
     _check_namespace(servers, known[KEY_VAULT])

@@ -44,7 +44,7 @@ class AuthSettings(_Group):
     @model_validator(mode="after")
     def _one_mode(self) -> Self:
         if self.jwt_secret is not None and self.jwks_url is not None:
-            raise ValueError("a JWT secret and a JWKS URL exclude each other")
+            raise ValueError("a JWT secret and a JWKS URL exclude each other: set JWT_SECRET to nothing")
         if self.jwt_secret is not None and len(self.jwt_secret) < _SECRET_CHARS_MIN:
             raise ValueError("the JWT secret is too short")
         if any(not name.startswith(("RS", "PS", "ES", "Ed")) for name in self.algorithms):

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
+from shared.runtime.settings import SettingsError
+
 _PR_SET_DUMPABLE = 4
 _GARBAGE_AFTER = 50_000
 _FILES_ENOUGH = 65_536
@@ -35,11 +37,15 @@ def allow_many_files() -> None:
 def run(main: Callable[[], Awaitable[None]]) -> None:
     """Run `main` until it returns; SIGTERM or SIGINT cancels it once: its `finally` blocks clean up.
 
-    What libraries leave running then is cancelled, too; what does not heed that ends with the process.
+    What libraries leave running then is cancelled, too; what does not heed that ends with the process. Wrong
+    settings are a line on stderr and exit 1.
     """
     allow_many_files()
     spare_garbage_collection()
-    uvloop.run(_until_signal(main))
+    try:
+        uvloop.run(_until_signal(main))
+    except SettingsError as error:
+        sys.exit(f"settings: {error}")
 
 
 def spare_garbage_collection() -> None:

@@ -6,10 +6,13 @@ from typing import Self
 from uuid import uuid4
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingsError
 
 from shared.kernel.secret import SecretText
+
+_OURS = "value_error"
 
 
 class SettingsError(Exception):
@@ -75,4 +78,11 @@ class VaultSettings(LatchkeySettings):
 
 def _names(error: ValidationError) -> str:
     faults = error.errors(include_input=False, include_context=False, include_url=False)
-    return "; ".join(f"LATCHKEY_{'__'.join(map(str, f['loc'])).upper()}: {f['type']}" for f in faults)
+    return "; ".join(f"LATCHKEY_{'__'.join(map(str, f['loc'])).upper()}: {_fault(f)}" for f in faults)
+
+
+def _fault(fault: ErrorDetails) -> str:
+    """Return our own sentence where our validator refused (it repeats no value), else pydantic's word."""
+    if fault["type"] == _OURS:
+        return fault["msg"].removeprefix("Value error, ")
+    return fault["type"]

@@ -1,4 +1,4 @@
-"""What docs/settings.md says one can set, docker compose passes on, and the services know: all three agree."""
+"""What docs/settings.md tells, docker compose passes on, and the services know: all three agree."""
 
 import re
 from collections.abc import Iterator

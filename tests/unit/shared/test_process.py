@@ -42,6 +42,23 @@ run(main)
 """
 
 
+_MISCONFIGURED = """
+from shared.runtime.process import run
+from shared.runtime.settings import ServiceSettings
+async def main():
+    ServiceSettings.load()
+run(main)
+"""
+
+
+def test_wrong_settings_are_a_line_and_no_traceback() -> None:
+    env = {"LATCHKEY_AMQP_URL": "amqp://rabbitmq"}
+    told = subprocess.run(
+        [sys.executable, "-c", _MISCONFIGURED], capture_output=True, text=True, env=env, check=False
+    )
+    assert (told.returncode, told.stderr) == (1, "settings: LATCHKEY_POSTGRES_URL: missing\n")
+
+
 def test_a_process_told_to_stop_cleans_up_and_ends_whatever_is_left_running() -> None:
     with subprocess.Popen([sys.executable, "-c", _LEAVE], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

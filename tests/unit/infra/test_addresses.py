@@ -1,0 +1,76 @@
+"""What cannot be a server's address is said at once, and without the password in it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.bootstrap import BootstrapError, Servers
+from infra.bootstrap.addresses import check_addresses
+
+pytestmark = pytest.mark.unit
+
+_SERVERS = Servers(
+    amqp_url="amqps://operator:p%40ss@rabbitmq.example.com:5671/",
+    management_url="https://rabbitmq.example.com:15671",
+    vault_addr="HTTPS://vault.example.com:8200",
+    vault_token="s.token",
+    postgres_url="postgresql://operator:p%2Fss@postgres.example.com/postgres?sslmode=verify-full",
+)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        _SERVERS,
+        replace(_SERVERS, amqp_url="amqp://[::1]:5672", postgres_url="postgres://a:b@[::1]:5432/x"),
+        replace(_SERVERS, postgres_url="postgresql:///postgres?host=/run/postgresql"),
+        replace(_SERVERS, postgres_url="postgresql://db/postgres?sslrootcert=system"),
+    ],
+)
+def test_addresses_are_taken(given: Servers) -> None:
+    check_addresses(given)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"amqp_url": "rabbitmq.example.com:5672"},
+            "RabbitMQ's address does not begin with amqp:// or amqps://",
+        ),
+        ({"amqp_url": "amqp://"}, "RabbitMQ's address names no host"),
+        (
+            {"management_url": "rabbitmq:15672"},
+            "RabbitMQ's management does not begin with http:// or https://",
+        ),
+        ({"vault_addr": "vault:8200"}, "Vault's address does not begin"),
+        ({"vault_addr": "https://vault:port"}, "Vault's address cannot be read"),
+        (
+            {"postgres_url": "mysql://db/x"},
+            "Postgres' address does not begin with postgresql:// or postgres://",
+        ),
+        (
+            {"postgres_url": "postgresql://db/x?sslrootcert=/no/such.pem"},
+            "no file /no/such.pem for sslrootcert",
+        ),
+    ],
+)
+def test_what_is_no_address_is_named(changed: dict[str, str], told: str) -> None:
+    with pytest.raises(BootstrapError, match=told):
+        check_addresses(replace(_SERVERS, **changed))
+
+
+@pytest.mark.parametrize(
+    "password", ["hunter2@x", "hunter2/x", "hunter2?x", "hunter2#x", "hunter2[x", "hun:ter2/x@y"]
+)
+def test_a_password_that_is_not_escaped_is_told_of_and_not_shown(password: str) -> None:
+    with pytest.raises(BootstrapError, match="in a password, write") as told:
+        check_addresses(replace(_SERVERS, amqp_url=f"amqp://operator:{password}@rabbitmq:5672/"))
+    assert "hun" not in str(told.value)
+    assert told.value.__suppress_context__ or told.value.__context__ is None
+
+
+def test_a_file_of_postgres_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "authority.pem").touch()
+    check_addresses(replace(_SERVERS, postgres_url=f"postgresql://db/x?sslrootcert={tmp_path}/authority.pem"))
