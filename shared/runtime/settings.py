@@ -5,12 +5,13 @@ import re
 from typing import Self
 from uuid import uuid4
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingsError
 
 from shared.kernel.secret import SecretText
+from shared.runtime.addresses import AMQP, HTTP, POSTGRES, check_address
 
 _OURS = "value_error"
 
@@ -66,6 +67,18 @@ class ServiceSettings(LatchkeySettings):
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
 
+    @field_validator("amqp_url")
+    @classmethod
+    def _is_amqp(cls, url: SecretText) -> SecretText:
+        check_address(url.reveal(), AMQP)
+        return url
+
+    @field_validator("postgres_url")
+    @classmethod
+    def _is_postgres(cls, url: SecretText) -> SecretText:
+        check_address(url.reveal(), POSTGRES)
+        return url
+
 
 class VaultSettings(LatchkeySettings):
     """Mixed into the settings of a service that talks to Vault (AppRole)."""
@@ -74,6 +87,12 @@ class VaultSettings(LatchkeySettings):
     vault_namespace: str | None = None
     vault_role_id: str
     vault_secret_id: SecretText
+
+    @field_validator("vault_addr")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        check_address(url, HTTP)
+        return url
 
 
 def _names(error: ValidationError) -> str:

@@ -26,6 +26,7 @@ _SERVERS = Servers(
         replace(_SERVERS, amqp_url="amqp://[::1]:5672", postgres_url="postgres://a:b@[::1]:5432/x"),
         replace(_SERVERS, postgres_url="postgresql:///postgres?host=/run/postgresql"),
         replace(_SERVERS, postgres_url="postgresql://db/postgres?sslrootcert=system"),
+        replace(_SERVERS, postgres_url="postgresql://a:b@one:5432,two:5433/x?target_session_attrs=primary"),
     ],
 )
 def test_addresses_are_taken(given: Servers) -> None:

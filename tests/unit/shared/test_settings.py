@@ -51,6 +51,25 @@ def test_a_wrong_or_missing_setting_is_named_without_its_value(
     assert CANARY not in str(wrong.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "told"),
+    [
+        ("LATCHKEY_AMQP_URL", f"amqp://a:{CANARY}/@b", "cannot be read; in a password"),
+        ("LATCHKEY_POSTGRES_URL", f"postgresql://a:{CANARY}[@b/c", "cannot be read; in a password"),
+        ("LATCHKEY_POSTGRES_URL", f"mysql://a:{CANARY}@b/c", "does not begin with postgresql://"),
+        ("LATCHKEY_VAULT_ADDR", "vault:8200", "does not begin with http:// or https://"),
+    ],
+)
+@pytest.mark.usefixtures("env_file")
+def test_what_is_no_address_is_told_without_its_password(
+    name: str, url: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(SettingsError, match=f"{name}: {told}") as wrong:
+        Settings.load()
+    assert CANARY not in str(wrong.value)
+
+
 def test_a_setting_that_is_no_json_is_named_without_its_value(
     env_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
