@@ -8,7 +8,8 @@ from infra.bootstrap.realm import BootstrapError, Servers
 from shared.runtime.addresses import AMQP, HTTP, POSTGRES, check_address
 
 _TLS_FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
-_NO_FILES: Final = ("system",)
+_TLS_MODES: Final = ("require", "verify-ca", "verify-full")
+"""Those in which asyncpg reads the files; it does not know libpq's `sslrootcert=system`."""
 
 
 def check_addresses(servers: Servers) -> None:
@@ -29,7 +30,9 @@ def _check(what: str, url: str, schemes: tuple[str, ...]) -> None:
 
 def _check_files(postgres_url: str) -> None:
     options = parse_qs(urlsplit(postgres_url).query)
+    if not {*options.get("sslmode", ())} & {*_TLS_MODES}:
+        return
     for name in _TLS_FILES:
         for file in options.get(name, ()):
-            if file not in _NO_FILES and not Path(file).is_file():
+            if not Path(file).is_file():
                 raise BootstrapError(f"Postgres' address: there is no file {file} for {name}")

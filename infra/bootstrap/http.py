@@ -13,6 +13,7 @@ from shared.runtime.trust import authorities, has_tls
 
 _POLL_S = 0.1
 _TIMEOUT_S = 15.0
+_REFUSED_S = 5.0
 
 
 class Api:
@@ -34,7 +35,7 @@ class Api:
         if answer.status_code == httpx2.codes.NOT_FOUND and absent_ok:
             return None
         if answer.status_code == httpx2.codes.UNAUTHORIZED:
-            raise LoginRefusedError(f"{self.part} does not take the administrator's login")
+            raise LoginRefusedError(f"{self.part} refuses the administrator's login: {_reason(answer)}")
         if answer.is_error:
             raise BootstrapError(
                 f"{self.part} answered {answer.status_code} to {method} {path}: {_reason(answer)}"
@@ -80,14 +81,18 @@ def check_trusted(part: str, error: BaseException) -> None:
 
 def wait_for(part: str, probe: Callable[[], object], *, timeout_s: float) -> None:
     """Call `probe` until it no longer raises. Raises BootstrapError naming the part and its last error, at
-    once when no waiting mends it: a login, or a certificate that nobody vouches for.
+    once when it is a certificate that nobody vouches for, soon when it is a login (a broker that has just
+    started may not know it yet).
     """
-    deadline = time.monotonic() + timeout_s
+    start = time.monotonic()
+    deadline = start + timeout_s
     while True:
         try:
             probe()
         except LoginRefusedError:
-            raise
+            if time.monotonic() > start + _REFUSED_S:
+                raise
+            time.sleep(_POLL_S)
         except (BootstrapError, OSError) as error:
             check_trusted(part, error)
             if time.monotonic() > deadline:

@@ -44,9 +44,9 @@ class AuthSettings(_Group):
     @model_validator(mode="after")
     def _one_mode(self) -> Self:
         if self.jwt_secret is not None and self.jwks_url is not None:
-            raise ValueError("a JWT secret and a JWKS URL exclude each other: set JWT_SECRET to nothing")
+            raise ValueError("with a JWKS URL, set LATCHKEY_AUTH__JWT_SECRET to nothing: one of them holds")
         if self.jwt_secret is not None and len(self.jwt_secret) < _SECRET_CHARS_MIN:
-            raise ValueError("the JWT secret is too short")
+            raise ValueError(f"the JWT secret has less than {_SECRET_CHARS_MIN} characters")
         if any(not name.startswith(("RS", "PS", "ES", "Ed")) for name in self.algorithms):
             raise ValueError("keys of a JWKS sign with asymmetric algorithms")
         return self

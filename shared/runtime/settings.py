@@ -13,7 +13,7 @@ from pydantic_settings import SettingsError as UnreadableSettingsError
 from shared.kernel.secret import SecretText
 from shared.runtime.addresses import AMQP, HTTP, POSTGRES, check_address
 
-_OURS = "value_error"
+_OURS = "value_error"  # a validator's ValueError: ours repeat no value
 
 
 class SettingsError(Exception):
@@ -69,13 +69,13 @@ class ServiceSettings(LatchkeySettings):
 
     @field_validator("amqp_url")
     @classmethod
-    def _is_amqp(cls, url: SecretText) -> SecretText:
+    def _check_amqp_url(cls, url: SecretText) -> SecretText:
         check_address(url.reveal(), AMQP)
         return url
 
     @field_validator("postgres_url")
     @classmethod
-    def _is_postgres(cls, url: SecretText) -> SecretText:
+    def _check_postgres_url(cls, url: SecretText) -> SecretText:
         check_address(url.reveal(), POSTGRES)
         return url
 
@@ -90,7 +90,7 @@ class VaultSettings(LatchkeySettings):
 
     @field_validator("vault_addr")
     @classmethod
-    def _is_http(cls, url: str) -> str:
+    def _check_vault_addr(cls, url: str) -> str:
         check_address(url, HTTP)
         return url
 

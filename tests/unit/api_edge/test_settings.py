@@ -56,7 +56,7 @@ def test_a_wrong_setting_is_named_but_not_told(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("LATCHKEY_AUTH__JWT_SECRET", "short-secret")
     with pytest.raises(SettingsError) as refusal:
         EdgeSettings.load()
-    assert str(refusal.value) == "LATCHKEY_AUTH: the JWT secret is too short"
+    assert str(refusal.value) == "LATCHKEY_AUTH: the JWT secret has less than 32 characters"
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_a_wrong_or_missing_setting_is_named_without_its_value(
         ("LATCHKEY_AMQP_URL", f"amqp://a:{CANARY}/@b", "cannot be read; in a password"),
         ("LATCHKEY_POSTGRES_URL", f"postgresql://a:{CANARY}[@b/c", "cannot be read; in a password"),
         ("LATCHKEY_POSTGRES_URL", f"mysql://a:{CANARY}@b/c", "does not begin with postgresql://"),
-        ("LATCHKEY_VAULT_ADDR", "vault:8200", "does not begin with http:// or https://"),
+        ("LATCHKEY_VAULT_ADDR", f"vault:{CANARY}", "does not begin with http:// or https://"),
     ],
 )
 @pytest.mark.usefixtures("env_file")
