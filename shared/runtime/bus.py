@@ -7,15 +7,12 @@ Nothing is declared but this connection's own exclusive queues: the bootstrap ha
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, Final, Self
+from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
 from aio_pika.exceptions import AMQPError
-from faststream import AckPolicy
-from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 from pamqp.commands import Queue
 from prometheus_client import CollectorRegistry
 
@@ -24,6 +21,7 @@ from shared.contracts.rpc import RpcReply
 from shared.kernel.secret import SecretText
 from shared.runtime.acknowledging import acknowledge
 from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler
+from shared.runtime.broker import RECONNECT_S, consume, make_broker, stop_consuming
 from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
 from shared.runtime.looks import look_at
@@ -36,9 +34,6 @@ from shared.runtime.traced_consuming import traced_batches, traced_consumer
 from shared.runtime.tracing import OFF, Tracing
 from shared.runtime.watchdog import watch_consumers
 
-_RETRY_S = 1.0
-_CONNECT_S = 10.0
-_HEARTBEAT_S = 10
 _GRACEFUL_S: Final = 15.0
 
 
@@ -76,15 +71,7 @@ class Bus:
         self._batches: list[BatchConsumer] = []
         self._graceful_s = graceful_s
         self._connection: AbstractRobustConnection | None = None
-        self.broker = RabbitBroker(
-            _with_heartbeat(url.reveal()),
-            logger=None,
-            apply_types=False,
-            graceful_timeout=graceful_s,
-            reconnect_interval=_RETRY_S,
-            timeout=_CONNECT_S,
-            decoder=_whole_message,
-        )
+        self.broker = make_broker(url, graceful_s=graceful_s)
 
     @classmethod
     def of(
@@ -125,8 +112,7 @@ class Bus:
         """Take no more messages; wait for the handlers at work (at most `graceful_s`)."""
         if self._watchdog is not None:
             self._watchdog.cancel()
-        for subscriber in self.broker.subscribers:
-            await _stop_consuming(subscriber)
+        await stop_consuming(self.broker)
         for consumer in self._batches:
             await consumer.stop_consuming()
         finishing = [consumer.finish(self._graceful_s) for consumer in self._batches]
@@ -190,12 +176,7 @@ class Bus:
             await self._consume(message, traced, queue)
 
         self._consuming(queue)
-        self.broker.subscriber(
-            RabbitQueue(queue, declare=False),
-            channel=Channel(prefetch_count=prefetch),
-            ack_policy=AckPolicy.MANUAL,
-            no_reply=True,
-        )(on_message)
+        consume(self.broker, queue, on_message, prefetch=prefetch)
 
     def subscribe_batches(
         self, queue: str, handler: BatchHandler, *, size: int = BATCH_SIZE, linger_ms: float = LINGER_MS
@@ -263,7 +244,7 @@ class Bus:
             except (AMQPError, OSError) as error:
                 reason = error.__cause__ if isinstance(error.__cause__, OSError) else error
                 get_logger().warning("waiting for rabbitmq", reason=type(reason).__name__)
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(RECONNECT_S)
 
     def _lost(self, *_: object) -> None:
         if not self._stopping:
@@ -286,23 +267,3 @@ class Bus:
             self.rpc.on_reply(delivery)
         elif self._on_reply is not None:
             self._on_reply(delivery)
-
-
-async def _stop_consuming(subscriber: Any) -> None:
-    """FastStream's `stop()` first waits for its handlers, and leaves lying what it is sent meanwhile."""
-    queue, tag = subscriber._queue_obj, subscriber._consumer_tag  # noqa: SLF001 - it has no other way to say it
-    if queue is not None and tag is not None:
-        subscriber._consumer_tag = None  # noqa: SLF001
-        with suppress(*AWAY):
-            await queue.cancel(tag, timeout=TIMEOUT_S)
-
-
-async def _whole_message(message: object) -> object:
-    """FastStream's decoder: hand the handler the AMQP message itself, not a guess at its body."""
-    raw: object = message.raw_message  # type: ignore[attr-defined]
-    return raw
-
-
-def _with_heartbeat(url: str) -> str:
-    """A frozen broker is noticed after two missed heartbeats, not after the default's two minutes."""
-    return f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}"

@@ -21,8 +21,8 @@ _FULL = 5000
 
 
 def _to(url: str) -> ServiceSettings:
-    unused = SecretText("unused://")
-    return ServiceSettings(amqp_url=unused, postgres_url=unused, traces=TracesSettings(endpoint=url))
+    amqp, postgres = SecretText("amqp://unused"), SecretText("postgresql://unused")
+    return ServiceSettings(amqp_url=amqp, postgres_url=postgres, traces=TracesSettings(endpoint=url))
 
 
 @contextmanager
