@@ -30,11 +30,11 @@ from services.api_edge.adapters.rpc import (
 from services.api_edge.adapters.run_ends import BATCH_SIZE, RunEnds
 from services.api_edge.adapters.sealer import VaultSealer
 from services.api_edge.api import create_api, shipped_flows
+from services.api_edge.domain.run_times import RunTimes
 from services.api_edge.parts import EdgePorts, EdgeRules
 from services.api_edge.ports import Probe, TokenVerifier
 from services.api_edge.serving import serve
 from services.api_edge.settings import AuthSettings, EdgeSettings
-from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.sweep_runs import SweepRuns
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts import topology

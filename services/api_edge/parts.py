@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from services.api_edge.domain.model_list import ModelInfo
+from services.api_edge.domain.run_times import RunTimes
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.ports import (
     Billing,
@@ -24,7 +25,6 @@ from services.api_edge.ports import (
 )
 from services.api_edge.routes.middleware import Note
 from services.api_edge.use_cases.model_list import AskModels
-from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.runtime.tracing import OFF, Tracing
 

@@ -33,6 +33,7 @@ from services.api_edge.use_cases.call_council import CallCouncilUseCase
 from services.api_edge.use_cases.check_key import CheckKey
 from services.api_edge.use_cases.check_readiness import CheckReadiness
 from services.api_edge.use_cases.choose_model import ChooseModel
+from services.api_edge.use_cases.decide_run import DecideRun
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.follow_run import FollowRun
 from services.api_edge.use_cases.hold_council import HoldCouncil
@@ -46,6 +47,7 @@ from services.api_edge.use_cases.price_overrides import PriceOverrides
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.replace_key import ReplaceKeyUseCase
 from services.api_edge.use_cases.run_guard import RunGuard
+from services.api_edge.use_cases.run_requests import RunRequests
 from services.api_edge.use_cases.session_usage import SessionUsage
 from services.api_edge.use_cases.start_run import StartRunUseCase
 from services.api_edge.use_cases.store_key import StoreKeyUseCase
@@ -64,6 +66,7 @@ class EdgeRouters:
         self._catalogue = catalogue
         self._gate = Gate(Authenticate(ports.tokens, ports.jwt), ports.rates, is_open=rules.is_open)
         self._flows = KnownFlows(ports.flows, shipped)
+        self._decide = DecideRun(self._flows, catalogue, ports.preferences)
         self._overrides = PriceOverrides(ports.prices)
         self._sessions = SessionUsage(ports.billing)
         self._attach = Attaching(ports.bus)
@@ -151,11 +154,9 @@ class EdgeRouters:
         ports, rules = self._ports, self._rules
         back_pressure = BackPressure(ports.queued_runs, waiting_max=rules.queue_runs_max)
         return StartRunUseCase(
-            flows=self._flows,
-            catalogue=self._catalogue,
-            preferences=ports.preferences,
+            decide=self._decide,
+            requests=RunRequests(ports.sealer, rules.times),
             runs=ports.runs,
-            sealer=ports.sealer,
             bus=ports.bus,
             waiting=ports.waiting,
             follow=self._follow,
@@ -202,6 +203,7 @@ class EdgeRouters:
             catalogue=self._catalogue,
             key_vault=self._ports.key_vault,
             councils=self._ports.councils,
+            decide=self._decide,
             start=self._start_run,
             follow=follow,
             hold=hold,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from services.api_edge.use_cases.start_run import RunTimes
+from services.api_edge.domain.run_times import RunTimes
 from shared.kernel.errors import (
     BusUnavailableError,
     DatabaseUnavailableError,

@@ -9,7 +9,7 @@ import openai
 import orjson
 import pytest
 
-from services.api_edge.use_cases.start_run import RunTimes
+from services.api_edge.domain.run_times import RunTimes
 from shared.kernel.errors import ProviderError, SystemKeyExhaustedError
 from shared.kernel.names import KeySource
 from tests.fakes.api_edge import Edge

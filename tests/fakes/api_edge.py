@@ -10,10 +10,10 @@ from starlette.types import ASGIApp
 from services.api_edge.adapters.genai_models import priced_models
 from services.api_edge.api import create_api, shipped_flows
 from services.api_edge.domain.identity import Caller
+from services.api_edge.domain.run_times import RunTimes
 from services.api_edge.domain.sizes import ANY_SIZE, Sizes
 from services.api_edge.parts import EdgePorts, EdgeRules
 from services.api_edge.ports import Probe
-from services.api_edge.use_cases.start_run import RunTimes
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.models import ListedModel
 from shared.kernel.names import Role

@@ -11,6 +11,7 @@ from services.api_edge.domain.chat import OpenAICall, parse_chat, parse_embeddin
 from services.api_edge.domain.flows import FLOW_HEADER
 from services.api_edge.domain.json_text import with_member
 from services.api_edge.domain.sse import CHAT_STREAM, RESPONSE_STREAM, Framing
+from services.api_edge.domain.start_run import StartRun
 from services.api_edge.problems import Problems
 from services.api_edge.routes.event_stream import EventStream
 from services.api_edge.routes.failures import occasion_of
@@ -20,7 +21,7 @@ from services.api_edge.routes.run_asking import MESSAGES, idempotency_of, run_do
 from services.api_edge.routes.run_watch import run_headers, watched
 from services.api_edge.use_cases.running import Running
 from services.api_edge.use_cases.session_usage import SessionTotals, SessionUsage
-from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
+from services.api_edge.use_cases.start_run import StartRunUseCase
 from shared.contracts.runs import RunChunk, RunCompleted
 from shared.kernel.errors import InternalError
 from shared.kernel.ids import new_id

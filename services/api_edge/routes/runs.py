@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from services.api_edge.domain.flows import FLOW_HEADER
 from services.api_edge.domain.run_call import parse_run
+from services.api_edge.domain.start_run import StartRun
 from services.api_edge.problems import Problems
 from services.api_edge.routes.attempts import receipt_view
 from services.api_edge.routes.docs import query_docs
@@ -29,7 +30,7 @@ from services.api_edge.use_cases.follow_run import FollowRun
 from services.api_edge.use_cases.list_runs import ListRuns
 from services.api_edge.use_cases.read_receipt import ReadReceipt
 from services.api_edge.use_cases.session_usage import SessionUsage
-from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
+from services.api_edge.use_cases.start_run import StartRunUseCase
 from shared.kernel.ids import new_id
 
 _DOCS: Final = run_docs(

@@ -19,13 +19,16 @@ from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.request_keys import check_is_for_all, sent_keys
 from services.api_edge.domain.run_call import RunKind
+from services.api_edge.domain.run_times import RunTimes
 from services.api_edge.domain.sizes import Sizes
+from services.api_edge.domain.start_run import StartRun
 from services.api_edge.domain.usable_keys import is_served
 from services.api_edge.ports import CouncilStore, KeyVault
+from services.api_edge.use_cases.decide_run import DecideRun
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.follow_run import check_same
 from services.api_edge.use_cases.hold_council import HoldCouncil
-from services.api_edge.use_cases.start_run import RunTimes, StartRun, StartRunUseCase
+from services.api_edge.use_cases.start_run import StartRunUseCase
 from shared.contracts.keys import KeyStatus
 from shared.kernel.errors import UserApiKeyRequiredError
 from shared.kernel.ids import new_id
@@ -54,6 +57,7 @@ class CallCouncilUseCase:
         catalogue: Catalogue,
         key_vault: KeyVault,
         councils: CouncilStore,
+        decide: DecideRun,
         start: StartRunUseCase,
         follow: FollowCouncil,
         hold: HoldCouncil,
@@ -63,6 +67,7 @@ class CallCouncilUseCase:
         self._catalogue = catalogue
         self._key_vault = key_vault
         self._councils = councils
+        self._decide = decide
         self._start = start
         self._follow = follow
         self._hold = hold
@@ -100,7 +105,7 @@ class CallCouncilUseCase:
     async def _convened(self, command: CallCouncil) -> Council:
         caller, now, synthesis_id = command.caller, datetime.now(UTC), new_id()
         models = [self._catalogue.find(name, "members") for name in command.call.members]
-        last, flow, last_model = await self._start.decided(_run(command, synthesis_id, command.call.call))
+        last, flow, last_model = await self._decide(_run(command, synthesis_id, command.call.call))
         self._check(command, last.call, [*models, last_model])
         status = await self._key_vault.status(caller.user_id)
         members = tuple(_member(model, flow, status, command.headers) for model in models)

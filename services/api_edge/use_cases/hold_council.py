@@ -15,11 +15,12 @@ from services.api_edge.domain.errors import OverLimitError
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.sizes import Sizes
+from services.api_edge.domain.start_run import StartRun
 from services.api_edge.ports import CouncilStore
 from services.api_edge.use_cases.follow_council import FollowCouncil, NotAskedError
 from services.api_edge.use_cases.hearing import Hearing
 from services.api_edge.use_cases.running import EdgeClosingError
-from services.api_edge.use_cases.start_run import StartRun, StartRunUseCase
+from services.api_edge.use_cases.start_run import StartRunUseCase
 from shared.kernel.errors import (
     DatabaseUnavailableError,
     InvalidRequestError,
