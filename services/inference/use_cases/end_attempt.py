@@ -77,6 +77,6 @@ class EndAttempt:
     async def _tell(self, run: Run, attempt: Attempt, ending: Ending, error: PlatformError | None) -> None:
         source = attempt.key.source if attempt.key else None
         if ending.outcome is Outcome.COMPLETED and source is not None:
-            await run.tell_completed(source, ending.response)
+            await run.progress.tell_completed(source, ending.response, run.attempts)
         else:
-            await run.tell_failed(error or InternalError(), source)
+            await run.progress.tell_failed(error or InternalError(), source)

@@ -67,7 +67,7 @@ class InFlight:
     async def attach(self, run_id: UUID, reply_to: str, from_seq: int) -> None:
         """Tell another edge of a run, if it is here."""
         if (run := self._runs.get(run_id)) is not None:
-            await run.attach(reply_to, from_seq)
+            await run.progress.attach(reply_to, from_seq)
 
     def revoke(self, credential_id: str) -> int:
         """Stop the runs that use this key, and refuse it from now on; return how many were stopped.

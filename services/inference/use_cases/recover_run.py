@@ -68,7 +68,7 @@ class RecoverRun:
         if last.error is None:
             await asyncio.sleep(self._limits.poll_s)
         error = last.error or ErrorBody.of(WorkerLostError("the answer was lost with its worker"))
-        await run.tell_failed(error, last.attempt.key.source if last.attempt.key else None)
+        await run.progress.tell_failed(error, last.attempt.key.source if last.attempt.key else None)
 
     async def _ended_attempts(self, run: Run) -> Sequence[StoredAttempt]:
         while True:

@@ -1,4 +1,4 @@
-"""A run while this worker has it: who may stop it, when it must end, what its audience was told."""
+"""A run while this worker has it: who may stop it, when it must end, what it holds."""
 
 import asyncio
 import sys
@@ -6,30 +6,22 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from enum import Enum, auto
-from functools import partial
 from typing import Final
 
 from services.inference.domain.run_end import run_ended, too_long
 from services.inference.ports import Audience, Clock
 from services.inference.use_cases.answer_memory import AnswerShare
-from services.inference.use_cases.beginning import Beginning
 from services.inference.use_cases.limits import Limits
-from services.inference.use_cases.listeners import Listeners
+from services.inference.use_cases.progress import Progress
 from shared.contracts.message import text_bytes
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import (
-    KeyUse,
-    RunChunk,
-    RunCompleted,
     RunEnded,
-    RunFailed,
     RunRequested,
-    RunStarted,
-    RunUsage,
 )
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError, ServiceUnavailableError
-from shared.kernel.names import INFERENCE, KeySource
+from shared.kernel.names import INFERENCE
 
 _MESSAGE_BYTES: Final = 160
 """What a message takes in memory beside its texts."""
@@ -56,10 +48,7 @@ class StoppedError(Exception):
 
 
 class Run:
-    """`credential_id`: of the key in use, None between attempts; `excluding`: those that have failed.
-
-    Every progress message has a number; the edge sees a lost one by the gap.
-    """
+    """`credential_id`: of the key in use, None between attempts; `excluding`: those that have failed."""
 
     def __init__(
         self, request: RunRequested, audience: Audience, now: Clock, *, share: AnswerShare, limits: Limits
@@ -69,14 +58,10 @@ class Run:
         self.stopped: Stop | None = None
         self.credential_id: str | None = None
         self.excluding: tuple[str, ...] = ()
-        self._listeners = Listeners(audience, request.reply_to, keeps=request.kept)
-        self._beginning = Beginning(silence_s=limits.silence_s)
-        self._source: KeySource | None = None
+        self.progress = Progress(request, audience, silence_s=limits.silence_s)
         self._now = now
         self._share = share
         self._limits = limits
-        self._seq = 0
-        self._chunks_told = 0
         self._bytes = 0
         self._ended: dict[int, UsageRecorded] = {}
         self._leash: asyncio.Timeout | None = None
@@ -141,63 +126,22 @@ class Run:
             timer.cancel()
 
     def _tell_late(self, error: PlatformError) -> None:
-        self._telling_late = asyncio.create_task(self.tell_failed(error, None))
+        self._telling_late = asyncio.create_task(self.progress.tell_failed(error, None))
 
     @property
     def told_late(self) -> bool:
         return self._telling_late is not None
 
-    async def begin(self, attempt: int, source: KeySource) -> None:
-        """The provider is about to be called. It is told when nothing else is for a while; after the first
-        attempt at once, for another worker may have told of that, whose numbers these follow.
-        """
-        self._source = source
-        if attempt > 1:
-            await self._beginning.settle()
-            await self._tell_started(attempt, source)
-        else:
-            self._beginning.of(partial(self._tell_started, attempt, source))
-
     def over(self) -> None:
         """Say no more: this worker has it no longer."""
-        self._beginning.cancel()
+        self.progress.end()
         self.done.set()
 
-    async def _tell_started(self, attempt: int, source: KeySource) -> None:
-        message = RunStarted(run_id=self.request.run_id, seq=self._next(), attempt=attempt, key_source=source)
-        await self._listeners.tell(message)
-
     async def tell_chunks(self, chunks: tuple[str, ...]) -> None:
-        await self._beginning.settle()
-        message = RunChunk(
-            run_id=self.request.run_id,
-            seq=self._next(),
-            chunks=chunks,
-            index=self._chunks_told,
-            key_source=self._source,
-        )
-        self._chunks_told += len(chunks)
+        """Those of a kept run are held until it has ended."""
         if self.request.kept:
             self._share.hold(_MESSAGE_BYTES)
-        await self._listeners.tell(message)
-
-    async def tell_completed(self, source: KeySource, response: str | None) -> None:
-        await self._beginning.settle()
-        message = RunCompleted(
-            run_id=self.request.run_id,
-            seq=self._next(),
-            key_source=source,
-            response=response,
-            key_uses=self._key_uses(),
-            usage=RunUsage.of(self._attempts),
-        )
-        await self._listeners.tell(message)
-
-    async def tell_failed(self, error: PlatformError | ErrorBody, source: KeySource | None) -> None:
-        await self._beginning.settle()
-        body = error if isinstance(error, ErrorBody) else ErrorBody.of(error)
-        message = RunFailed(run_id=self.request.run_id, seq=self._next(), error=body, key_source=source)
-        await self._listeners.tell(message)
+        await self.progress.tell_chunks(chunks)
 
     def measure(self, text: str) -> int:
         """Return how long a piece of the answer is in a message.
@@ -228,28 +172,17 @@ class Run:
             raise _full()
         self._share.hold(size)
 
-    async def attach(self, reply_to: str, from_seq: int) -> None:
-        """Tell another edge, too, from a message's number on."""
-        if self.request.kept:
-            await self._listeners.attach(reply_to, from_seq)
-
     def end(self, usage: UsageRecorded, error: ErrorBody | None, response: str | None) -> RunEnded | None:
         """Return what is kept of the run once its last attempt has ended; None when nothing is."""
         if not self.request.kept:
             return None
         self.note(usage)
-        return run_ended(self._attempts, error, response, self._listeners.chunks)
+        return run_ended(self.attempts, error, response, self.progress.chunks)
 
     @property
-    def _attempts(self) -> list[UsageRecorded]:
+    def attempts(self) -> list[UsageRecorded]:
+        """Those that have ended, in order."""
         return [self._ended[attempt] for attempt in sorted(self._ended)]
-
-    def _key_uses(self) -> tuple[KeyUse, ...]:
-        return KeyUse.all_of(self._attempts)
-
-    def _next(self) -> int:
-        self._seq += 1
-        return self._seq - 1
 
 
 def _full() -> ServiceUnavailableError:

@@ -90,7 +90,7 @@ class TryAttempt:
                 self._ask_price(run, attempt)
                 key = key or await self._take_key(run, attempt)
                 ceiling = await self._authorize(run, attempt, key)
-                await run.begin(attempt.number, key.used.source)
+                await run.progress.begin(attempt.number, key.used.source)
                 response = await self._call(run, key, ceiling, meter, relay)
         except StoppedError as stopped:
             ending = _stopped(stopped.reason, meter, is_asked=run.request.deadline_asked)
