@@ -7,10 +7,14 @@ one second for what is left, and the two that one export may take.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.tracing import OFF, Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
 
 _EXPORT_S: Final = 2.0
 _LEAVING_S: Final = 1.0
@@ -26,6 +30,21 @@ async def tracing_to(settings: ServiceSettings, service: str) -> AsyncIterator[T
     if settings.traces.endpoint is None:
         yield OFF
         return
+    exporter, provider = _made(settings, settings.traces.endpoint, service)
+    try:
+        yield Tracing(provider.get_tracer("latchkey"))
+    finally:
+        # The SDK's own patience is half a minute; closed, its exporter lets what is still queued go at once.
+        patience = asyncio.get_running_loop().call_later(_LEAVING_S, exporter.shutdown)
+        try:
+            await asyncio.to_thread(provider.shutdown)
+        finally:
+            patience.cancel()
+
+
+def _made(
+    settings: ServiceSettings, endpoint: str, service: str
+) -> tuple["OTLPSpanExporter", "TracerProvider"]:
     # Not at the top: 40 modules that a service without traces need not have.
     import requests  # noqa: PLC0415
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
@@ -37,7 +56,7 @@ async def tracing_to(settings: ServiceSettings, service: str) -> AsyncIterator[T
     session = requests.Session()
     session.trust_env = False
     exporter = OTLPSpanExporter(
-        endpoint=f"{settings.traces.endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_S, session=session
+        endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_S, session=session
     )
     ratio = TraceIdRatioBased(settings.traces.sample_ratio)
     provider = TracerProvider(
@@ -61,12 +80,4 @@ async def tracing_to(settings: ServiceSettings, service: str) -> AsyncIterator[T
             max_export_batch_size=_BATCH_MAX,
         )
     )
-    try:
-        yield Tracing(provider.get_tracer("latchkey"))
-    finally:
-        # The SDK's own patience is half a minute; closed, its exporter lets what is still queued go at once.
-        patience = asyncio.get_running_loop().call_later(_LEAVING_S, exporter.shutdown)
-        try:
-            await asyncio.to_thread(provider.shutdown)
-        finally:
-            patience.cancel()
+    return exporter, provider

@@ -104,20 +104,22 @@ class OpenAIProvider:
     @asynccontextmanager
     async def _post(self, call: ProviderCall, *, stream: bool) -> AsyncIterator[httpx2.Response]:
         spec = self._specs[call.key.used.service]
-        to = destination(spec, call.key.used.source, call.key.base_url)
-        client = self._guarded if to.guarded else self._configured
         if call.operation in spec.lacks:
             raise InvalidRequestError(
                 f"{spec.service} has no {call.operation}: use chat completions", service=spec.service
             )
-        body = request_body(
-            spec,
-            call.model,
-            call.body,
-            stream=stream,
-            ceiling=call.completion_ceiling,
-            operation=call.operation,
-        )
+        response = await self._answered(call, spec, stream=stream)
+        tell_request_id(call, spec, response.headers)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _answered(self, call: ProviderCall, spec: ProviderSpec, *, stream: bool) -> httpx2.Response:
+        """Send, and return the answer's head, its body unread."""
+        to = destination(spec, call.key.used.source, call.key.base_url)
+        client = self._guarded if to.guarded else self._configured
+        body = _body(call, spec, stream=stream)
         if to.guarded:
             call.on_sent()
         try:
@@ -125,7 +127,7 @@ class OpenAIProvider:
                 sent = await client.post(
                     to.base_url + READINGS[call.operation].path,
                     cast_to=httpx2.Response,
-                    content=orjson.dumps(body),
+                    content=body,
                     options={
                         "headers": _headers(call, spec, stream=stream),
                         "timeout": self._timeout(stream=stream),
@@ -136,12 +138,7 @@ class OpenAIProvider:
         except openai.APIStatusError as error:
             tell_request_id(call, spec, error.response.headers)
             raise
-        response = cast("httpx2.Response", sent)
-        tell_request_id(call, spec, response.headers)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+        return cast("httpx2.Response", sent)
 
     def _timeout(self, *, stream: bool) -> httpx2.Timeout:
         """A whole answer may take until the run's deadline; a stream may not pause for long."""
@@ -161,6 +158,18 @@ def _sdk(http_client: httpx2.AsyncClient) -> AsyncOpenAI:
         max_retries=0,
         http_client=http_client,
     )
+
+
+def _body(call: ProviderCall, spec: ProviderSpec, *, stream: bool) -> bytes:
+    body = request_body(
+        spec,
+        call.model,
+        call.body,
+        stream=stream,
+        ceiling=call.completion_ceiling,
+        operation=call.operation,
+    )
+    return orjson.dumps(body)
 
 
 def _headers(call: ProviderCall, spec: ProviderSpec, *, stream: bool) -> dict[str, Any]:
