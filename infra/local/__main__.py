@@ -22,7 +22,7 @@ def _up(stack: Stack, args: argparse.Namespace) -> int:
 
 def _down(stack: Stack, _args: argparse.Namespace) -> int:
     stack.down()
-    print("nothing of the stack is running")
+    print("stopped")
     return 0
 
 

@@ -11,9 +11,10 @@ from services.inference.settings import InferenceSettings
 from services.key_vault.settings import KeyVaultSettings
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.kernel.secret import SecretText
+from shared.runtime.settings import LatchkeySettings
 
 PREFIX: Final = "LATCHKEY_"
-_SETTINGS: Final[Mapping[str, type[BaseModel]]] = {
+_SETTINGS: Final[Mapping[str, type[LatchkeySettings]]] = {
     API_EDGE: EdgeSettings,
     KEY_VAULT: KeyVaultSettings,
     INFERENCE: InferenceSettings,
@@ -24,6 +25,12 @@ _SETTINGS: Final[Mapping[str, type[BaseModel]]] = {
 def readers(name: str) -> list[str]:
     """Return the services that have a setting of this name."""
     return [service for service, settings in _SETTINGS.items() if name in _names(settings, PREFIX)]
+
+
+def check_settings(environ: Mapping[str, str]) -> None:
+    """Raise SettingsError for the first service that could not start with these."""
+    for settings in _SETTINGS.values():
+        settings.check(environ)
 
 
 def _names(settings: type[BaseModel], prefix: str) -> Iterator[str]:

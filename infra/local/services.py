@@ -10,6 +10,7 @@ from infra.local.wishes import Wishes
 from shared.kernel.names import API_EDGE, INFERENCE, SERVICES
 
 SIMULATOR = "simulator"
+JWKS_URL = "LATCHKEY_AUTH__JWKS_URL"
 _METRICS_PORT = "LATCHKEY_METRICS__PORT"
 _STOP_S = 30  # longer than a worker's grace for the runs it has in hand
 
@@ -36,7 +37,7 @@ def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str, place
     }
     if service == API_EDGE:
         env |= {"LATCHKEY_HTTP__HOST": "127.0.0.1", "LATCHKEY_HTTP__PORT": str(ports["edge"])}
-        env |= {JWT_SECRET: ""} if "LATCHKEY_AUTH__JWKS_URL" in env else {}  # one or the other
+        env |= {JWT_SECRET: ""} if JWKS_URL in env else {}  # one or the other
     if (port := env.get(_METRICS_PORT, "")).isdecimal():
         env[_METRICS_PORT] = str(int(port) + place)
     command = (sys.executable, "-m", f"services.{service}.app")

@@ -15,13 +15,15 @@ from infra.local.dev_env import write_dev_env
 from infra.local.errors import StackError
 from infra.local.home import Home
 from infra.local.install import rabbitmq_server
+from infra.local.known_settings import check_settings
 from infra.local.ports import held, is_open, ports
 from infra.local.processes import end_leftovers, processes
 from infra.local.readiness import Check, answers, server_checks, serves, wait_until_ready
 from infra.local.servers import SERVER_PARTS, server_parts, servers
-from infra.local.services import SIMULATOR, service_parts, simulator_url
+from infra.local.services import JWKS_URL, SIMULATOR, service_parts, simulator_url
 from infra.local.supervisor import ProcessState, Supervisor
 from shared.kernel.names import API_EDGE
+from shared.runtime.settings import SettingsError
 
 _SERVERS_S, _SERVICES_S = 90, 60
 _LOG_MAX_BYTES = 20_000_000
@@ -54,17 +56,19 @@ class Stack:
         """Make everything run; what runs as wished is left alone.
 
         `environ` gives platform keys and `LATCHKEY_…` overrides. Options left None stay as they were. Raises
-        StackError with the failing part's last log lines; the overrides are not kept then.
+        StackError for a setting that is wrong, before anything is changed, or with the failing part's last
+        log lines; the overrides are not kept then.
         """
         with self.home.locked():
             before = wish.recall(self.home)
             wishes = before.and_also(inference=inference, simulator=simulator, environ=environ)
+            _check(wishes, environ)
             wish.remember(self.home, wishes)
             if unknown := wish.unknown(environ):
                 self._tell(f"no setting: {', '.join(unknown)}")
             try:
                 self._bring_up(wishes, environ, servers_only=servers_only)
-            except StackError:
+            except Exception:
                 wish.remember(self.home, replace(wishes, overrides=before.overrides))
                 raise
 
@@ -223,3 +227,12 @@ class Stack:
 
     def _wait(self, checks: Mapping[str, Check], timeout_s: float) -> None:
         wait_until_ready(self.home, self._supervisor, checks, timeout_s=timeout_s, progress=self._tell)
+
+
+def _check(wishes: wish.Wishes, environ: Mapping[str, str]) -> None:
+    """The bootstrap would keep a JWT secret for ever."""
+    secret = {} if JWKS_URL in wishes.overrides else {JWT_SECRET: environ.get(JWT_SECRET, "")}
+    try:
+        check_settings({**wishes.overrides, **secret})
+    except SettingsError as error:
+        raise StackError(f"settings: {error}") from None

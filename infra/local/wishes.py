@@ -50,7 +50,7 @@ class Wishes:
     @property
     def edge_port(self) -> int | None:
         port = self.overrides.get("LATCHKEY_HTTP__PORT", "")
-        return int(port) if port.isdecimal() else None
+        return int(port) or None if port.isdecimal() else None
 
 
 def recall(home: Home) -> Wishes:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from services.api_edge.domain.allowance import Limited
 from services.api_edge.domain.sizes import Sizes
 from shared.kernel.secret import SecretText
+from shared.runtime.addresses import HTTP, check_address
 from shared.runtime.settings import ServiceSettings, VaultSettings
 
 _SECRET_CHARS_MIN = 32
@@ -40,6 +41,13 @@ class AuthSettings(_Group):
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _check_jwks_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_address(url, HTTP)
+        return url
 
     @model_validator(mode="after")
     def _one_mode(self) -> Self:
@@ -91,4 +99,4 @@ class EdgeSettings(VaultSettings, ServiceSettings):
     results_ttl_s: float = Field(default=86_400, gt=0)
     """How long the answers of kept runs are kept."""
     body_bytes_max: int = Field(default=4 * _MIB, ge=1024)
-    settings_url: str = "/settings/api-keys"
+    settings_url: str = Field(default="/settings/api-keys", pattern=r"^(/|https?://)")

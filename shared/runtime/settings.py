@@ -2,18 +2,20 @@
 
 import os
 import re
-from typing import Self
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, Self
 from uuid import uuid4
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSettingsError
 
 from shared.kernel.secret import SecretText
 from shared.runtime.addresses import AMQP, HTTP, POSTGRES, check_address
 
-_OURS = "value_error"  # a validator's ValueError: ours repeat no value
+_MISSING = "missing"
 
 
 class SettingsError(Exception):
@@ -30,14 +32,38 @@ class LatchkeySettings(BaseSettings):
     @classmethod
     def load(cls) -> Self:
         """Raise SettingsError naming what is missing or wrong."""
-        try:
+        with _named_faults():
             return cls(_env_file=os.environ.get("LATCHKEY_ENV_FILE"))
-        except ValidationError as error:
-            raise SettingsError(_names(error)) from None
-        except UnreadableSettingsError as error:  # which repeats no value
-            field = re.search(r'field "(\w+)"', str(error))
-            name = f"LATCHKEY_{field[1].upper()}" if field else "a setting"
-            raise SettingsError(f"{name}, or one below it, is no JSON; lists and objects are") from None
+
+    @classmethod
+    def check(cls, environ: Mapping[str, str]) -> None:
+        """Raise SettingsError naming what is wrong among these variables, whatever others are missing."""
+        source = EnvSettingsSource(cls)
+        source.env_vars = {name.lower(): value for name, value in environ.items()}
+        with _named_faults(heeding_missing=False):
+            cls(**source())
+
+
+@contextmanager
+def _named_faults(*, heeding_missing: bool = True) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        faults = error.errors(include_input=False, include_context=False, include_url=False)
+        named = [_named(fault) for fault in faults if heeding_missing or fault["type"] != _MISSING]
+        if named:
+            raise SettingsError("; ".join(named)) from None
+    except UnreadableSettingsError as error:  # which repeats no value
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"LATCHKEY_{field[1].upper()}" if field else "a setting"
+        raise SettingsError(f"{name}, or one below it, is no JSON; lists and objects are") from None
+
+
+def _named(fault: ErrorDetails) -> str:
+    """No message repeats a value: pydantic's tell what is allowed, our validators' what is wrong."""
+    name = f"LATCHKEY_{'__'.join(map(str, fault['loc'])).upper()}"
+    is_missing = fault["type"] == _MISSING
+    return f"{name}: {_MISSING if is_missing else fault['msg'].removeprefix('Value error, ')}"
 
 
 class MetricsSettings(BaseModel):
@@ -61,11 +87,16 @@ class ServiceSettings(LatchkeySettings):
 
     realm: str = Field(default="latchkey", pattern=r"^[a-z][a-z0-9_]*$")
     instance: str = Field(default_factory=lambda: uuid4().hex[:12], pattern=r"^[A-Za-z0-9_-]+$")
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     amqp_url: SecretText
     postgres_url: SecretText
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
 
     @field_validator("amqp_url")
     @classmethod
@@ -93,15 +124,3 @@ class VaultSettings(LatchkeySettings):
     def _check_vault_addr(cls, url: str) -> str:
         check_address(url, HTTP)
         return url
-
-
-def _names(error: ValidationError) -> str:
-    faults = error.errors(include_input=False, include_context=False, include_url=False)
-    return "; ".join(f"LATCHKEY_{'__'.join(map(str, f['loc'])).upper()}: {_fault(f)}" for f in faults)
-
-
-def _fault(fault: ErrorDetails) -> str:
-    """Return our own sentence where our validator refused (it repeats no value), else pydantic's word."""
-    if fault["type"] == _OURS:
-        return fault["msg"].removeprefix("Value error, ")
-    return fault["type"]

@@ -15,6 +15,7 @@ from infra.local.parts import Part
 from infra.local.ports import held, is_free, is_open, ports
 from infra.local.processes import processes
 from infra.local.services import service_parts
+from infra.local.stack import Stack
 from infra.local.wishes import Wishes, forget, recall, remember, unknown
 from shared.kernel.names import SERVICES
 
@@ -40,6 +41,28 @@ def test_wishes_last_until_they_are_forgotten(home: Home) -> None:
     assert recall(home).and_also(inference=None, simulator=None, environ={_BASE_URL: ""}).overrides == {}
     forget(home)
     assert recall(home) == Wishes()
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        (
+            {"LATCHKEY_HTTP__PORT": "99999"},
+            "LATCHKEY_HTTP__PORT: Input should be less than or equal",
+        ),
+        ({"LATCHKEY_AUTH_MODE": "closed"}, "LATCHKEY_AUTH_MODE: Input should be 'users' or 'open'"),
+        ({"LATCHKEY_LOG_LEVEL": "verbose"}, "LATCHKEY_LOG_LEVEL: Input should be 'DEBUG', 'INFO', "),
+        ({"LATCHKEY_AUTH__JWKS_URL": "nonsense"}, "LATCHKEY_AUTH__JWKS_URL: does not begin with http://"),
+        ({"LATCHKEY_AUTH__JWT_SECRET": "short"}, "LATCHKEY_AUTH: the JWT secret has less than 32 characters"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_anything_is_begun(
+    home: Home, environ: dict[str, str], told: str
+) -> None:
+    with pytest.raises(StackError, match=f"^settings: {told}"):
+        Stack(home.path, lambda _: None).up(environ)
+    assert recall(home) == Wishes()
+    assert not (home / "ports.json").exists()
 
 
 def test_what_dev_env_says_is_no_wish() -> None:
