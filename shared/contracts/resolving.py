@@ -23,12 +23,18 @@ class ResolveKey(Request):
     policy: KeyPolicy
     provider: KeyService
     request_key: RequestKey | None = None
+    further_keys: tuple[RequestKey, ...] = ()
     session_key: RequestKey | None = None
     worker_public_key: str
     excluding: tuple[str, ...] = ()
     """Credential ids that failed earlier attempts of this run."""
     report_only: bool = False
     """The flow's policy is only reported on: what it would refuse happens, with consent, and is told."""
+
+    @property
+    def request_keys(self) -> tuple[RequestKey, ...]:
+        """All plain keys that came with the run, in the order in which they are tried."""
+        return self.further_keys if self.request_key is None else (self.request_key, *self.further_keys)
 
     def answer_binding(
         self, *, credential_id: str, service: KeyService, base_url: str | None, expires_at: datetime

@@ -33,6 +33,8 @@ class RunRequested(Message):
     `stream_options`, too.
     """
     request_key: RequestKey | None = None
+    further_keys: tuple[RequestKey, ...] = ()
+    """Those sent beside it, to be tried after it, in this order."""
     session_key: RequestKey | None = None
     report_only: bool = False
     """The flow's policy is only reported on, not enforced."""

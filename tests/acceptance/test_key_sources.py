@@ -27,11 +27,12 @@ GRANT: Final = 1_000_000_000
 REPORTED: Final = "playground"
 """Made a strict flow that is only reported on, for these tests."""
 
-OWN: Final = ("request", "session", "user_gateway", "user", "user_openrouter")
+OWN: Final = ("request", "request_openrouter", "session", "user_gateway", "user", "user_openrouter")
 PLATFORM: Final = ("platform", "platform_openrouter", "team_gateway")
 ORDER: Final = (*OWN, *PLATFORM)
 _SERVICES: Final = {
     "request": KeyService.OPENAI,
+    "request_openrouter": KeyService.OPENROUTER,
     "session": KeyService.OPENAI,
     "user_gateway": KeyService.GATEWAY,
     "user": KeyService.OPENAI,
@@ -40,7 +41,12 @@ _SERVICES: Final = {
     "platform_openrouter": KeyService.OPENROUTER,
     "team_gateway": KeyService.GATEWAY,
 }
-_SOURCES: Final = {"user_openrouter": "user", "platform_openrouter": "platform"}
+_SOURCES: Final = {
+    "request_openrouter": "request",
+    "user_openrouter": "user",
+    "platform_openrouter": "platform",
+}
+_HEADERS: Final = {"request": "X-OpenAI-Key", "request_openrouter": "X-OpenRouter-Key"}
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,9 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    for flow, some_broken in (("chat", range(9)), ("solver", range(6)), (REPORTED, (0, 4, 5, 6, 8))):
+    for flow, some_broken in (("chat", range(10)), ("solver", range(7)), (REPORTED, (0, 5, 6, 7, 9))):
         yield from (Case(flow, ORDER, broken) for broken in some_broken)
-    for broken in (0, 4, 5, 6):
+    for broken in (0, 5, 6, 7):
         yield Case("chat", ORDER, broken, platform_ok=False)
         yield Case("chat", ORDER, broken, gateway_ok=False)
         yield Case("chat", ORDER, broken, platform_ok=False, gateway_ok=False)
@@ -171,8 +177,8 @@ async def furnish(caller: Caller, case: Case) -> dict[str, str]:
     headers = {"Latchkey-Flow": case.flow}
     for way in (way for way in OWN if way in case.have):
         key, service = case.key(way), _SERVICES[way]
-        if way == "request":
-            headers["X-OpenAI-Key"] = key
+        if way in _HEADERS:
+            headers[_HEADERS[way]] = key
             continue
         body = {"service": service, "api_key": key} | ({"baseUrl": GATEWAY_URL} if "gateway" in way else {})
         body |= {"persist": "session"} if way == "session" else {}

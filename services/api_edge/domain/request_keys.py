@@ -50,18 +50,18 @@ class SentKey:
 
 @dataclass(frozen=True, slots=True)
 class SentKeys:
-    """At most one of each kind."""
+    """The plain ones in the order in which they are tried, each once; of session keys the first."""
 
-    plain: SentKey | None = None
+    plain: tuple[SentKey, ...] = ()
     session: SentKey | None = None
 
     @property
     def any(self) -> bool:
-        return self.plain is not None or self.session is not None
+        return bool(self.plain) or self.session is not None
 
 
 def sent_keys(headers: Mapping[str, str], provider: KeyService, *, in_council: bool = False) -> SentKeys:
-    """Return the keys for a run at `provider`; of several of a kind the first in order.
+    """Return the keys for a run at `provider`, in order.
 
     `X-Provider-Key`, `X-Gateway-Key` (a gateway serves every provider), the provider's own header, and
     `X-OpenRouter-Key`, which serves every provider, too. Header names in lower case. `in_council`: they came
@@ -77,7 +77,7 @@ def sent_keys(headers: Mapping[str, str], provider: KeyService, *, in_council: b
     sent = [_sent(name, service, headers) for name, service in candidates.items() if name in headers]
     if in_council:
         sent = [one for one in sent if one.can_serve(provider)]
-    plain = next((one for one in sent if not one.is_session), None)
+    plain = tuple(dict.fromkeys(one for one in sent if not one.is_session))
     return SentKeys(plain, next((one for one in sent if one.is_session), None))
 
 

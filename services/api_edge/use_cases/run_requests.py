@@ -25,6 +25,7 @@ class RunRequests:
         now, run_s = datetime.now(UTC), self._times.for_client(command.timeout_s)
         start_s = run_s if command.is_insistent else min(self._times.start_s, run_s)
         sent = sent_keys(command.headers, model.provider, in_council=command.council_id is not None)
+        plain = [self._sealed(command, key, now) for key in sent.plain]
         terms = run_terms(flow, command.caller, model.provider, has_key=sent.any)
         return RunRequested(
             run_id=command.run_id,
@@ -36,8 +37,9 @@ class RunRequests:
             stream=command.call.stream,
             operation=command.call.operation,
             body=command.call.body,
-            request_key=self._sealed(command, sent.plain, now),
-            session_key=self._sealed(command, sent.session, now),
+            request_key=plain[0] if plain else None,
+            further_keys=tuple(plain[1:]),
+            session_key=sent.session and self._sealed(command, sent.session, now),
             report_only=terms.report_only,
             reply_to=reply_to,
             requested_at=now,
@@ -48,9 +50,7 @@ class RunRequests:
             session_id=command.session_id,
         )
 
-    def _sealed(self, command: StartRun, sent: SentKey | None, now: datetime) -> RequestKey | None:
-        if sent is None:
-            return None
+    def _sealed(self, command: StartRun, sent: SentKey, now: datetime) -> RequestKey:
         sealed = seal_key(
             self._sealer, sent, "request", user_id=command.caller.user_id, run_id=command.run_id, now=now
         )

@@ -38,6 +38,7 @@ class RpcKeyVault:
             policy=request.policy,
             provider=request.provider,
             request_key=request.request_key,
+            further_keys=request.further_keys,
             session_key=request.session_key,
             worker_public_key=pair.public_key,
             excluding=excluding,

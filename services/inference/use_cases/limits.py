@@ -20,7 +20,7 @@ class Limits:
     completion_tokens_ceiling: int = 4096
     answer_bytes_max: int = 12 * 1024 * 1024
     answer_memory_bytes_max: int = 64 * 1024 * 1024
-    attempts_max: int = 8
+    attempts_max: int = 12
     starting_max: int = 64
     losses_max: int = 3
     rpc_timeout_s: float = 5.0

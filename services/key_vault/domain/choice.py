@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 from services.key_vault.domain.credentials import OwnKeys, StoredCredential
 from services.key_vault.domain.fallback import Leave, Lent, LookInPool, lend, no_own_key
-from services.key_vault.domain.order import SENT, Ask
+from services.key_vault.domain.order import Ask, Sent
 from services.key_vault.domain.platform import PoolState
 from shared.kernel.key_order import own_services
-from shared.kernel.names import CredentialStatus, KeyService, KeySource
+from shared.kernel.names import CredentialStatus, KeyService
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,6 @@ class Known:
 
     own: OwnKeys | None = None
     pools: Mapping[KeyService, PoolState] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Use the key that came with the run."""
-
-    source: KeySource
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,7 @@ class LookForOwn:
 
 
 Choice: TypeAlias = Sent | Own | Lent
+"""`Sent`: use that key, which came with the run."""
 Look: TypeAlias = LookForOwn | LookInPool
 
 
@@ -66,8 +60,7 @@ def choose(ask: Ask, known: Known) -> Choice | Look:
 
 
 def _sent(ask: Ask) -> Sent | None:
-    fresh = (source for source in SENT if source in ask.sent and source not in ask.excluding)
-    return next(map(Sent, fresh), None)
+    return next((sent for sent in ask.sent if sent.credential_id not in ask.excluding), None)
 
 
 def _stored(ask: Ask, own: OwnKeys) -> StoredCredential | None:

@@ -1,6 +1,6 @@
 """What a run asks for. What may come with it is tried first, then what `key_order` says."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -9,21 +9,33 @@ from shared.kernel.errors import InvalidRequestError
 from shared.kernel.key_order import own_services
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 
-SENT: Final = (KeySource.REQUEST, KeySource.SESSION)
-"""What may come with the run itself, best first. Such a key's source is its credential id, too."""
-
 _OWN_KEY_POLICIES: Final = (KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED)
 
 
 @dataclass(frozen=True)
+class Sent:
+    """A key that came with the run: the `number`th of its source, from 1."""
+
+    source: KeySource
+    number: int = 1
+
+    @property
+    def credential_id(self) -> str:
+        """`request`, `request:2`, …, `session`."""
+        return self.source.value if self.number == 1 else f"{self.source}:{self.number}"
+
+
+@dataclass(frozen=True)
 class Ask:
-    """What a run asks for, and when. `sent`: what came with it; `excluding`: ids of keys that failed."""
+    """What a run asks for, and when. `sent`: what came with it, best first; `excluding`: ids of keys that
+    failed.
+    """
 
     policy: KeyPolicy
     provider: KeyService
     at: datetime
     report_only: bool = False
-    sent: Collection[KeySource] = ()
+    sent: Sequence[Sent] = ()
     excluding: Collection[str] = ()
 
     @property

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.key_vault.domain.choice import Choice, Known, Look, LookForOwn, Own, Sent, choose
+from services.key_vault.domain.choice import Choice, Known, Look, LookForOwn, Own, choose
 from services.key_vault.domain.credentials import StoredCredential
 from services.key_vault.domain.fallback import Lent, LookInPool
-from services.key_vault.domain.order import Ask
+from services.key_vault.domain.order import Ask, Sent
 from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, Sealer
 from services.key_vault.use_cases.platform_pools import PlatformPools
 from services.key_vault.use_cases.sent_keys import SentKeys
@@ -73,9 +73,9 @@ class ResolveKeyUseCase:
 
     async def _found(self, choice: Choice, query: ResolveKey) -> _Found:
         match choice:
-            case Sent(source):
-                sent = await self._sent_keys.open(source, query)
-                return _Found(source.value, source, sent.service, sent.key, sent.base_url)
+            case Sent():
+                sent = await self._sent_keys.open(choice, query)
+                return _Found(choice.credential_id, choice.source, sent.service, sent.key, sent.base_url)
             case Own(credential):
                 return await self._own(credential)
             case Lent():
@@ -107,13 +107,14 @@ class ResolveKeyUseCase:
 
 
 def _ask(query: ResolveKey, now: datetime) -> Ask:
-    came = {KeySource.REQUEST: query.request_key, KeySource.SESSION: query.session_key}
+    plain = [Sent(KeySource.REQUEST, number) for number, _ in enumerate(query.request_keys, 1)]
+    session = [] if query.session_key is None else [Sent(KeySource.SESSION)]
     return Ask(
         policy=query.policy,
         provider=query.provider,
         at=now,
         report_only=query.report_only,
-        sent=tuple(source for source, sent in came.items() if sent is not None),
+        sent=(*plain, *session),
         excluding=query.excluding,
     )
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from services.key_vault.domain.entry import check_base_url, check_key
-from services.key_vault.domain.order import check_serves
+from services.key_vault.domain.order import Sent, check_serves
 from services.key_vault.domain.session import read_token
 from services.key_vault.ports import Clock, Guarding, Sealer, SessionCipher
 from shared.contracts.resolving import ResolveKey
 from shared.contracts.sealed import RequestKey, SealBinding
-from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KeyService, KeySource
 from shared.kernel.secret import SecretText
 
@@ -29,35 +28,27 @@ class SentKeys:
         self._guarding = guarding
         self._now = now
 
-    async def open(self, source: KeySource, query: ResolveKey) -> SentKey:
+    async def open(self, sent: Sent, query: ResolveKey) -> SentKey:
         """Raise `invalid_request`, or `user_api_key_invalid` for a session token that is not good."""
-        if source is KeySource.SESSION:
-            return await self._session(query)
-        return self._request(query)
+        if sent.source is KeySource.SESSION and query.session_key is not None:
+            return await self._session(query.session_key, query)
+        return self._request(query.request_keys[sent.number - 1], query)
 
-    def _request(self, query: ResolveKey) -> SentKey:
-        sent = _there(query.request_key)
+    def _request(self, sent: RequestKey, query: ResolveKey) -> SentKey:
         check_serves(sent.service, query.provider)
         check_base_url(sent.service, sent.base_url)
         key = self._sealer.open(sent.sealed, _binding(sent, query))
         check_key(key)
         return SentKey(key, sent.service, sent.base_url)
 
-    async def _session(self, query: ResolveKey) -> SentKey:
+    async def _session(self, sent: RequestKey, query: ResolveKey) -> SentKey:
         """What the token says of its service and address counts, not what was said beside it."""
-        sent = _there(query.session_key)
         token = self._sealer.open(sent.sealed, _binding(sent, query))
         with self._guarding(token):
             claims, ciphertext = read_token(token, query.user_id, self._now())
             check_serves(claims.service, query.provider)
             key = await self._sessions.decrypt(ciphertext, claims)
         return SentKey(key, claims.service, claims.base_url)
-
-
-def _there(sent: RequestKey | None) -> RequestKey:
-    if sent is None:
-        raise InvalidRequestError("no such key came with the run")
-    return sent
 
 
 def _binding(sent: RequestKey, query: ResolveKey) -> SealBinding:

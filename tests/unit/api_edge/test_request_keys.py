@@ -42,11 +42,11 @@ def test_an_address_does_not_show_the_key() -> None:
     ],
 )
 def test_a_plain_key(headers: dict[str, str], expected: SentKey | None) -> None:
-    assert sent_keys(headers, OPENAI) == SentKeys(expected)
+    assert sent_keys(headers, OPENAI).plain[:1] == (() if expected is None else (expected,))
     assert sent_keys(headers, OPENAI).any == (expected is not None)
 
 
-def test_of_several_plain_keys_one_travels() -> None:
+def test_several_plain_keys_travel_in_order() -> None:
     headers = {
         "x-openrouter-key": "sk-or-1",
         "x-openai-key": "sk-own",
@@ -54,11 +54,13 @@ def test_of_several_plain_keys_one_travels() -> None:
         "x-gateway-key": "vck-1",
         "x-provider-key": "sk-any",
     }
-    found = []
-    while sent := sent_keys(headers, OPENAI).plain:
-        found.append((sent.service, sent.key.reveal()))
-        del headers[next(name for name, value in headers.items() if value == sent.key.reveal())]
+    found = [(sent.service, sent.key.reveal()) for sent in sent_keys(headers, OPENAI).plain]
     assert found == [(OPENAI, "sk-any"), (GATEWAY, "vck-1"), (OPENAI, "sk-own"), (OPENROUTER, "sk-or-1")]
+
+
+def test_a_key_sent_twice_travels_once() -> None:
+    sent = sent_keys({"x-provider-key": "sk-own", "x-openai-key": "sk-own"}, OPENAI)
+    assert sent.plain == (_key(OPENAI, "sk-own"),)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,12 @@ def test_of_several_plain_keys_one_travels() -> None:
 def test_a_session_token_may_stand_in_every_header_and_needs_no_address(
     header: str, service: KeyService
 ) -> None:
-    assert sent_keys({header: TOKEN}, OPENAI) == SentKeys(None, _key(service, TOKEN))
+    assert sent_keys({header: TOKEN}, OPENAI) == SentKeys((), _key(service, TOKEN))
 
 
 def test_a_plain_key_and_a_session_token_come_together() -> None:
     headers = {"x-provider-key": TOKEN, "x-openai-key": "sk-own", "x-openrouter-key": "lks_second"}
-    assert sent_keys(headers, OPENAI) == SentKeys(_key(OPENAI, "sk-own"), _key(OPENAI, TOKEN))
+    assert sent_keys(headers, OPENAI) == SentKeys((_key(OPENAI, "sk-own"),), _key(OPENAI, TOKEN))
 
 
 @pytest.mark.parametrize("header", ["x-provider-key", "x-gateway-key"])
@@ -86,8 +88,8 @@ def test_a_run_at_a_gateway_needs_its_address(header: str) -> None:
     with pytest.raises(BadInputError) as refusal:
         sent_keys({header: "vck-1"}, GATEWAY)
     assert (refusal.value.reason, refusal.value.param) == ("required", "x-gateway-base-url")
-    assert sent_keys({header: "vck-1", "x-gateway-base-url": URL}, GATEWAY).plain == _key(
-        GATEWAY, "vck-1", URL
+    assert sent_keys({header: "vck-1", "x-gateway-base-url": URL}, GATEWAY).plain == (
+        _key(GATEWAY, "vck-1", URL),
     )
 
 
@@ -162,10 +164,10 @@ def test_what_travels_was_sent_for_this_run(headers: dict[str, str], provider: K
     except BadInputError:
         return
     values = [value.strip() for value in headers.values()]
-    for key in (sent.plain, sent.session):
+    for key in (*sent.plain, sent.session):
         if key is not None:
             assert key.key.reveal() in values
             assert key.service in {provider, OPENROUTER, GATEWAY}
     assert sent.session is None or sent.session.key.reveal().startswith("lks_")
-    assert sent.plain is None or not sent.plain.key.reveal().startswith("lks_")
-    assert sent.plain is None or (sent.plain.base_url is None) == (sent.plain.service is not GATEWAY)
+    assert not any(one.key.reveal().startswith("lks_") for one in sent.plain)
+    assert all((one.base_url is None) == (one.service is not GATEWAY) for one in sent.plain)

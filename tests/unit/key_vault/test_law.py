@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.key_vault.domain.choice import Choice, Own, Sent
+from services.key_vault.domain.choice import Choice, Own
 from services.key_vault.domain.credentials import Consent, OwnKeys, Place, StoredCredential
 from services.key_vault.domain.fallback import Lent
-from services.key_vault.domain.order import SENT, Ask
+from services.key_vault.domain.order import Ask, Sent
 from services.key_vault.domain.platform import PlatformMark, PoolState, platform_key
 from shared.kernel.errors import PlatformError
 from shared.kernel.key_order import own_services, platform_services, platform_source
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.unit
 
 _SERVICES = st.sampled_from(KeyService)
 _GATEWAY_URL = "https://team.example/v1"
+_SENT = (Sent(KeySource.REQUEST), Sent(KeySource.REQUEST, 2), Sent(KeySource.SESSION))
 
 
 @st.composite
@@ -55,13 +56,13 @@ def worlds(draw: st.DrawFn) -> tuple[Ask, OwnKeys, dict[KeyService, PoolState]]:
     own = draw(st.lists(credentials(), max_size=6, unique_by=lambda one: one.credential_id))
     there = draw(pools())
     ids = [key.credential_id for pool in there.values() for key in pool.keys]
-    ids += [one.credential_id for one in own] + list(SENT)
+    ids += [one.credential_id for one in own] + [sent.credential_id for sent in _SENT]
     ask = Ask(
         draw(st.sampled_from(KeyPolicy)),
         draw(_SERVICES),
         NOON,
         report_only=draw(st.booleans()),
-        sent=draw(st.sets(st.sampled_from(SENT))),
+        sent=[sent for sent in _SENT if draw(st.booleans())],
         excluding=draw(st.sets(st.sampled_from(ids))),
     )
     consent = Consent(draw(st.booleans()), draw(st.booleans()), "c-1")
@@ -100,9 +101,9 @@ def test_what_serves_can_serve_and_has_not_failed(
 ) -> None:
     ask, own, there = world
     match chosen(ask, own, there):
-        case Sent(source):
-            assert source in ask.sent
-            assert source not in ask.excluding
+        case Sent() as sent:
+            assert sent in ask.sent
+            assert sent.credential_id not in ask.excluding
         case Own(credential):
             assert credential in own.credentials
             assert credential.status is not CredentialStatus.INACTIVE
@@ -133,7 +134,8 @@ def test_a_refusal_only_when_no_key_of_ones_own_is_left(
         and one.credential_id not in ask.excluding
     ]
     choice = chosen(ask, own, there)
-    if ask.takes_own_keys and (usable or set(ask.sent) - set(ask.excluding)):
+    sent = {one.credential_id for one in ask.sent} - {*ask.excluding}
+    if ask.takes_own_keys and (usable or sent):
         assert isinstance(choice, Sent | Own)
     else:
         assert choice is None or isinstance(choice, Lent)

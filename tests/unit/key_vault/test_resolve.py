@@ -48,6 +48,24 @@ async def test_a_request_key_costs_neither(house: House) -> None:
     assert (house.store.calls, house.cipher.calls, house.platform_keys.calls) == (0, 0, 0)
 
 
+async def test_a_further_key_of_the_request_is_next_and_the_stored_one_after_it(house: House) -> None:
+    kept = await house.keep("sk-stored-key-00001")
+    run_id = new_id()
+    first = request_key(house.pair.public_key, run_id)
+    second = request_key(house.pair.public_key, run_id, "sk-or-second-0001", service=KeyService.OPENROUTER)
+    asked = {"run_id": run_id, "request_key": first, "further_keys": (second,)}
+    assert (await house.resolve(**asked))[1] == KEY
+    resolved, key = await house.resolve(**asked, excluding=("request",))
+    assert (key, resolved.credential_id, resolved.source) == (
+        "sk-or-second-0001",
+        "request:2",
+        KeySource.REQUEST,
+    )
+    assert resolved.service is KeyService.OPENROUTER
+    resolved, _ = await house.resolve(**asked, excluding=("request", "request:2"))
+    assert resolved.credential_id == str(kept.id)
+
+
 async def test_the_newest_key_is_used_and_the_older_one_when_it_failed(house: House) -> None:
     older = await house.keep("sk-older-key-000001")
     newer = await house.keep("sk-newer-key-000002")
