@@ -1,7 +1,7 @@
 """The bootstrap itself: the three servers at once, then one env file per service."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -18,6 +18,7 @@ _ROLE_ID, _SECRET_ID = "LATCHKEY_VAULT_ROLE_ID", "LATCHKEY_VAULT_SECRET_ID"
 _NAMESPACE = "LATCHKEY_VAULT_NAMESPACE"
 JWT_SECRET = "LATCHKEY_AUTH__JWT_SECRET"  # noqa: S105
 _VAULT_USERS = (API_EDGE, KEY_VAULT)
+_SILENCE_S = 10.0
 
 Env = dict[str, str]
 
@@ -50,6 +51,7 @@ def bootstrap(
             vault.prepare, servers, realm, _secret_ids(known), timeout_s=timeout_s, progress=progress
         )
         roles = pool.submit(postgres.prepare, servers, realm, _db_passwords(known), timeout_s=timeout_s)
+        tell_of_waiting({"rabbitmq": bus, "vault": logins, "postgres": roles}, progress)
     _raise_all(bus, logins, roles)
     for service in SERVICES:
         env = _service_env(servers, realm, service, bus.result(), roles.result())
@@ -57,6 +59,14 @@ def bootstrap(
         env |= _auth_env(realm, known[API_EDGE]) if service == API_EDGE else {}
         write_env(out / f"{service}.env", env)
     write_env(out / ADMIN_FILE, _admin_env(servers, realm, bus.result()))
+
+
+def tell_of_waiting(
+    parts: Mapping[str, Future[Any]], progress: Callable[[str], None], *, silence_s: float = _SILENCE_S
+) -> None:
+    """Return when all are done; until then tell every `silence_s` which are not."""
+    while not_done := wait(parts.values(), timeout=silence_s).not_done:
+        progress(f"waiting for {', '.join(name for name, part in parts.items() if part in not_done)}")
 
 
 def _check_namespace(servers: Servers, known: Env) -> None:

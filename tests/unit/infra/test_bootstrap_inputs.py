@@ -2,6 +2,7 @@
 
 import re
 import ssl
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from infra.bootstrap.migrations import SERVICES_FOLDER, Migration, migrations_in
 from infra.bootstrap.platform_keys import gateway_url_from, platform_keys_from
 from infra.bootstrap.rabbitmq import definitions
 from infra.bootstrap.realm import password_in, url_for
+from infra.bootstrap.step import tell_of_waiting
 from infra.bootstrap.vault import policy
 from shared.contracts.topology import RPC_QUEUES
 from shared.kernel.names import SERVICES
@@ -36,6 +38,20 @@ def test_a_url_for_another_login_keeps_host_and_options() -> None:
     )
     assert url == "postgresql://a:p%2F%40%3A@db:5432/realm?sslmode=require"
     assert password_in(url) == "p/@:"
+
+
+def test_what_is_waited_for_is_told() -> None:
+    there: Future[None] = Future()
+    away: Future[None] = Future()
+    there.set_result(None)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        away.set_exception(BootstrapError("away"))
+
+    tell_of_waiting({"postgres": there, "vault": away}, tell, silence_s=0.01)
+    assert told == ["waiting for vault"]
 
 
 def test_an_env_file_is_private_and_reads_back(tmp_path: Path) -> None:
