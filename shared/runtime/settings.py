@@ -16,6 +16,7 @@ from shared.kernel.secret import SecretText
 from shared.runtime.addresses import AMQP, HTTP, POSTGRES, check_address
 
 _MISSING = "missing"
+_NOBODYS = "LATCHKEY_NOBODYS_"
 
 
 class SettingsError(Exception):
@@ -37,11 +38,13 @@ class LatchkeySettings(BaseSettings):
 
     @classmethod
     def check(cls, environ: Mapping[str, str]) -> None:
-        """Raise SettingsError naming what is wrong among these variables, whatever others are missing."""
+        """Raise SettingsError naming what is wrong among these variables, whatever others are missing, and
+        whatever this process' own environment says.
+        """
         source = EnvSettingsSource(cls)
         source.env_vars = {name.lower(): value for name, value in environ.items()}
         with _named_faults(heeding_missing=False):
-            cls(**source())
+            cls(_env_prefix=_NOBODYS, **source())
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a native stack is made from: wishes, ports, launchers."""
 
+import os
 import re
 import shlex
 import socket
@@ -11,6 +12,7 @@ import pytest
 
 from infra.local.errors import StackError
 from infra.local.home import CHECKOUT, Home
+from infra.local.known_settings import check_settings
 from infra.local.parts import Part
 from infra.local.ports import held, is_free, is_open, ports
 from infra.local.processes import processes
@@ -63,6 +65,11 @@ def test_a_wrong_setting_is_refused_before_anything_is_begun(
         Stack(home.path, lambda _: None).up(environ)
     assert recall(home) == Wishes()
     assert not (home / "ports.json").exists()
+
+
+def test_a_setting_taken_back_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATCHKEY_TRACES__ENDPOINT", "")
+    check_settings(Wishes().and_also(inference=None, simulator=None, environ=os.environ).overrides)
 
 
 def test_what_dev_env_says_is_no_wish() -> None:
