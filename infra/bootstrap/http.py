@@ -79,10 +79,12 @@ def check_trusted(part: str, error: BaseException) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
-def wait_for(part: str, probe: Callable[[], object], *, timeout_s: float) -> None:
+def wait_for(
+    part: str, probe: Callable[[], object], *, timeout_s: float, refused_s: float = _REFUSED_S
+) -> None:
     """Call `probe` until it no longer raises. Raises BootstrapError naming the part and its last error, at
-    once when it is a certificate that nobody vouches for, soon when it is a login (a broker that has just
-    started may not know it yet).
+    once when it is a certificate that nobody vouches for, after `refused_s` when it is a login (a broker that
+    has just started may not know it yet).
     """
     start = time.monotonic()
     deadline = start + timeout_s
@@ -90,7 +92,7 @@ def wait_for(part: str, probe: Callable[[], object], *, timeout_s: float) -> Non
         try:
             probe()
         except LoginRefusedError:
-            if time.monotonic() > start + _REFUSED_S:
+            if time.monotonic() > min(deadline, start + refused_s):
                 raise
             time.sleep(_POLL_S)
         except (BootstrapError, OSError) as error:
