@@ -86,19 +86,20 @@ def wait_for(
     once when it is a certificate that nobody vouches for, after `refused_s` when it is a login (a broker that
     has just started may not know it yet).
     """
-    start = time.monotonic()
-    deadline = start + timeout_s
+    deadline = time.monotonic() + timeout_s
+    refused_at: float | None = None
     while True:
         try:
             probe()
         except LoginRefusedError:
-            if time.monotonic() > min(deadline, start + refused_s):
+            refused_at = refused_at or time.monotonic()
+            if time.monotonic() > min(deadline, refused_at + refused_s):
                 raise
-            time.sleep(_POLL_S)
         except (BootstrapError, OSError) as error:
+            refused_at = None
             check_trusted(part, error)
             if time.monotonic() > deadline:
                 raise BootstrapError(f"{part} is not ready after {timeout_s:.0f} s: {error}") from error
-            time.sleep(_POLL_S)
         else:
             return
+        time.sleep(_POLL_S)

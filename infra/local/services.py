@@ -6,11 +6,10 @@ from pathlib import Path
 from infra.bootstrap.step import JWT_SECRET
 from infra.local.home import CHECKOUT, Home
 from infra.local.parts import Part
-from infra.local.wishes import Wishes
+from infra.local.wishes import JWKS_URL, Wishes
 from shared.kernel.names import API_EDGE, INFERENCE, SERVICES
 
 SIMULATOR = "simulator"
-JWKS_URL = "LATCHKEY_AUTH__JWKS_URL"
 _METRICS_PORT = "LATCHKEY_METRICS__PORT"
 _STOP_S = 30  # longer than a worker's grace for the runs it has in hand
 
@@ -25,6 +24,13 @@ def service_parts(home: Home, ports: dict[str, int], wishes: Wishes) -> list[Par
     names = [name for service in SERVICES for name in (workers if service == INFERENCE else [service])]
     parts = [_service(home, ports, wishes, name, place) for place, name in enumerate(names)]
     return [*parts, _simulator(ports)] if wishes.simulator else parts
+
+
+def last_metrics_port(wishes: Wishes) -> dict[str, str]:
+    """Return the setting of the last part, when there is one."""
+    port = wishes.overrides.get(_METRICS_PORT, "")
+    parts = len(SERVICES) - 1 + wishes.inference
+    return {_METRICS_PORT: str(int(port) + parts - 1)} if port.isdecimal() else {}
 
 
 def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str, place: int) -> Part:

@@ -20,7 +20,12 @@ from infra.local.ports import held, is_open, ports
 from infra.local.processes import end_leftovers, processes
 from infra.local.readiness import Check, answers, server_checks, serves, wait_until_ready
 from infra.local.servers import SERVER_PARTS, server_parts, servers
-from infra.local.services import JWKS_URL, SIMULATOR, service_parts, simulator_url
+from infra.local.services import (
+    SIMULATOR,
+    last_metrics_port,
+    service_parts,
+    simulator_url,
+)
 from infra.local.supervisor import ProcessState, Supervisor
 from shared.kernel.names import API_EDGE
 from shared.runtime.settings import SettingsError
@@ -79,7 +84,7 @@ class Stack:
         chosen = ports(self.home, running=running, edge=wishes.edge_port)
         with nullcontext() if running else held(chosen["edge"]):
             entries = self._start_servers(chosen, running=running)
-            self._bootstrap(chosen, environ)
+            self._bootstrap(chosen, environ, wishes.jwt_secret(environ))
             url = simulator_url(chosen) if wishes.simulator else None
             write_dev_env(self.home, self.realm, edge_port=chosen["edge"], simulator_url=url)
         if not servers_only:
@@ -179,13 +184,13 @@ class Stack:
         self._tell(f"starting RabbitMQ, OpenBao and Postgres in {self.home.path}")
         self._supervisor.start(entries)
 
-    def _bootstrap(self, chosen: dict[str, int], environ: Mapping[str, str]) -> None:
+    def _bootstrap(self, chosen: dict[str, int], environ: Mapping[str, str], jwt_secret: str | None) -> None:
         try:
             realm = Realm(
                 self.realm.name,
                 platform_keys_from(environ),
                 gateway_url_from(environ),
-                environ.get(JWT_SECRET) or None,
+                jwt_secret,
             )
             bootstrap(servers(self.home, chosen), realm, self.home.env_files, progress=self._tell)
         except BootstrapError as error:
@@ -230,9 +235,11 @@ class Stack:
 
 
 def _check(wishes: wish.Wishes, environ: Mapping[str, str]) -> None:
-    """The bootstrap would keep a JWT secret for ever."""
-    secret = {} if JWKS_URL in wishes.overrides else {JWT_SECRET: environ.get(JWT_SECRET, "")}
+    secret = {JWT_SECRET: wishes.jwt_secret(environ) or ""}
     try:
         check_settings({**wishes.overrides, **secret})
+        check_settings({**wishes.overrides, **last_metrics_port(wishes)})
     except SettingsError as error:
-        raise StackError(f"settings: {error}") from None
+        kept = [name for name in wishes.overrides if name in str(error) and name not in environ]
+        back = f"; given before: {', '.join(kept)} (set to nothing, it is taken back)" if kept else ""
+        raise StackError(f"settings: {error}{back}") from None

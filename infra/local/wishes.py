@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from infra.bootstrap.envfiles import write_private
+from infra.bootstrap.step import JWT_SECRET
 from infra.local.home import Home
 from infra.local.known_settings import PREFIX, readers
 from shared.kernel.names import INFERENCE, KeyService
+
+JWKS_URL = f"{PREFIX}AUTH__JWKS_URL"
 
 # What dev.env and the stack itself say is no wish: sourcing dev.env before `make up` must change nothing.
 # The JWT secret is the bootstrap's to keep.
@@ -46,6 +49,10 @@ class Wishes:
         if not self.simulator or service != INFERENCE:
             return own
         return {**{_base_url(provider): f"{simulator_url}/v1" for provider in KeyService}, **own}
+
+    def jwt_secret(self, environ: Mapping[str, str]) -> str | None:
+        """Return the one that is asked for, which the bootstrap keeps; none beside a JWKS URL."""
+        return None if JWKS_URL in self.overrides else environ.get(JWT_SECRET) or None
 
     @property
     def edge_port(self) -> int | None:

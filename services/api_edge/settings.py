@@ -8,7 +8,7 @@ from services.api_edge.domain.allowance import Limited
 from services.api_edge.domain.sizes import Sizes
 from shared.kernel.secret import SecretText
 from shared.runtime.addresses import HTTP, check_address
-from shared.runtime.settings import ServiceSettings, VaultSettings
+from shared.runtime.settings import DAY_S, YEAR_S, ServiceSettings, VaultSettings
 
 _SECRET_CHARS_MIN = 32
 _MIB = 1024 * 1024
@@ -90,13 +90,13 @@ class EdgeSettings(VaultSettings, ServiceSettings):
     """So many runs may wait for a worker before new ones are refused at once."""
     auth_mode: Literal["users", "open"] = "users"
     """`open`: a deployment without users. Only request keys and the platform's are used then."""
-    start_timeout_s: float = Field(default=10, gt=0)
-    run_timeout_s: float = Field(default=300, gt=0)
-    rpc_timeout_s: float = Field(default=5, gt=0)
-    validate_timeout_s: float = Field(default=8, gt=0)
+    start_timeout_s: float = Field(default=10, gt=0, le=DAY_S)
+    run_timeout_s: float = Field(default=300, gt=0, le=DAY_S)
+    rpc_timeout_s: float = Field(default=5, gt=0, le=DAY_S)
+    validate_timeout_s: float = Field(default=8, gt=0, le=DAY_S)
     """How long a key's provider may take, and we with it, to say what it is worth."""
     runs_in_flight_max: int = Field(default=4096, ge=1)
-    results_ttl_s: float = Field(default=86_400, gt=0)
+    results_ttl_s: float = Field(default=DAY_S, gt=0, le=YEAR_S)
     """How long the answers of kept runs are kept."""
     body_bytes_max: int = Field(default=4 * _MIB, ge=1024)
     settings_url: str = Field(default="/settings/api-keys", pattern=r"^(/|https?://)")

@@ -34,14 +34,11 @@ def _read(url: str, *, is_postgres: bool) -> SplitResult:
 
 
 def _is_unescaped(parts: SplitResult, *, is_postgres: bool) -> bool:
-    """Say whether what separates login and host stands where only a torn password puts it.
+    """Say whether an @ stands where only a login puts it that a /, ? or # of its password has torn.
 
     Of several @ before the host all but Postgres' client take the last.
     """
-    is_torn_by_query = "@" in parts.query and not parts.path and "@" not in parts.netloc
-    return (
-        is_torn_by_query
-        or "\\" in parts.netloc
-        or "@" in parts.path + parts.fragment
-        or (is_postgres and parts.netloc.count("@") > 1)
-    )
+    netloc, after = parts.netloc, parts.path + parts.fragment
+    is_torn = ":" in netloc and "@" not in netloc and "@" in after + parts.query
+    is_torn_later = "@" in netloc and "@" in after
+    return is_torn or is_torn_later or "\\" in netloc or (is_postgres and netloc.count("@") > 1)

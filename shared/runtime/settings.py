@@ -17,6 +17,11 @@ from shared.runtime.addresses import AMQP, HTTP, POSTGRES, check_address
 
 _MISSING = "missing"
 _NOBODYS = "LATCHKEY_NOBODYS_"
+_LEVELS = {"WARN": "WARNING"}
+
+DAY_S = 86_400
+YEAR_S = 365 * DAY_S
+"""No setting is longer."""
 
 
 class SettingsError(Exception):
@@ -27,7 +32,11 @@ class LatchkeySettings(BaseSettings):
     """The base of all settings; environment variables win over the file."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LATCHKEY_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
+        env_prefix="LATCHKEY_",
+        env_nested_delimiter="__",
+        extra="ignore",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     @classmethod
@@ -99,7 +108,7 @@ class ServiceSettings(LatchkeySettings):
     @field_validator("log_level", mode="before")
     @classmethod
     def _in_capitals(cls, level: object) -> object:
-        return level.upper() if isinstance(level, str) else level
+        return _LEVELS.get(level.upper(), level.upper()) if isinstance(level, str) else level
 
     @field_validator("amqp_url")
     @classmethod

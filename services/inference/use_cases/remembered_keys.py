@@ -104,6 +104,7 @@ def _heard(task: "asyncio.Task[ResolvedKey]") -> None:
 
 def _place(request: RunRequested) -> _Place | None:
     """Return what a key is remembered for; None when it comes with the request, or is never the user's."""
-    if request.request_key or request.session_key or request.policy not in _OWN_POLICIES:
+    sent = request.request_key or request.further_keys or request.session_key
+    if sent or request.policy not in _OWN_POLICIES:
         return None
     return request.user_id, request.provider, request.flow, request.policy, request.report_only

@@ -54,7 +54,7 @@ def choose(ask: Ask, known: Known) -> Choice | Look:
         return LookForOwn()
     if credential := _stored(ask, known.own):
         return Own(credential)
-    if ask.is_strict:
+    if ask.is_strict or ask.has_expired:
         raise no_own_key(ask)
     return lend(ask, Leave.by(known.own.consent), known.pools)
 

@@ -27,8 +27,8 @@ class Sent:
 
 @dataclass(frozen=True)
 class Ask:
-    """What a run asks for, and when. `sent`: what came with it, best first; `excluding`: ids of keys that
-    failed.
+    """What a run asks for, and when. `sent`: what came with it, best first; `has_expired`: whether more came,
+    which cannot be opened any more; `excluding`: ids of keys that failed.
     """
 
     policy: KeyPolicy
@@ -36,6 +36,7 @@ class Ask:
     at: datetime
     report_only: bool = False
     sent: Sequence[Sent] = ()
+    has_expired: bool = False
     excluding: Collection[str] = ()
 
     @property

@@ -55,6 +55,8 @@ def test_wishes_last_until_they_are_forgotten(home: Home) -> None:
         ({"LATCHKEY_AUTH_MODE": "closed"}, "LATCHKEY_AUTH_MODE: Input should be 'users' or 'open'"),
         ({"LATCHKEY_LOG_LEVEL": "verbose"}, "LATCHKEY_LOG_LEVEL: Input should be 'DEBUG', 'INFO', "),
         ({"LATCHKEY_AUTH__JWKS_URL": "nonsense"}, "LATCHKEY_AUTH__JWKS_URL: does not begin with http://"),
+        ({"LATCHKEY_METRICS__PORT": "65534"}, "LATCHKEY_METRICS__PORT: Input should be less than or equal"),
+        ({"LATCHKEY_RUN_TIMEOUT_S": "inf"}, "LATCHKEY_RUN_TIMEOUT_S: Input should be a finite number"),
         ({"LATCHKEY_AUTH__JWT_SECRET": "short"}, "LATCHKEY_AUTH: the JWT secret has less than 32 characters"),
     ],
 )
@@ -65,6 +67,19 @@ def test_a_wrong_setting_is_refused_before_anything_is_begun(
         Stack(home.path, lambda _: None).up(environ)
     assert recall(home) == Wishes()
     assert not (home / "ports.json").exists()
+
+
+def test_a_secret_beside_a_jwks_url_is_not_kept() -> None:
+    asked = {"LATCHKEY_AUTH__JWT_SECRET": "x" * 40}
+    assert Wishes().jwt_secret(asked) == "x" * 40
+    assert Wishes().jwt_secret({"LATCHKEY_AUTH__JWT_SECRET": ""}) is None
+    assert Wishes(overrides={"LATCHKEY_AUTH__JWKS_URL": "https://id.example/jwks"}).jwt_secret(asked) is None
+
+
+def test_a_wrong_setting_from_before_says_how_it_is_taken_back(home: Home) -> None:
+    remember(home, Wishes(overrides={"LATCHKEY_MARKUP": "x"}))
+    with pytest.raises(StackError, match=r"given before: LATCHKEY_MARKUP \(set to nothing"):
+        Stack(home.path, lambda _: None).up({})
 
 
 def test_a_setting_taken_back_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

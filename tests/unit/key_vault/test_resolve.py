@@ -66,6 +66,21 @@ async def test_a_further_key_of_the_request_is_next_and_the_stored_one_after_it(
     assert resolved.credential_id == str(kept.id)
 
 
+async def test_a_further_key_whose_time_is_over_leads_to_stored_ones_and_not_to_the_platforms(
+    house: House,
+) -> None:
+    await house.platform_keys.put(KeyService.OPENAI, "sk-platform-000001")
+    run_id = new_id()
+    late = request_key(house.pair.public_key, run_id, "sk-or-late-000001", service=KeyService.OPENROUTER)
+    late = late.model_copy(update={"sealed": late.sealed.model_copy(update={"expires_at": soon(-1)})})
+    first = request_key(house.pair.public_key, run_id)
+    asked = {"run_id": run_id, "request_key": first, "further_keys": (late,), "excluding": ("request",)}
+    with pytest.raises(UserApiKeyInvalidError):
+        await house.resolve(**asked)
+    kept = await house.keep("sk-stored-key-00001")
+    assert (await house.resolve(**asked))[0].credential_id == str(kept.id)
+
+
 async def test_the_newest_key_is_used_and_the_older_one_when_it_failed(house: House) -> None:
     older = await house.keep("sk-older-key-000001")
     newer = await house.keep("sk-newer-key-000002")
