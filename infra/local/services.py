@@ -20,32 +20,38 @@ def simulator_url(ports: dict[str, int]) -> str:
 
 def service_parts(home: Home, ports: dict[str, int], wishes: Wishes) -> list[Part]:
     """Return the services' parts; the second worker is `inference-2`, and so on."""
-    workers = [INFERENCE, *(f"{INFERENCE}-{number}" for number in range(2, wishes.inference + 1))]
-    names = [name for service in SERVICES for name in (workers if service == INFERENCE else [service])]
-    parts = [_service(home, ports, wishes, name, place) for place, name in enumerate(names)]
+    parts = [_service(home, ports, wishes, name, place) for place, name in enumerate(_names(wishes))]
     return [*parts, _simulator(ports)] if wishes.simulator else parts
 
 
 def last_metrics_port(wishes: Wishes) -> dict[str, str]:
-    """Return the setting of the last part, when there is one."""
+    """Return the setting of the last service's."""
+    return _metrics_port(wishes, len(_names(wishes)) - 1)
+
+
+def _names(wishes: Wishes) -> list[str]:
+    workers = [INFERENCE, *(f"{INFERENCE}-{number}" for number in range(2, wishes.inference + 1))]
+    return [name for service in SERVICES for name in (workers if service == INFERENCE else [service])]
+
+
+def _metrics_port(wishes: Wishes, place: int) -> dict[str, str]:
+    """Return the setting, if there is one: each service has a port of its own, one after the other."""
     port = wishes.overrides.get(_METRICS_PORT, "")
-    parts = len(SERVICES) - 1 + wishes.inference
-    return {_METRICS_PORT: str(int(port) + parts - 1)} if port.isdecimal() else {}
+    return {_METRICS_PORT: str(int(port) + place)} if port.isdecimal() else {}
 
 
 def _service(home: Home, ports: dict[str, int], wishes: Wishes, name: str, place: int) -> Part:
-    """`place`: among the services; each serves its metrics at a port of its own, one after the other."""
+    """`place`: among the services."""
     service = name.partition("-")[0]
     env_file = home.env_files / f"{service}.env"
     env = {
         "LATCHKEY_ENV_FILE": str(env_file),
         **wishes.settings_for(service, simulator_url=simulator_url(ports)),
+        **_metrics_port(wishes, place),
     }
     if service == API_EDGE:
         env |= {"LATCHKEY_HTTP__HOST": "127.0.0.1", "LATCHKEY_HTTP__PORT": str(ports["edge"])}
         env |= {JWT_SECRET: ""} if JWKS_URL in env else {}  # one or the other
-    if (port := env.get(_METRICS_PORT, "")).isdecimal():
-        env[_METRICS_PORT] = str(int(port) + place)
     command = (sys.executable, "-m", f"services.{service}.app")
     return Part(name, command, env, reads=(env_file, *_code(service)), stop_s=_STOP_S)
 

@@ -20,12 +20,7 @@ from infra.local.ports import held, is_open, ports
 from infra.local.processes import end_leftovers, processes
 from infra.local.readiness import Check, answers, server_checks, serves, wait_until_ready
 from infra.local.servers import SERVER_PARTS, server_parts, servers
-from infra.local.services import (
-    SIMULATOR,
-    last_metrics_port,
-    service_parts,
-    simulator_url,
-)
+from infra.local.services import SIMULATOR, last_metrics_port, service_parts, simulator_url
 from infra.local.supervisor import ProcessState, Supervisor
 from shared.kernel.names import API_EDGE
 from shared.runtime.settings import SettingsError

@@ -1,13 +1,13 @@
 """The edge's settings."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from services.api_edge.domain.allowance import Limited
 from services.api_edge.domain.sizes import Sizes
 from shared.kernel.secret import SecretText
-from shared.runtime.addresses import HTTP, check_address
+from shared.runtime.addresses import HTTP, address
 from shared.runtime.settings import DAY_S, YEAR_S, ServiceSettings, VaultSettings
 
 _SECRET_CHARS_MIN = 32
@@ -31,7 +31,7 @@ class AuthSettings(_Group):
     """A shared secret (HS256, development) or a JWKS URL, not both. With neither, only API tokens work."""
 
     jwt_secret: SecretText | None = None
-    jwks_url: str | None = None
+    jwks_url: Annotated[str, address(HTTP)] | None = None
     algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
     """What a key of the JWKS may sign with: asymmetric ones only."""
     issuer: str | None = None
@@ -41,13 +41,6 @@ class AuthSettings(_Group):
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
-
-    @field_validator("jwks_url")
-    @classmethod
-    def _check_jwks_url(cls, url: str | None) -> str | None:
-        if url is not None:
-            check_address(url, HTTP)
-        return url
 
     @model_validator(mode="after")
     def _one_mode(self) -> Self:

@@ -1,7 +1,13 @@
 """Whether text can be a server's address at all: said without the password in it."""
 
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator
+
+from shared.kernel.secret import SecretText
+
+AddressT = TypeVar("AddressT", str, SecretText)
 
 AMQP: Final = ("amqp", "amqps")
 HTTP: Final = ("http", "https")
@@ -19,6 +25,16 @@ def check_address(url: str, schemes: tuple[str, ...]) -> None:
         raise ValueError(f"does not begin with {' or '.join(f'{each}://' for each in schemes)}")
     if not is_postgres and not parts.hostname:
         raise ValueError("names no host")
+
+
+def address(schemes: tuple[str, ...]) -> AfterValidator:
+    """Return what a setting is annotated with that is an address of these schemes."""
+
+    def checked(url: AddressT) -> AddressT:
+        check_address(url.reveal() if isinstance(url, SecretText) else url, schemes)
+        return url
+
+    return AfterValidator(checked)
 
 
 def _read(url: str, *, is_postgres: bool) -> SplitResult:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import uuid4
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -13,10 +13,10 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings import SettingsError as UnreadableSettingsError
 
 from shared.kernel.secret import SecretText
-from shared.runtime.addresses import AMQP, HTTP, POSTGRES, check_address
+from shared.runtime.addresses import AMQP, HTTP, POSTGRES, address
 
 _MISSING = "missing"
-_NOBODYS = "LATCHKEY_NOBODYS_"
+_NOBODYS = "LATCHKEY_NOBODYS_"  # no variable begins so
 _LEVELS = {"WARN": "WARNING"}
 
 DAY_S = 86_400
@@ -100,8 +100,8 @@ class ServiceSettings(LatchkeySettings):
     realm: str = Field(default="latchkey", pattern=r"^[a-z][a-z0-9_]*$")
     instance: str = Field(default_factory=lambda: uuid4().hex[:12], pattern=r"^[A-Za-z0-9_-]+$")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
-    amqp_url: SecretText
-    postgres_url: SecretText
+    amqp_url: Annotated[SecretText, address(AMQP)]
+    postgres_url: Annotated[SecretText, address(POSTGRES)]
     metrics: MetricsSettings = MetricsSettings()
     traces: TracesSettings = TracesSettings()
 
@@ -110,29 +110,11 @@ class ServiceSettings(LatchkeySettings):
     def _in_capitals(cls, level: object) -> object:
         return _LEVELS.get(level.upper(), level.upper()) if isinstance(level, str) else level
 
-    @field_validator("amqp_url")
-    @classmethod
-    def _check_amqp_url(cls, url: SecretText) -> SecretText:
-        check_address(url.reveal(), AMQP)
-        return url
-
-    @field_validator("postgres_url")
-    @classmethod
-    def _check_postgres_url(cls, url: SecretText) -> SecretText:
-        check_address(url.reveal(), POSTGRES)
-        return url
-
 
 class VaultSettings(LatchkeySettings):
     """Mixed into the settings of a service that talks to Vault (AppRole)."""
 
-    vault_addr: str
+    vault_addr: Annotated[str, address(HTTP)]
     vault_namespace: str | None = None
     vault_role_id: str
     vault_secret_id: SecretText
-
-    @field_validator("vault_addr")
-    @classmethod
-    def _check_vault_addr(cls, url: str) -> str:
-        check_address(url, HTTP)
-        return url

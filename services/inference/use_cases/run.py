@@ -15,10 +15,7 @@ from services.inference.use_cases.limits import Limits
 from services.inference.use_cases.progress import Progress
 from shared.contracts.message import text_bytes
 from shared.contracts.rpc import ErrorBody
-from shared.contracts.runs import (
-    RunEnded,
-    RunRequested,
-)
+from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError, ServiceUnavailableError
 from shared.kernel.names import INFERENCE

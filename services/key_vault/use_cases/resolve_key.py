@@ -9,9 +9,9 @@ from services.key_vault.domain.fallback import Lent, LookInPool
 from services.key_vault.domain.order import Ask, Sent
 from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, Sealer
 from services.key_vault.use_cases.platform_pools import PlatformPools
-from services.key_vault.use_cases.sent_keys import SentKeys
+from services.key_vault.use_cases.sent_keys import SentKeys, came_with
 from shared.contracts.resolving import KeyResolved, ResolveKey
-from shared.contracts.sealed import SEALED_FOR, RequestKey
+from shared.contracts.sealed import SEALED_FOR
 from shared.kernel.key_order import own_services, own_source, platform_source
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
 from shared.kernel.secret import SecretText
@@ -108,22 +108,17 @@ class ResolveKeyUseCase:
 
 def _ask(query: ResolveKey, now: datetime) -> Ask:
     """What came with the run is passed over when its time is over, but for its first attempt."""
-    came = _came(query)
-    sent = [one for one, key in came if not query.excluding or key.sealed.expires_at > now]
+    came = came_with(query)
+    sent = [one for one, key in came.items() if not query.excluding or key.sealed.expires_at > now]
     return Ask(
         policy=query.policy,
         provider=query.provider,
         at=now,
         report_only=query.report_only,
         sent=sent,
-        has_expired=any(one not in sent and one.credential_id not in query.excluding for one, _ in came),
+        has_expired=any(one not in sent and one.credential_id not in query.excluding for one in came),
         excluding=query.excluding,
     )
-
-
-def _came(query: ResolveKey) -> list[tuple[Sent, RequestKey]]:
-    plain = [(Sent(KeySource.REQUEST, number), key) for number, key in enumerate(query.request_keys, 1)]
-    return plain if query.session_key is None else [*plain, (Sent(KeySource.SESSION), query.session_key)]
 
 
 def _lent(lent: Lent) -> _Found:

@@ -30,9 +30,10 @@ class SentKeys:
 
     async def open(self, sent: Sent, query: ResolveKey) -> SentKey:
         """Raise `invalid_request`, or `user_api_key_invalid` for a session token that is not good."""
-        if sent.source is KeySource.SESSION and query.session_key is not None:
-            return await self._session(query.session_key, query)
-        return self._request(query.request_keys[sent.number - 1], query)
+        key = came_with(query)[sent]
+        if sent.source is KeySource.SESSION:
+            return await self._session(key, query)
+        return self._request(key, query)
 
     def _request(self, sent: RequestKey, query: ResolveKey) -> SentKey:
         check_serves(sent.service, query.provider)
@@ -49,6 +50,12 @@ class SentKeys:
             check_serves(claims.service, query.provider)
             key = await self._sessions.decrypt(ciphertext, claims)
         return SentKey(key, claims.service, claims.base_url)
+
+
+def came_with(query: ResolveKey) -> dict[Sent, RequestKey]:
+    """Return the keys that came with a run, best first."""
+    came = {Sent(KeySource.REQUEST, number): key for number, key in enumerate(query.request_keys, 1)}
+    return came if query.session_key is None else {**came, Sent(KeySource.SESSION): query.session_key}
 
 
 def _binding(sent: RequestKey, query: ResolveKey) -> SealBinding:
