@@ -54,7 +54,7 @@ async def rebuild(
         await scratch.compare()
         found, about_ledger = await _report(scratch, report)
         is_kept = accept or not about_ledger
-        checkpoint = await keep(scratch, first, replay.reached) if is_kept else None
+        checkpoint = await keep(scratch, first, replay.reached, accept=accept) if is_kept else None
         counts = await scratch.database.fetchrow(sql.COUNTS)
     return Rebuilt(
         **dict(counts or {}), start=start, end=replay.reached, differences=found, checkpoint=checkpoint

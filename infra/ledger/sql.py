@@ -221,10 +221,12 @@ SELECT (SELECT count(*) FROM told_usage) AS usage, (SELECT count(*) FROM told_tr
 
 # --- checkpoints ------------------------------------------------------------------------------------------
 
-# The oldest that leaves no gap before the stream's first offset: from it on, most is compared.
+# The newest that was accepted; else the oldest that leaves no gap before the stream's first offset, so that most
+# is compared; none while all is there. Those past the stream's end are of a stream that is lost.
 FIND_CHECKPOINT: Final = """
-SELECT id, stream_offset FROM checkpoints WHERE stream_offset BETWEEN $1 - 1 AND $2
-ORDER BY stream_offset, id LIMIT 1
+SELECT id, stream_offset FROM checkpoints
+WHERE stream_offset BETWEEN $1 - 1 AND $2 AND (accepted OR $1 > 0)
+ORDER BY accepted DESC, CASE WHEN accepted THEN -id ELSE stream_offset END, id LIMIT 1
 """
 BEGIN_AT_CHECKPOINT: Final = """
 WITH taken AS (
@@ -248,9 +250,9 @@ SELECT least(
 """
 MAKE_CHECKPOINT: Final = """
 WITH made AS (
-    INSERT INTO checkpoints (stream_offset, usage_seq, transfer_seq)
-    SELECT $1, usage_to, transfer_to FROM bounds
-    WHERE NOT EXISTS (
+    INSERT INTO checkpoints (stream_offset, usage_seq, transfer_seq, accepted)
+    SELECT $1, usage_to, transfer_to, $2 FROM bounds
+    WHERE $2 OR NOT EXISTS (
         SELECT FROM checkpoints
         WHERE stream_offset >= $1 AND (usage_seq, transfer_seq) = (usage_to, transfer_to)
     )
@@ -259,4 +261,5 @@ WITH made AS (
 INSERT INTO checkpoint_balances
 SELECT id, kind, user_id, posted_micros FROM made, accounts_then
 """
-FORGET_CHECKPOINTS: Final = "DELETE FROM checkpoints WHERE stream_offset < $1 - 1"
+# No replay begins at one before the stream's start, or past its end.
+FORGET_CHECKPOINTS: Final = "DELETE FROM checkpoints WHERE stream_offset NOT BETWEEN $1 - 1 AND $2"

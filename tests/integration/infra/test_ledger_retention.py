@@ -131,3 +131,20 @@ async def test_without_a_checkpoint_it_cannot_be_told_until_the_tables_are_accep
     assert (found, rest.start) == ([], accepted.end)
     left = await house.database.fetchval("SELECT min(stream_offset) FROM billing.checkpoints")
     assert left == accepted.checkpoint, "those that are of no use any more are gone"
+
+
+async def test_a_stream_that_was_made_anew_is_checked_from_where_it_was_accepted(house: House) -> None:
+    """As when RabbitMQ's data is lost."""
+    await _keep_little(house.realm)
+    rebuilt, found = await house.check(wait_s=0)
+    assert (rebuilt.start, rebuilt.checkpoint) == (0, None)
+    assert {difference.what for difference in found} >= {"recorded, but never published"}
+
+    accepted, _ = await house.check(wait_s=0, accept=True)
+    assert (accepted.end, accepted.checkpoint) == (0, -1), "the new stream has told nothing yet"
+    await _spend(house)
+    later, found = await house.check()
+    assert (found, later.start) == ([], 0)
+    assert later.usage == _AT_ONCE + 1
+    kept = await house.database.fetch("SELECT stream_offset FROM billing.checkpoints ORDER BY id")
+    assert [row["stream_offset"] for row in kept] == [-1, later.checkpoint], "the lost stream's are gone"

@@ -191,6 +191,8 @@ async def test_what_billing_never_recorded_is_a_difference_until_it_is_accepted(
         ("a balance differs", "account grants"),
     }
     assert (await house.check(wait_s=0, accept=True))[0].checkpoint == rebuilt.end - 1
+    later, found = await house.check(wait_s=0)
+    assert (found, later.start) == ([], rebuilt.end), "what was accepted is not told again"
 
 
 async def _forge(house: House, *events: tuple[Message, bytes]) -> None:
