@@ -29,28 +29,29 @@ class Entry:
 class StreamLink:
     """Made by `linked`. Everything raises OSError when the broker is lost or refuses."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, stream: str) -> None:
         self.entries: list[Entry] = []
         """What has come and was not taken."""
         self._connection = connection
+        self._stream = stream
         self._channel: AbstractChannel | None = None
         self._tag = 0
         self._came = asyncio.Event()
 
-    async def attach(self, stream: str, start: Start, *, prefetch: int) -> None:
-        """Read `stream` from `start` on, over a channel of its own."""
+    async def attach(self, start: Start, *, prefetch: int) -> None:
+        """Read from `start` on, over a channel of its own."""
         with as_os_errors():
             async with asyncio.timeout(ANSWER_S):
                 channel = await self._connection.channel(publisher_confirms=False)
                 channel.closing.add_done_callback(self._lost)
                 self._channel = channel
                 await channel.basic_qos(prefetch_count=prefetch)
-                await channel.basic_consume(stream, self._taking(channel), arguments={_OFFSET: start})
+                await channel.basic_consume(self._stream, self._taking(channel), arguments={_OFFSET: start})
 
-    async def count(self, stream: str) -> int:
+    async def count(self) -> int:
         """Return how many messages there are, about. What was due to come before the answer has come."""
         with as_os_errors():
-            found = await self._attached.queue_declare(stream, passive=True, timeout=ANSWER_S)
+            found = await self._attached.queue_declare(self._stream, passive=True, timeout=ANSWER_S)
         return found.message_count or 0
 
     async def detach(self) -> None:
@@ -97,7 +98,7 @@ class StreamLink:
 
 
 @asynccontextmanager
-async def linked(url: str) -> AsyncIterator[StreamLink]:
-    """Connect for as long as the context lasts. Raises ConnectionRefusedError when nobody answers."""
+async def linked(url: str, stream: str) -> AsyncIterator[StreamLink]:
+    """Connect to read `stream`, while in the context. Raises ConnectionRefusedError when nobody answers."""
     async with connected(url) as connection:
-        yield StreamLink(connection)
+        yield StreamLink(connection, stream)

@@ -36,10 +36,21 @@ class StreamError(OSError):
 
 
 class UsageStream:
-    """The stream `usage.events`. `tell` hears of lost connections and of what is no longer kept."""
+    """The stream `usage.events`, or another one whose events are to be read like that.
 
-    def __init__(self, amqp_url: str, tell: Tell = lambda _: None, *, patience_s: float = PATIENCE_S) -> None:
+    `tell` hears of lost connections and of what is no longer kept.
+    """
+
+    def __init__(
+        self,
+        amqp_url: str,
+        tell: Tell = lambda _: None,
+        *,
+        name: str = USAGE_EVENTS,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
         self._url = amqp_url
+        self._name = name
         self._tell = tell
         self._patience_s = patience_s
 
@@ -76,10 +87,10 @@ class UsageStream:
                 await self._wait_to_retry(place, error)
 
     async def _connected(self, place: "_Place") -> AsyncGenerator[list[Entry], None]:
-        async with linked(self._url) as link:
+        async with linked(self._url, self._name) as link:
             end = await _end(link)
             place.check(end)
-            await link.attach(USAGE_EVENTS, min(place.wanted, end), prefetch=_PREFETCH)
+            await link.attach(min(place.wanted, end), prefetch=_PREFETCH)
             place.connected()
             async for entries in _entries(link):
                 if batch := place.heed(entries):
@@ -96,12 +107,12 @@ class UsageStream:
     @asynccontextmanager
     async def _asked(self) -> AsyncIterator[StreamLink]:
         try:
-            async with linked(self._url) as link:
+            async with linked(self._url, self._name) as link:
                 yield link
         except ConnectionRefusedError:
             raise
         except OSError as error:
-            raise StreamError(f"the broker gives no usage events: {_said(error)}") from error
+            raise StreamError(f"the broker gives no events of {self._name}: {_said(error)}") from error
 
 
 class _Place:
@@ -189,8 +200,8 @@ async def _peek(link: StreamLink, start: Start, *, prefetch: int) -> list[int]:
     should another version of it not. While more is published there is always more: then what came in half a
     second is all that was asked for.
     """
-    await link.attach(USAGE_EVENTS, start, prefetch=prefetch)
-    count = await link.count(USAGE_EVENTS)
+    await link.attach(start, prefetch=prefetch)
+    count = await link.count()
     if count and not isinstance(start, datetime):
         async with asyncio.timeout(_ANSWER_S):
             while not link.entries:

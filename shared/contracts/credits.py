@@ -154,6 +154,8 @@ class CreditsGranted(Message):
     amount_micros: int
     repaid_micros: int = 0
     granted_by: str
+    idempotency_key: str | None = None
+    """The one it was asked for with, so that a restored ledger knows it; None from older services."""
 
 
 class CreditsAdjusted(Message):
@@ -173,3 +175,5 @@ class CreditsAdjusted(Message):
     reason: str
     run_id: UUID | None = None
     adjusted_by: str
+    idempotency_key: str | None = None
+    """As in `CreditsGranted`."""

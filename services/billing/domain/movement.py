@@ -28,11 +28,7 @@ class Movement:
 
     @property
     def key(self) -> str:
-        """What makes it one movement; a client's key means its own for each cause, and each paying user."""
-        if self.cause is TransferCause.DEDUCTION:
-            user = self.user_id.replace("%", "%25").replace(":", "%3A")  # so that no two pairs are one key
-            return f"{self.cause}:{user}:{self.idempotency_key}"
-        return f"{self.cause}:{self.idempotency_key}"
+        return movement_key(self.cause, self.user_id, self.idempotency_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +46,14 @@ class Posting:
 
 Postings: TypeAlias = tuple[Posting, ...]
 _Rule: TypeAlias = Callable[[int, Balance], Postings]
+
+
+def movement_key(cause: TransferCause, user_id: str, idempotency_key: str) -> str:
+    """Return what makes it one movement: a client's key is another for each cause, and each paying user."""
+    if cause is TransferCause.DEDUCTION:
+        user = user_id.replace("%", "%25").replace(":", "%3A")  # so that no two pairs are one key
+        return f"{cause}:{user}:{idempotency_key}"
+    return f"{cause}:{idempotency_key}"
 
 
 def plan(movement: Movement, balance: Balance) -> Postings:
@@ -76,6 +80,7 @@ def event_of(movement: Movement, postings: Postings) -> CreditsGranted | Credits
             amount_micros=movement.amount_micros,
             repaid_micros=-owed,
             granted_by=movement.made_by,
+            idempotency_key=movement.idempotency_key,
         )
     return CreditsAdjusted(
         transfer_id=movement.transfer_id,
@@ -86,6 +91,7 @@ def event_of(movement: Movement, postings: Postings) -> CreditsGranted | Credits
         reason=movement.reason or "",
         run_id=movement.run_id,
         adjusted_by=movement.made_by,
+        idempotency_key=movement.idempotency_key,
     )
 
 

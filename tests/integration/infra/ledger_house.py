@@ -46,15 +46,18 @@ class House:
 
     # -- money --------------------------------------------------------------------------------------------
 
+    async def move(self, request: Request) -> CreditsMoved:
+        return await self.edge.rpc.call(request, CreditsMoved, timeout_s=_RPC_S)
+
     async def grant(self, user_id: str, micros: int) -> CreditsMoved:
         key = str(new_id())
-        return await self._move(
+        return await self.move(
             GrantCredits(user_id=user_id, amount_micros=micros, idempotency_key=key, granted_by="root")
         )
 
     async def adjust(self, user_id: str, micros: int) -> CreditsMoved:
         key = str(new_id())
-        return await self._move(
+        return await self.move(
             AdjustCredits(
                 user_id=user_id, amount_micros=micros, reason="why", idempotency_key=key, adjusted_by="root"
             )
@@ -62,7 +65,7 @@ class House:
 
     async def deduct(self, user_id: str, micros: int) -> CreditsMoved:
         key = str(new_id())
-        return await self._move(
+        return await self.move(
             DeductCredits(user_id=user_id, feature="export", amount_micros=micros, idempotency_key=key)
         )
 
@@ -158,9 +161,6 @@ class House:
     async def scratch(self) -> list[str]:
         found = await self.database.fetch("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'ledger%'")
         return [row["nspname"] for row in found]
-
-    async def _move(self, request: Request) -> CreditsMoved:
-        return await self.edge.rpc.call(request, CreditsMoved, timeout_s=_RPC_S)
 
     async def _until(self, query: str, wanted: int, *arguments: object) -> None:
         async with asyncio.timeout(_QUIET_S):

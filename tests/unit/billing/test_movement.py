@@ -87,7 +87,12 @@ def test_no_two_users_keys_are_one() -> None:
 def test_a_grant_tells_what_it_repaid() -> None:
     given_ = movement(GRANT, 5)
     assert event_of(given_, plan(given_, balance(0, owed=2))) == CreditsGranted(
-        transfer_id=given_.transfer_id, user_id="ada", amount_micros=5, repaid_micros=2, granted_by="root"
+        transfer_id=given_.transfer_id,
+        user_id="ada",
+        amount_micros=5,
+        repaid_micros=2,
+        granted_by="root",
+        idempotency_key=given_.idempotency_key,
     )
 
 
@@ -102,4 +107,5 @@ def test_a_correction_tells_why_and_what_is_owed() -> None:
         reason="because",
         run_id=taken.run_id,
         adjusted_by="root",
+        idempotency_key=taken.idempotency_key,
     )

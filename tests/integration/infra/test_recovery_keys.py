@@ -1,0 +1,107 @@
+"""`latchkey recover`: keys that were taken back since the backup, and consent, stay taken back."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+from uuid import UUID
+
+import aio_pika
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
+from shared.contracts.message import Message, write
+from shared.kernel.ids import new_id
+from shared.kernel.names import KEY_VAULT, CredentialStatus, KeyService
+from tests.integration.infra.recovery import changes, realm, recovered_of
+from tests.realm import TestRealm
+
+__all__ = ["realm"]
+
+pytestmark = pytest.mark.integration
+
+_KEEP: Final = """
+INSERT INTO key_vault.credentials (id, user_id, service, ciphertext, key_version, fingerprint, hint)
+VALUES ($1, 'ada', 'openai', 'vault:v1:AAAA', 1, 'vault:v1:' || replace($1::uuid::text, '-', ''), 'sk-…')
+"""
+_DECIDE: Final = """
+INSERT INTO key_vault.settings (user_id, allow_platform_fallback) VALUES ($1, $2)
+ON CONFLICT (user_id) DO UPDATE SET allow_platform_fallback = $2,
+    consent_id = gen_random_uuid(), changed_at = clock_timestamp()
+RETURNING consent_id
+"""
+
+
+@pytest_asyncio.fixture
+async def database(realm: TestRealm) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    connection = await asyncpg.connect(realm.admin["LATCHKEY_POSTGRES_URL"])
+    yield connection
+    await connection.close()
+
+
+async def test_what_was_taken_back_stays_taken_back(
+    realm: TestRealm, database: "asyncpg.Connection[Any]"
+) -> None:
+    revoked, replaced, switched, kept, newer = [await _credential(database) for _ in range(5)]
+    await database.execute("UPDATE key_vault.credentials SET version = 3 WHERE id = $1", newer)
+    await _decide(database, "ada", platform=True)
+    await _tell(
+        realm,
+        _stored(kept, 1),
+        _stored(newer, 2, CredentialStatus.INACTIVE),
+        _stored(replaced, 2),
+        _stored(switched, 1, CredentialStatus.INACTIVE),
+        KeyRevoked(user_id="ada", credential_id=revoked),
+        ConsentChanged(
+            user_id="ada",
+            consent_id=str(new_id()),
+            allow_platform_fallback=False,
+            allow_gateway_fallback=False,
+        ),
+    )
+    changed = (await recovered_of(realm)).changed
+    assert (changed.destroyed, changed.switched, changed.consents) == (2, 1, 1)
+    left = await database.fetch("SELECT id, status FROM key_vault.credentials")
+    assert dict(left) == {switched: "inactive", kept: "active", newer: "active"}
+    consent = await database.fetchval("SELECT allow_platform_fallback FROM key_vault.settings")
+    assert consent is False
+
+    later = await _decide(database, "ada", platform=True)
+    assert changes(await recovered_of(realm)) == 0, "what was decided after what was told stands"
+    assert await database.fetchval("SELECT consent_id FROM key_vault.settings") == later
+
+
+async def test_what_others_say_of_keys_is_not_heeded(
+    realm: TestRealm, database: "asyncpg.Connection[Any]"
+) -> None:
+    credential = await _credential(database)
+    message = KeyRevoked(user_id="ada", credential_id=credential)
+    async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
+        exchange = await (await connection.channel()).get_exchange("keys", ensure=False)
+        await exchange.publish(aio_pika.Message(write(message, source=KEY_VAULT)[1]), message.ROUTING_KEY)
+    assert changes(await recovered_of(realm)) == 0
+
+
+async def _credential(database: "asyncpg.Connection[Any]") -> UUID:
+    made = new_id()
+    await database.execute(_KEEP, made)
+    return made
+
+
+async def _decide(database: "asyncpg.Connection[Any]", user: str, *, platform: bool) -> UUID:
+    consent_id: UUID = await database.fetchval(_DECIDE, user, platform)
+    return consent_id
+
+
+def _stored(credential: UUID, version: int, status: CredentialStatus = CredentialStatus.ACTIVE) -> KeyStored:
+    return KeyStored(
+        user_id="ada", credential_id=credential, service=KeyService.OPENAI, version=version, status=status
+    )
+
+
+async def _tell(realm: TestRealm, *events: Message) -> None:
+    bus = realm.bus(KEY_VAULT)
+    await bus.start()
+    for event in events:
+        await bus.publish(event)
+    await bus.stop()
