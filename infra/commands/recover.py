@@ -58,7 +58,7 @@ def _lines(recovered: Recovered) -> list[str]:
     return [
         f"read {recovered.messages} messages, from {since} on",
         f"added {added.attempts} attempts, {added.usage} usage events, {added.transfers} transfers",
-        f"rated {recovered.rated} usage events that were told of, and not billed",
+        f"rated {recovered.rated} usage events of which no charge was told",
         f"destroyed {changed.destroyed} keys that were revoked or replaced, switched {changed.switched}",
         f"changed {changed.consents} users' consent",
         *refused,
