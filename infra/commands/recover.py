@@ -38,17 +38,19 @@ def _start(text: str) -> datetime | str:
 
 
 def _recover(args: argparse.Namespace) -> int:
-    usage = UsageStream(setting("LATCHKEY_ANALYST_AMQP_URL"), _tell)
-    audit = UsageStream(setting("LATCHKEY_AMQP_URL"), _tell, name=KEYS_AUDIT)
     try:
-        recovered = asyncio.run(
-            recover(setting("LATCHKEY_POSTGRES_URL"), usage, audit, realm=args.realm, start=args.start)
-        )
+        recovered = asyncio.run(_recovered(args.realm, args.start))
     except RecoveryError as error:
         raise UsageError(str(error)) from None
     for line in _lines(recovered):
         print(line)
     return 1 if recovered.refused else 0
+
+
+async def _recovered(realm: str, start: datetime | str | None) -> Recovered:
+    usage = UsageStream(setting("LATCHKEY_ANALYST_AMQP_URL"), _tell)
+    audit = UsageStream(setting("LATCHKEY_AMQP_URL"), _tell, name=KEYS_AUDIT)
+    return await recover(setting("LATCHKEY_POSTGRES_URL"), usage, audit, realm=realm, start=start, tell=_tell)
 
 
 def _lines(recovered: Recovered) -> list[str]:

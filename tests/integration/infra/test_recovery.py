@@ -162,7 +162,7 @@ async def test_a_run_that_has_ended_since_is_not_begun_again(realm: TestRealm, t
 
 async def test_services_have_to_be_stopped(realm: TestRealm) -> None:
     async with running_house(realm):
-        with pytest.raises(RecoveryError, match=f"stop the services first: {realm.name}_billing"):
+        with pytest.raises(RecoveryError, match=f"connected to the database: {realm.name}_billing"):
             await recovered_of(realm)
     code, said = await latchkey(realm, "recover", "--from", "first")
     assert (code, "added 0 attempts, 0 usage events, 0 transfers" in said) == (0, True), said
