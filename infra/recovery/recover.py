@@ -47,9 +47,9 @@ async def recover(
 ) -> Recovered:
     """Bring the database of the administrator's URL up to what the streams tell; nothing is added twice.
 
-    `start`: `first`, or a time; else an hour before what the database knew last. `tell` hears now and then how
-    far it is. Raises RecoveryError while a service is connected, and when what is told does not fit; OSError,
-    asyncpg.PostgresError when either is away.
+    `start`: `first`, or a time; else an hour before what the database knew last. `tell` hears now and then
+    how far it is. Raises RecoveryError while a service is connected, and when what is told does not fit;
+    OSError, asyncpg.PostgresError when either is away.
     """
     async with connect(postgres_url) as database:
         await _check_alone(database, realm)
