@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import asyncpg
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -39,6 +40,10 @@ _WITHOUT_SERVERS: Final = {"unit", "component"}
 
 def pytest_configure(config: pytest.Config) -> None:
     """Install what the native stack needs before two processes need it, and outside any test's time."""
+    hypothesis.settings.register_profile(
+        "latchkey", deadline=None
+    )  # examples beside other processes take long
+    hypothesis.settings.load_profile("latchkey")
     _compile_once()
     is_first_of_many = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
     if is_first_of_many and choose(os.environ, has_docker) is Way.NATIVE:

@@ -67,7 +67,6 @@ def try_to_break(make_world: Callable[[], World], run: Run, *, examples: int, st
     tried = settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     machine = cast("type[RuleBasedStateMachine]", lambda: LedgerMachine(make_world(), run))

@@ -213,7 +213,7 @@ _changes = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(change=_changes | _values, name=st.sampled_from(["chat", "solver", "system", "nope"]))
 async def test_any_change(fuzzed: Edge, change: Any, name: str) -> None:
     async with fuzzed.client("lk_admin") as admin:

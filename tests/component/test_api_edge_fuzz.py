@@ -16,7 +16,7 @@ from tests.fakes.api_edge import Edge
 pytestmark = pytest.mark.component
 
 CANARY = "sk-canary0123456789"
-_FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+_FUZZ = settings(max_examples=100, suppress_health_check=list(HealthCheck))
 
 _scalars = (
     st.none() | st.booleans() | st.integers(-(2**63), 2**64) | st.floats() | st.text() | st.just(CANARY)

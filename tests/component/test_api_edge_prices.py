@@ -264,7 +264,7 @@ def one_edge() -> Edge:
     return Edge()
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(body=_price | _rate, model=st.text(max_size=20))
 async def test_whatever_is_sent_the_answer_is_a_typed_one(one_edge: Edge, body: object, model: str) -> None:
     async with one_edge.client("lk_admin") as admin:

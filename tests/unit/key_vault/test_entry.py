@@ -1,7 +1,7 @@
 """What may enter, and that a refusal says nothing of what it refused."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.key_vault.domain.entry import (
@@ -19,13 +19,11 @@ pytestmark = pytest.mark.unit
 _VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=200)
 
 
-@settings(deadline=None)
 @given(_VISIBLE)
 def test_visible_ascii_is_a_key(text: str) -> None:
     check_key(SecretText(text))
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1), st.sampled_from(" \t\n\r\x00\x7f\x1bé\u200b\U0001f511"), st.text())
 def test_anything_else_anywhere_is_none(before: str, wrong: str, after: str) -> None:
     assert not is_provider_key(SecretText(before + wrong + after))
@@ -91,7 +89,6 @@ def test_nothing_else_may(url: str) -> None:
     assert not url or url not in str(refused.value)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_a_base_url_is_judged_whatever_it_holds(text: str) -> None:
     for url in (text, f"https://{text}"):

@@ -77,7 +77,7 @@ def chosen(ask: Ask, own: OwnKeys, there: dict[KeyService, PoolState]) -> Choice
         return None
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(worlds())
 def test_no_key_of_others_without_leave(
     world: tuple[Ask, OwnKeys, dict[KeyService, PoolState]],
@@ -94,7 +94,7 @@ def test_no_key_of_others_without_leave(
         assert own.consent.allow_gateway if gateway else own.consent.allow_platform
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(worlds())
 def test_what_serves_can_serve_and_has_not_failed(
     world: tuple[Ask, OwnKeys, dict[KeyService, PoolState]],
@@ -120,7 +120,7 @@ def test_what_serves_can_serve_and_has_not_failed(
             pass
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(worlds())
 def test_a_refusal_only_when_no_key_of_ones_own_is_left(
     world: tuple[Ask, OwnKeys, dict[KeyService, PoolState]],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.key_vault.domain.session import SessionClaims, read_token, write_token
@@ -162,7 +162,6 @@ async def test_what_is_no_token_is_refused(house: House, token: str) -> None:
     assert await refusal(house, token) == "session_key_tampered"
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_a_token_is_judged_whatever_it_holds(text: str) -> None:
     for token in (text, f"lks_{text}"):
