@@ -38,6 +38,20 @@ def test_every_panel_shows_something_that_is_counted(panels: list[dict[str, Any]
     assert _counted() - shown <= {"latchkey_usage_events"}
 
 
+def test_alerts_watch_what_is_counted_and_lead_into_the_runbook() -> None:
+    rules = (HERE / "alerts.yml").read_text()
+    sections = re.findall(r'runbook: "(.+)"', rules)
+    assert len(sections) == rules.count("- alert: ") > 5
+    assert {_PARTS.sub("", name) for name in _NAME.findall(rules)} <= _counted()
+    runbook = (ROOT / "docs" / "operations.md").read_text()
+    for told in sections:
+        section, _, paragraphs = told.partition(": ")
+        assert re.search(rf"^#+ {section}$", runbook, re.MULTILINE), section
+        assert all(f"\n**{title}" in runbook for title in paragraphs.split(", ") if title), told
+    assert "rule_files: [alerts.yml]" in (HERE / "prometheus.yml").read_text()
+    assert "./infra/observability/alerts.yml:" in (ROOT / "docker-compose.yml").read_text()
+
+
 def test_only_requests_are_told_as_requests_a_second(panels: list[dict[str, Any]]) -> None:
     told = [panel for panel in panels if panel["fieldConfig"]["defaults"]["unit"] == "reqps"]
     assert [panel["title"] for panel in told] == ["HTTP requests a second, by status"]
