@@ -46,7 +46,9 @@ class StreamLink:
                 channel.closing.add_done_callback(self._lost)
                 self._channel = channel
                 await channel.basic_qos(prefetch_count=prefetch)
-                await channel.basic_consume(self._stream, self._taking(channel), arguments={_OFFSET: start})
+                await channel.basic_consume(
+                    self._stream, self._taking(channel), arguments={_OFFSET: _sayable(start)}
+                )
 
     async def count(self) -> int:
         """Return how many messages there are, about. What was due to come before the answer has come."""
@@ -95,6 +97,11 @@ class StreamLink:
 
     def _lost(self, _: object) -> None:
         self._came.set()
+
+
+def _sayable(start: Start) -> Start:
+    """Return how AMQP can say it, which knows no time before 1970."""
+    return "first" if isinstance(start, datetime) and start.timestamp() < 0 else start
 
 
 @asynccontextmanager

@@ -9,18 +9,22 @@ from tests.realm import TestRealm
 
 async def back_up(realm: TestRealm, file: Path) -> None:
     """Work may go on."""
-    await _run("pg_dump", "--format=custom", f"--file={file}", realm.admin["LATCHKEY_POSTGRES_URL"])
+    program = str(postgres_program("pg_dump"))
+    await _run(program, "--format=custom", f"--file={file}", realm.admin["LATCHKEY_POSTGRES_URL"])
 
 
 async def restore(realm: TestRealm, file: Path) -> None:
-    """Nobody may be connected."""
+    """All of it or nothing, also over a database that is newer. Nobody may be connected."""
+    psql = f"{postgres_program('psql')} --quiet --single-transaction --set=ON_ERROR_STOP=1"
+    drop = "DROP SCHEMA IF EXISTS edge, key_vault, inference, billing CASCADE;"
+    dump = f"{postgres_program('pg_restore')} --file=- {file}"
     url = realm.admin["LATCHKEY_POSTGRES_URL"]
-    await _run("pg_restore", "--clean", "--if-exists", "--exit-on-error", f"--dbname={url}", str(file))
+    await _run("sh", "-c", f"{{ echo '{drop}'; {dump}; }} | {psql} '{url}'")
 
 
-async def _run(program: str, *words: str) -> None:
+async def _run(*command: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        str(postgres_program(program)), *words, stderr=asyncio.subprocess.PIPE
+        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
     _, said = await process.communicate()
     assert process.returncode == 0, said.decode()

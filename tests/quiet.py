@@ -10,10 +10,10 @@ import asyncpg
 import httpx2
 from aio_pika.exceptions import AMQPError
 
+from infra.event_stream import EventStream
 from infra.ledger.differences import Difference
 from infra.ledger.rebuild import Rebuilt, rebuild
 from infra.ledger.verify import verify
-from infra.usage_stream import UsageStream
 from shared.contracts.topology import queues
 from tests.loopback import http_client
 from tests.realm import TestRealm
@@ -51,7 +51,7 @@ async def quiet_check(
     found: list[Difference] = []
     rebuilt = await rebuild(
         realm.admin["LATCHKEY_POSTGRES_URL"],
-        UsageStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"]),
+        EventStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"]),
         realm=realm.name,
         wait_s=10,
         report=found.append,

@@ -11,7 +11,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, ChannelFrame
 from pamqp import commands, frame, header
 from pamqp.body import ContentBody
 
-from infra.usage_stream import UsageStream
+from infra.event_stream import EventStream
 from shared.contracts.message import CONTENT_TYPE, Message
 from shared.kernel.names import BILLING, INFERENCE
 from tests.envelopes import event_body
@@ -36,7 +36,7 @@ def told(message: Message, *, event_id: str | None = None) -> Told:
 
 async def fill(realm: TestRealm, sender: str, messages: Iterable[Told]) -> None:
     """Publish as `sender` to the exchange `usage`; return when all of it is in the stream."""
-    stream = UsageStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
+    stream = EventStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
     wanted = await stream.end()
     connection = await aiormq.connect(realm.env(sender)["LATCHKEY_AMQP_URL"])
     channel = await connection.channel(publisher_confirms=False)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from infra.usage_stream import Entry
+from infra.event_stream import Entry
 from shared.kernel.names import BILLING, INFERENCE
 
 TYPE_PREFIX: Final = "latchkey."

@@ -11,7 +11,7 @@ from infra.analytics.progress import Meter
 from infra.analytics.seen import Seen
 from infra.analytics.window import Progress, Window, events
 from infra.analytics.writers import Writer, whole_file, writer
-from infra.usage_stream import UsageStream
+from infra.event_stream import EventStream
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Export:
 
 
 async def export(
-    stream: UsageStream,
+    stream: EventStream,
     window: Window,
     form: str,
     path: Path,

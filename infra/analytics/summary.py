@@ -10,7 +10,7 @@ from infra.analytics.columns import PLACES, Row, row
 from infra.analytics.progress import Meter
 from infra.analytics.seen import Seen
 from infra.analytics.window import Progress, Window, events
-from infra.usage_stream import UsageStream
+from infra.event_stream import EventStream
 from services.billing.domain.settlement import PAID
 from shared.kernel.names import KeyPolicy
 
@@ -131,7 +131,7 @@ def _number(found: Row, column: str) -> int:
 
 
 async def summarize(
-    stream: UsageStream,
+    stream: EventStream,
     window: Window,
     by: Iterable[str],
     checker: Checker,

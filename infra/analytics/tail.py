@@ -7,11 +7,11 @@ import orjson
 
 from infra.analytics.checking import Checker
 from infra.analytics.window import Window
-from infra.usage_stream import Entry, UsageStream
+from infra.event_stream import Entry, EventStream
 
 
 async def tail(
-    stream: UsageStream,
+    stream: EventStream,
     window: Window,
     checker: Checker,
     out: IO[bytes],

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from infra.analytics.checking import Checker, Event
-from infra.usage_stream import FIRST, Start, UsageStream
+from infra.event_stream import FIRST, EventStream, Start
 
 LATE: Final = timedelta(days=1)
 """How long after its time an event may reach the stream and still be found (outboxes wait for a broker)."""
@@ -30,7 +30,7 @@ class Window:
         first = self._first_time
         return (first is None or event.time >= first) and (self.end is None or event.time < self.end)
 
-    async def offsets(self, stream: UsageStream) -> tuple[int, int]:
+    async def offsets(self, stream: EventStream) -> tuple[int, int]:
         """Return where to read: from an offset up to before another. Raises StreamError.
 
         The broker knows when an event reached it, the event when it was made: somewhat earlier, or a little
@@ -54,7 +54,7 @@ class Progress:
 
 
 async def events(
-    stream: UsageStream,
+    stream: EventStream,
     window: Window,
     checker: Checker,
     progress: Progress,
@@ -63,7 +63,7 @@ async def events(
     """Yield in batches the events of the offsets that hold a window; keep `progress`. Raises StreamError."""
     progress.first, progress.last = await window.offsets(stream)
     progress.at = progress.first
-    await _tell_of_retention(stream, window, progress, tell)
+    await tell_of_retention(stream, window.start, progress.first, progress.last, tell)
     async with aclosing(stream.read(progress.first, progress.last)) as batches:
         async for entries in batches:
             progress.at = entries[-1].offset + 1
@@ -71,9 +71,10 @@ async def events(
     checker.conclude()
 
 
-async def _tell_of_retention(
-    stream: UsageStream, window: Window, progress: Progress, tell: Callable[[str], None]
+async def tell_of_retention(
+    stream: EventStream, start: Start, first: int, last: int, tell: Callable[[str], None]
 ) -> None:
-    is_cut = isinstance(window.start, datetime) and 0 < progress.first < progress.last
-    if is_cut and await stream.find(FIRST) == progress.first:
-        tell(f"the stream begins at offset {progress.first}: what was before is no longer kept")
+    """Tell that of the offsets to be read from a time on some may be gone."""
+    is_cut = isinstance(start, datetime) and 0 < first < last
+    if is_cut and await stream.find(FIRST) == first:
+        tell(f"the stream begins at offset {first}: what was before is no longer kept")

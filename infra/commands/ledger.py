@@ -10,10 +10,10 @@ import asyncpg
 
 from infra.commands import rerate
 from infra.commands.settings import UsageError, setting
+from infra.event_stream import EventStream
 from infra.ledger.errors import CannotTellError
 from infra.ledger.rebuild import rebuild
 from infra.ledger.verify import verify
-from infra.usage_stream import UsageStream
 
 _CANNOT_TELL: Final = 2
 _INTERRUPTED: Final = 130
@@ -77,7 +77,7 @@ def _verify(_args: argparse.Namespace) -> int:
 
 
 def _rebuild(args: argparse.Namespace) -> int:
-    stream = UsageStream(setting("LATCHKEY_ANALYST_AMQP_URL"), lambda line: print(line, file=sys.stderr))
+    stream = EventStream(setting("LATCHKEY_ANALYST_AMQP_URL"), lambda line: print(line, file=sys.stderr))
     rebuilt = asyncio.run(
         rebuild(
             setting("LATCHKEY_POSTGRES_URL"),

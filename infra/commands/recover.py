@@ -6,16 +6,22 @@ import sys
 from datetime import datetime
 from typing import Any, Final
 
+import asyncpg
+
 from infra.commands.settings import UsageError, setting
 from infra.commands.times import time_argument
-from infra.recovery.recover import Recovered, RecoveryError, recover
-from infra.usage_stream import FIRST, UsageStream
-from shared.contracts.topology import KEYS_AUDIT
+from infra.event_stream import FIRST
+from infra.recovery.errors import RecoveryError
+from infra.recovery.recover import Recovered, recover
+from shared.kernel.errors import PlatformError
 
+_NOT_DONE: Final = 2
+_FAILURES = (RecoveryError, UsageError, PlatformError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _ABOUT: Final = """
 Adds to a database that was restored from a backup what it missed: attempts, charges, grants and adjustments
 from the usage stream, revoked and replaced keys and consents from the audit stream. Charges what was used and
 not charged, also when RabbitMQ's data was lost. The services have to be stopped. May be repeated.
+Exit code: 0 when all is there, 1 when something is left out, 2 when it was not done.
 """
 
 
@@ -39,32 +45,43 @@ def _start(text: str) -> datetime | str:
 
 def _recover(args: argparse.Namespace) -> int:
     try:
-        recovered = asyncio.run(_recovered(args.realm, args.start))
-    except RecoveryError as error:
-        raise UsageError(str(error)) from None
-    for line in _lines(recovered):
+        urls = setting("LATCHKEY_POSTGRES_URL"), setting("LATCHKEY_AMQP_URL")
+        recovered = asyncio.run(recover(*urls, realm=args.realm, start=args.start, tell=_tell))
+    except _FAILURES as error:
+        _tell(f"not recovered: {_said(error)}")
+        return _NOT_DONE
+    for line in (*_done(recovered), *(left_out := _left_out(recovered))):
         print(line)
-    return 1 if recovered.refused else 0
+    return 1 if left_out else 0
 
 
-async def _recovered(realm: str, start: datetime | str | None) -> Recovered:
-    usage = UsageStream(setting("LATCHKEY_ANALYST_AMQP_URL"), _tell)
-    audit = UsageStream(setting("LATCHKEY_AMQP_URL"), _tell, name=KEYS_AUDIT)
-    return await recover(setting("LATCHKEY_POSTGRES_URL"), usage, audit, realm=realm, start=start, tell=_tell)
-
-
-def _lines(recovered: Recovered) -> list[str]:
-    added, changed = recovered.added, recovered.changed
-    since = recovered.since.isoformat(timespec="seconds") if recovered.since else "the streams' start"
-    refused = [f"usage {usage_id} cannot be recorded" for usage_id in recovered.refused]
+def _done(recovered: Recovered) -> list[str]:
+    posted, changed = recovered.posted, recovered.changed
+    since = recovered.since if isinstance(recovered.since, str) else recovered.since.isoformat()
     return [
-        f"read {recovered.messages} messages, from {since} on",
-        f"added {added.attempts} attempts, {added.usage} usage events, {added.transfers} transfers",
-        f"rated {recovered.rated} usage events of which no charge was told",
+        f"read {recovered.messages} messages of usage and money, from {since} on",
+        f"added {recovered.attempts} attempts, {posted.usage} usage events, {posted.transfers} transfers",
+        f"rated {recovered.rated.usage} usage events of which no charge was told",
         f"destroyed {changed.destroyed} keys that were revoked or replaced, switched {changed.switched}",
         f"changed {changed.consents} users' consent",
-        *refused,
+        f"dropped {recovered.dropped} runs that waited for a worker",
     ]
+
+
+def _left_out(recovered: Recovered) -> list[str]:
+    short = recovered.posted.short.items()
+    return [
+        *(f"usage {usage_id} cannot be recorded" for usage_id in recovered.rated.refused),
+        *(
+            f"left out {user!a}, who spent {micros} credit micros more than the stream tells were given: "
+            "grant them, and recover again"
+            for user, micros in short
+        ),
+    ]
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "message", None) or error or repr(error)).replace("\n", " ")
 
 
 def _tell(line: str) -> None:

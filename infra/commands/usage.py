@@ -20,7 +20,7 @@ from infra.analytics.window import Window
 from infra.analytics.writers import FORMATS, MissingLibraryError
 from infra.commands.settings import UsageError, setting
 from infra.commands.times import time_argument
-from infra.usage_stream import FIRST, NEXT, Start, UsageStream
+from infra.event_stream import FIRST, NEXT, EventStream, Start
 
 _BAD_ARGUMENTS: Final = 2
 _INTERRUPTED: Final = 130
@@ -126,8 +126,8 @@ async def _summary(args: argparse.Namespace) -> None:
     print(as_json(summary) if args.format == "json" else as_text(summary))
 
 
-def _stream() -> UsageStream:
-    return UsageStream(setting("LATCHKEY_ANALYST_AMQP_URL"), _tell)
+def _stream() -> EventStream:
+    return EventStream(setting("LATCHKEY_ANALYST_AMQP_URL"), _tell)
 
 
 def _window(args: argparse.Namespace) -> Window:

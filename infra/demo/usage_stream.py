@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Final
 
 from infra.demo.checks import StoryError
-from infra.usage_stream import events
+from infra.event_stream import events
 from shared.contracts.message import Envelope
 
 _TIMEOUT_S: Final = 20

@@ -38,5 +38,5 @@ async def keep(scratch: Scratch, first: int, reached: int, *, accept: bool) -> i
         return None
     async with scratch.database.transaction():
         await scratch.database.execute(sql.MAKE_CHECKPOINT, offset, accept)
-        await scratch.database.execute(sql.FORGET_CHECKPOINTS, first, max(reached, offset + 1) - 1)
+        await scratch.database.execute(sql.FORGET_CHECKPOINTS, first, reached - 1)
     return offset

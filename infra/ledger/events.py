@@ -9,8 +9,8 @@ from uuid import UUID
 
 import orjson
 
+from infra.event_stream import Entry
 from infra.ledger.differences import Difference
-from infra.usage_stream import Entry
 from shared.contracts.credits import CreditsAdjusted, CreditsCharged, CreditsGranted
 from shared.contracts.message import Envelope, Message, read
 from shared.contracts.usage import UsageRecorded

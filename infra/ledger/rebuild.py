@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from infra.event_stream import FIRST
 from infra.ledger import sql
 from infra.ledger.checkpoints import begin, keep
 from infra.ledger.differences import Difference
@@ -11,7 +12,6 @@ from infra.ledger.events import is_foreign
 from infra.ledger.replay import Replay, Stream
 from infra.ledger.scratch import Scratch, scratch_tables
 from infra.ledger.snapshot import take_snapshot
-from infra.usage_stream import FIRST
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, Protocol
 
+from infra.event_stream import FIRST, Entry
 from infra.ledger import sql
 from infra.ledger.errors import CannotTellError
 from infra.ledger.events import Reader, Told
 from infra.ledger.scratch import Scratch
-from infra.usage_stream import FIRST, Entry
 
 _AT_ONCE: Final = 10_000
 _POLL_S: Final = 0.3
 
 
 class Stream(Protocol):
-    """`infra.usage_stream.UsageStream`, as far as it is needed here."""
+    """`infra.event_stream.EventStream`, as far as it is needed here."""
 
     async def find(self, start: str) -> int: ...
 

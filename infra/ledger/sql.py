@@ -221,12 +221,12 @@ SELECT (SELECT count(*) FROM told_usage) AS usage, (SELECT count(*) FROM told_tr
 
 # --- checkpoints ------------------------------------------------------------------------------------------
 
-# The newest that was accepted; else the oldest that leaves no gap before the stream's first offset, so that
-# most is compared; none while all is there. Those past the stream's end are of a stream that is lost.
+# One that was accepted; else the oldest that leaves no gap before the stream's first offset, so that most is
+# compared; none while all is there. Those past the stream's end are of a stream that is lost.
 FIND_CHECKPOINT: Final = """
 SELECT id, stream_offset FROM checkpoints
 WHERE stream_offset BETWEEN $1 - 1 AND $2 AND (accepted OR $1 > 0)
-ORDER BY accepted DESC, CASE WHEN accepted THEN -id ELSE stream_offset END, id LIMIT 1
+ORDER BY accepted DESC, stream_offset, id LIMIT 1
 """
 BEGIN_AT_CHECKPOINT: Final = """
 WITH taken AS (
@@ -261,5 +261,9 @@ WITH made AS (
 INSERT INTO checkpoint_balances
 SELECT id, kind, user_id, posted_micros FROM made, accounts_then
 """
-# No replay begins at one before the stream's start, or past its end.
-FORGET_CHECKPOINTS: Final = "DELETE FROM checkpoints WHERE stream_offset NOT BETWEEN $1 - 1 AND $2"
+# No replay begins at one before the stream's start, past its end, or before what was accepted.
+FORGET_CHECKPOINTS: Final = """
+DELETE FROM checkpoints
+WHERE stream_offset NOT BETWEEN $1 - 1 AND $2
+   OR id < (SELECT max(id) FROM checkpoints WHERE accepted AND stream_offset BETWEEN $1 - 1 AND $2)
+"""

@@ -1,5 +1,6 @@
 """What a database that was restored from a backup does not know, brought into it from the streams.
 
-`recover` is the whole of it. `told` reads the usage stream, `books` brings runs and ledger up to it and has
-billing's own rules rate what was not told of, `keys` does the same for keys and consents.
+`recover` is the whole of it. `told` reads the usage stream into tables of the session's own, `runs` and
+`ledger` add what is missing, `rating` has billing rate what no charge was told of, `keys` is about keys and
+consents.
 """

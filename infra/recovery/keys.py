@@ -1,20 +1,52 @@
 """Keys and consents, brought up to what `keys.audit` tells: what was taken back stays taken back."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from infra.bootstrap.postgres import Connection
-from infra.recovery import sql
-from infra.recovery.books import count
-from infra.usage_stream import Entry
+from infra.event_stream import Entry
+from infra.recovery.rows import changed, columns
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.message import Envelope, read
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KEY_VAULT
 
+# A key that was revoked since, and one in whose place there is another: nobody is to use it again.
+_DESTROY: Final = """
+DELETE FROM key_vault.credentials
+USING unnest($1::uuid[], $2::integer[]) AS told (id, version)
+WHERE credentials.id = told.id AND credentials.version < told.version
+"""
+_SWITCH: Final = """
+UPDATE key_vault.credentials
+SET status = told.status, status_changed_at = told.at, status_said_at = told.at, updated_at = told.at
+FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::timestamptz[]) AS told (id, version, status, at)
+WHERE credentials.id = told.id AND credentials.version = told.version AND credentials.status <> told.status
+  AND greatest(credentials.updated_at, credentials.status_said_at) < told.at
+"""
+_DECIDE: Final = """
+WITH told AS (
+    SELECT * FROM unnest($1::text[], $2::uuid[], $3::boolean[], $4::boolean[], $5::timestamptz[])
+        AS decision (user_id, consent_id, platform, gateway, at)
+), decided AS (
+    INSERT INTO key_vault.consents (
+        consent_id, user_id, allow_platform_fallback, allow_gateway_fallback, decided_at
+    )
+    SELECT consent_id, user_id, platform, gateway, at FROM told ON CONFLICT DO NOTHING
+)
+INSERT INTO key_vault.settings AS known (
+    user_id, allow_platform_fallback, allow_gateway_fallback, consent_id, changed_at
+)
+SELECT DISTINCT ON (user_id) user_id, platform, gateway, consent_id, at FROM told ORDER BY user_id, at DESC
+ON CONFLICT (user_id) DO UPDATE SET
+    allow_platform_fallback = excluded.allow_platform_fallback,
+    allow_gateway_fallback = excluded.allow_gateway_fallback,
+    consent_id = excluded.consent_id, changed_at = excluded.changed_at
+WHERE known.consent_id <> excluded.consent_id AND known.changed_at < excluded.changed_at
+"""
 _NO_VERSION: Final = 2**31 - 1
 """No key has it: older ones are all there were."""
 
@@ -30,14 +62,14 @@ class Changed:
 
 @dataclass
 class News:
-    """By credential the oldest version that is still good, and what its state was said to be, when."""
+    """By credential the oldest version that is still good, and what its status was said to be, when."""
 
     good_from: dict[UUID, int] = field(default_factory=dict)
-    states: dict[UUID, tuple[int, str, datetime]] = field(default_factory=dict)
+    statuses: dict[UUID, tuple[int, str, datetime]] = field(default_factory=dict)
     consents: list[tuple[str, UUID, bool, bool, datetime]] = field(default_factory=list)
 
     def heed(self, envelope: Envelope) -> None:
-        """Raise InvalidRequestError for what breaks its contract."""
+        """Raise InvalidRequestError, ValueError for what breaks its contract."""
         if envelope.type == KeyRevoked.event_type():
             self.good_from[read(envelope, KeyRevoked).credential_id] = _NO_VERSION
         elif envelope.type == KeyStored.event_type():
@@ -50,7 +82,7 @@ class News:
     def _heed_stored(self, said: KeyStored, at: datetime) -> None:
         known = self.good_from.get(said.credential_id, 0)
         self.good_from[said.credential_id] = max(known, said.version)
-        self.states[said.credential_id] = (said.version, said.status, at)
+        self.statuses[said.credential_id] = (said.version, said.status, at)
 
 
 async def read_news(batches: AsyncIterator[list[Entry]], realm: str) -> News:
@@ -65,19 +97,15 @@ async def read_news(batches: AsyncIterator[list[Entry]], realm: str) -> News:
 
 async def apply(database: Connection, news: News) -> Changed:
     """In the caller's transaction. What the database learned later than it was told stands."""
-    ids, states = list(news.good_from), list(news.states.values())
-    destroyed = await database.execute(sql.DESTROY, ids, [news.good_from[each] for each in ids])
-    switched = await database.execute(sql.SWITCH, list(news.states), *_columns(states, 3))
-    decided = await database.execute(sql.CONSENT, *_columns(news.consents, 5))
-    return Changed(count(destroyed), count(switched), count(decided))
+    statuses = ((credential, *said) for credential, said in news.statuses.items())
+    destroyed = await database.execute(_DESTROY, *columns(news.good_from.items(), 2))
+    switched = await database.execute(_SWITCH, *columns(statuses, 4))
+    decided = await database.execute(_DECIDE, *columns(news.consents, 5))
+    return Changed(changed(destroyed), changed(switched), changed(decided))
 
 
 def _heed(news: News, body: bytes) -> None:
     try:
         news.heed(Envelope.decode(body))
-    except InvalidRequestError:
+    except (InvalidRequestError, ValueError):
         return
-
-
-def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
-    return [[row[place] for row in rows] for place in range(width)]

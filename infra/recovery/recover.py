@@ -1,72 +1,77 @@
-"""The whole recovery: attempts, ledger, keys and consents."""
+"""The whole recovery: keys and consents, runs and ledger."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
-
-import asyncpg
 
 from infra.analytics.progress import Meter
-from infra.analytics.window import Progress
-from infra.bootstrap.postgres import Connection, connect
-from infra.recovery import books, keys, sql, told
-from infra.usage_stream import FIRST, Entry, Start, Tell, UsageStream
-from shared.kernel.names import SERVICES
-
-
-class RecoveryError(Exception):
-    """Nothing was changed; it says why."""
+from infra.analytics.window import Progress, tell_of_retention
+from infra.bootstrap.postgres import connect
+from infra.event_stream import Entry, EventStream, Tell
+from infra.recovery.beginning import begin, check_alone
+from infra.recovery.keys import Changed, apply, read_news
+from infra.recovery.ledger import Posted, post
+from infra.recovery.queue import drop_runs
+from infra.recovery.rating import Rated, rate_the_rest
+from infra.recovery.runs import end_runs
+from infra.recovery.told import take
+from shared.contracts.topology import KEYS_AUDIT, USAGE_EVENTS
 
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was missing. `since`: from when on the streams were read; None: from their start.
+    """What was missing. `since`: from when on the streams were read (`first`: from their start).
 
-    `rated`: attempts that had ended, and that no charge was told of; those of `refused` cannot be kept, as
-    billing sees it.
+    `messages`: of usage and money; `attempts` that have ended; `dropped` runs, which waited for a worker.
     """
 
-    since: datetime | None
+    since: datetime | str
     messages: int
-    added: books.Added
-    rated: int
-    refused: tuple[UUID, ...]
-    changed: keys.Changed
+    attempts: int
+    posted: Posted
+    rated: Rated
+    changed: Changed
+    dropped: int
 
 
 async def recover(
     postgres_url: str,
-    usage: UsageStream,
-    audit: UsageStream,
+    amqp_url: str,
     *,
     realm: str,
-    start: Start | None = None,
+    start: datetime | str | None = None,
     tell: Tell = lambda _: None,
 ) -> Recovered:
-    """Bring the database of the administrator's URL up to what the streams tell; nothing is added twice.
+    """Bring a database up to what the streams tell, with administrators' URLs; nothing is added twice.
 
     `start`: `first`, or a time; else an hour before what the database knew last. `tell` hears now and then
-    how far it is. Raises RecoveryError while a service is connected, and when what is told does not fit;
-    OSError, asyncpg.PostgresError when either is away.
+    how far it is. Raises RecoveryError when that is too late, for another realm's database, and while a
+    service is connected; OSError, asyncpg.PostgresError, DatabaseUnavailableError when a server is away.
     """
+    usage = EventStream(amqp_url, tell, name=USAGE_EVENTS)
+    audit = EventStream(amqp_url, tell, name=KEYS_AUDIT)
     async with connect(postgres_url) as database:
-        await _check_alone(database, realm)
-        since = start or await database.fetchval(sql.SINCE) or FIRST
-        async with aclosing(_since(since, usage, tell)) as batches:
-            messages = await told.take(database, batches, realm)
-        async with aclosing(_since(since, audit, tell)) as batches:
-            news = await keys.read_news(batches, realm)
-        added, changed = await _bring_up(database, news)
-        rated, refused = await books.rate_the_rest(database, postgres_url)
-    known_from = since if isinstance(since, datetime) else None
-    return Recovered(known_from, messages, added, rated, tuple(refused), changed)
+        await check_alone(database, realm)
+        since = await begin(database, start)
+        async with aclosing(_read(audit, since, tell)) as batches:
+            news = await read_news(batches, realm)
+        async with aclosing(_read(usage, since, tell)) as batches:
+            messages = await take(database, batches, realm)
+        async with database.transaction():
+            changed = await apply(database, news)
+            attempts = await end_runs(database)
+            posted = await post(database)
+            await check_alone(database, realm)
+        dropped = await drop_runs(amqp_url)
+        rated = await rate_the_rest(database, postgres_url, without=list(posted.short))
+    return Recovered(since, messages, attempts, posted, rated, changed, dropped)
 
 
-async def _since(start: Start, stream: UsageStream, tell: Tell) -> AsyncGenerator[list[Entry], None]:
+async def _read(stream: EventStream, since: datetime | str, tell: Tell) -> AsyncGenerator[list[Entry], None]:
     """Yield what is there by now, and tell how far it is."""
-    first, end = await stream.find(start), await stream.end()
+    first, end = await stream.find(since), await stream.end()
+    await tell_of_retention(stream, since, first, end, tell)
     progress = Progress(first, end, at=first)
     meter = Meter(progress, tell)
     async with aclosing(stream.read(first, end)) as batches:
@@ -74,21 +79,3 @@ async def _since(start: Start, stream: UsageStream, tell: Tell) -> AsyncGenerato
             yield batch
             progress.at = batch[-1].offset + 1
             meter.show(progress.at - first)
-
-
-async def _check_alone(database: Connection, realm: str) -> None:
-    """A worker that runs would end as interrupted what the stream says was completed."""
-    logins = [f"{realm}_{service}" for service in SERVICES]
-    connected = [row["usename"] for row in await database.fetch(sql.CONNECTED, logins)]
-    if connected:
-        raise RecoveryError(f"stop the services first; connected to the database: {', '.join(connected)}")
-
-
-async def _bring_up(database: Connection, news: keys.News) -> tuple[books.Added, keys.Changed]:
-    try:
-        async with database.transaction():
-            return await books.add_what_was_told(database), await keys.apply(database, news)
-    except asyncpg.CheckViolationError as error:
-        raise RecoveryError(
-            f"the tables do not take what the stream tells ({error}); was it read from early enough? (--from)"
-        ) from None

@@ -1,104 +1,92 @@
 """What the usage stream tells of attempts and money, taken into tables of the session's own."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
-from uuid import UUID
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
 
 import orjson
 
 from infra.bootstrap.postgres import Connection
+from infra.event_stream import Entry
 from infra.ledger.differences import Difference
 from infra.ledger.events import Reader, ToldTransfer, ToldUsage
-from infra.recovery import sql
-from infra.usage_stream import Entry
+from infra.recovery.rows import columns
 from services.billing.domain.movement import movement_key
 from shared.contracts.message import Envelope
 from shared.kernel.names import TransferCause
 
-
-class _Message(NamedTuple):
-    offset: int
-    at: datetime
-    data: str
-
-
-class _Transfer(NamedTuple):
-    """`movement`: the idempotency key of the whole, which is that of its first part, too."""
-
-    cause_id: UUID
-    kind: str
-    cause: str
-    user_id: str
-    debit: str
-    credit: str
-    amount_micros: int
-    movement: str
-    idempotency_key: str
-    offset: int
+# `movement`: the idempotency key of a transfer's whole, which is that of its first part, too; null where
+# older services did not tell it.
+_CREATE: Final = """
+CREATE TEMP TABLE told_messages (stream_offset bigint PRIMARY KEY, at timestamptz, data jsonb);
+CREATE TEMP TABLE told_usage (
+    stream_offset bigint, usage_id uuid PRIMARY KEY, run_id uuid, attempt integer, user_id text,
+    due_micros bigint
+);
+CREATE TEMP TABLE told_transfers (
+    stream_offset bigint, cause_id uuid, kind text, cause text, user_id text, debit text, credit text,
+    amount_micros bigint, movement text, idempotency_key text, PRIMARY KEY (cause_id, kind)
+);
+"""
+_MESSAGES: Final = """
+INSERT INTO told_messages SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::jsonb[])
+ON CONFLICT DO NOTHING
+"""
+_USAGE: Final = """
+INSERT INTO told_usage
+SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::integer[], $5::text[], $6::bigint[])
+ON CONFLICT DO NOTHING
+"""
+_TRANSFERS: Final = """
+INSERT INTO told_transfers
+SELECT * FROM unnest(
+    $1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+    $9::text[], $10::text[]
+)
+ON CONFLICT DO NOTHING
+"""
+# A restored database has no statistics.
+_ANALYZE: Final = """
+ANALYZE told_messages, told_usage, told_transfers, inference.attempts, edge.runs,
+    billing.accounts, billing.holds, billing.transfers, billing.usage
+"""
 
 
 async def take(database: Connection, batches: AsyncIterator[list[Entry]], realm: str) -> int:
     """Fill `told_*`; return how many messages there were. What no service published is passed over."""
     reader, count = Reader(realm), 0
-    await database.execute(sql.CREATE)
+    await database.execute(_CREATE)
     async for batch in batches:
         count += len(batch)
         await _take(database, reader, batch)
-    await database.execute(sql.ANALYZE)
+    await database.execute(_ANALYZE)
     return count
 
 
 async def _take(database: Connection, reader: Reader, batch: Sequence[Entry]) -> None:
-    messages = list[_Message]()
-    usages, transfers = list[tuple[Any, ...]](), list[_Transfer]()
+    messages, usages, transfers = (list[tuple[Any, ...]]() for _ in range(3))
     for entry in batch:
         told = [part for part in reader.read(entry) if not isinstance(part, Difference)]
-        if not told:
-            continue
-        envelope = Envelope.decode(entry.body)
-        messages.append(_Message(entry.offset, envelope.time, orjson.dumps(envelope.data).decode()))
-        usages += [_usage(part) for part in told if isinstance(part, ToldUsage)]
-        transfers += _transfers([part for part in told if isinstance(part, ToldTransfer)], envelope.data)
-    for statement, rows in (
-        (sql.TAKE_MESSAGES, messages),
-        (sql.TAKE_USAGE, usages),
-        (sql.TAKE_TRANSFERS, transfers),
-    ):
-        if rows:
-            await database.execute(statement, *_columns(rows))
+        if told:
+            envelope = Envelope.decode(entry.body)
+            messages.append((entry.offset, envelope.time, orjson.dumps(envelope.data).decode()))
+            usages += [(*part[:5], part.due_micros) for part in told if isinstance(part, ToldUsage)]
+            transfers += _transfers([part for part in told if isinstance(part, ToldTransfer)], envelope.data)
+    await database.execute(_MESSAGES, *columns(messages, 3))
+    await database.execute(_USAGE, *columns(usages, 6))
+    await database.execute(_TRANSFERS, *columns(transfers, 10))
 
 
-def _usage(told: ToldUsage) -> tuple[Any, ...]:
-    return told.usage_id, told.stream_offset, told.run_id, told.attempt, told.user_id, told.due_micros
-
-
-def _transfers(parts: Sequence[ToldTransfer], data: dict[str, Any]) -> list[_Transfer]:
+def _transfers(parts: Sequence[ToldTransfer], data: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return rows, with the keys that billing gives them."""
     keys = [f"{part.kind}:{part.cause_id}" for part in parts]
-    if parts and parts[0].cause != TransferCause.USAGE:
-        keys[0] = _movement_key(parts[0], data.get("idempotency_key"))
-    return [_transfer(part, keys[0], key) for part, key in zip(parts, keys, strict=True)]
+    movement = _movement(parts[0], data.get("idempotency_key")) if parts else None
+    if movement is not None:
+        keys[0] = movement
+    return [(*part, movement, key) for part, key in zip(parts, keys, strict=True)]
 
 
-def _movement_key(told: ToldTransfer, asked_with: str | None) -> str:
-    """Older services did not tell what it was asked for with."""
-    return movement_key(TransferCause(told.cause), told.user_id, asked_with or f"recovered:{told.cause_id}")
-
-
-def _transfer(told: ToldTransfer, movement: str, key: str) -> _Transfer:
-    return _Transfer(
-        told.cause_id,
-        told.kind,
-        told.cause,
-        told.user_id,
-        told.debit,
-        told.credit,
-        told.amount_micros,
-        movement,
-        key,
-        told.stream_offset,
-    )
-
-
-def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
+def _movement(told: ToldTransfer, asked_with: str | None) -> str | None:
+    """Older services did not tell what a movement was asked for with."""
+    if asked_with is None or told.cause == TransferCause.USAGE:
+        return None
+    return movement_key(TransferCause(told.cause), told.user_id, asked_with)

@@ -9,9 +9,9 @@ from typing import Final
 
 import pytest
 
+from infra.event_stream import EventStream
 from infra.local.home import Home
 from infra.local.install import rabbitmq_server
-from infra.usage_stream import UsageStream
 from shared.contracts.topology import INFERENCE_RUNS
 from tests.acceptance.house import eventually
 from tests.chaos.experiment import Tally, experiment
@@ -58,7 +58,7 @@ async def _is_read_everywhere(at: Grounds, cluster: Cluster) -> bool:
     analysts = at.house.realm.admin["LATCHKEY_ANALYST_AMQP_URL"]
     try:
         for node in cluster.nodes:
-            await UsageStream(node.at(analysts)).end()
+            await EventStream(node.at(analysts)).end()
     except OSError:
         return False
     return True

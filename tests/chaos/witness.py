@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from infra.usage_stream import FIRST, UsageStream
+from infra.event_stream import FIRST, EventStream
 from shared.contracts.credits import CreditsCharged
 from shared.contracts.message import Message
 from shared.contracts.usage import UsageRecorded
@@ -87,7 +87,7 @@ async def all_is_over(house: House) -> None:
 
 async def told(house: House, event: type[Message]) -> AsyncIterator[dict[str, Any]]:
     """The stream's events of one kind, as often as they are there."""
-    stream = UsageStream(house.realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
+    stream = EventStream(house.realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
     async for batch in stream.read(FIRST, await stream.end()):
         for entry in batch:
             envelope = orjson.loads(entry.body)

@@ -1,11 +1,12 @@
 """Bill usage events: rate them, settle or release their holds, post what they cost."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
 from services.billing.domain.hold import Hold
 from services.billing.domain.settlement import Settlement, charge_micros, settle
-from services.billing.ports import Entry, LedgerStore, PriceBook, Usage
+from services.billing.ports import Entry, LedgerStore, PriceBook, Settle, Usage
 from shared.contracts.credits import CreditsCharged
 from shared.contracts.usage import UsageRecorded, worth_micros
 from shared.kernel.isolation import isolating
@@ -23,9 +24,11 @@ async def record_usage(
 
     Raises DatabaseUnavailableError: those not billed yet may be tried again.
     """
+    return await record_all(usages, ledger, partial(rate_usage, prices=prices, tariff=tariff))
 
-    def rate(usage: Usage, hold: Hold | None) -> Entry:
-        return rate_usage(usage, hold, prices=prices, tariff=tariff)
+
+async def record_all(usages: Sequence[Usage], ledger: LedgerStore, rate: Settle) -> list[Verdict]:
+    """As `record_usage`, with what `rate` says of each usage and its hold."""
 
     async def record(part: Sequence[Usage]) -> list[Entry | None]:
         new = {id(entry.usage): entry for entry in await ledger.record(part, rate)}
@@ -37,20 +40,29 @@ async def record_usage(
 def rate_usage(usage: Usage, hold: Hold | None, *, prices: PriceBook, tariff: Tariff) -> Entry:
     """Price one usage event, by its hold's quote when it has one, and say who pays."""
     event = usage.event
-    if hold is not None and hold.user_id != event.user_id:
-        hold = None
-    quote = _quote(event, hold, prices, tariff)
+    quote = _quote(event, _own(hold, event), prices, tariff)
     cost = worth_micros(event.outcome, event.key_source, event.tokens, quote)
-    settlement = settle(charge_micros(event.key_source, event.policy, event.outcome, cost), hold)
     version = quote.price.version if quote is not None and cost is not None else None
+    return bill(usage, hold, cost, version)
+
+
+def bill(usage: Usage, hold: Hold | None, cost_micros: int | None, price_version: str | None) -> Entry:
+    """Say who pays what an attempt cost, and out of what."""
+    event = usage.event
+    charge = charge_micros(event.key_source, event.policy, event.outcome, cost_micros)
+    settlement = settle(charge, _own(hold, event))
     return Entry(
         usage=usage,
-        cost_micros=cost,
-        price_version=version,
-        unrated=None if cost is not None else _unrated(event),
+        cost_micros=cost_micros,
+        price_version=price_version,
+        unrated=None if cost_micros is not None else _unrated(event),
         settlement=settlement,
-        charged=_charged(event, settlement, version),
+        charged=_charged(event, settlement, price_version),
     )
+
+
+def _own(hold: Hold | None, event: UsageRecorded) -> Hold | None:
+    return hold if hold is not None and hold.user_id == event.user_id else None
 
 
 def _quote(event: UsageRecorded, hold: Hold | None, prices: PriceBook, tariff: Tariff) -> Quote | None:

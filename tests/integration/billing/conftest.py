@@ -14,7 +14,7 @@ import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 
 from infra.bootstrap import Servers
-from infra.usage_stream import events
+from infra.event_stream import events
 from services.billing.app import serving
 from services.billing.settings import BillingSettings
 from shared.contracts.credits import Balance, CreditsMoved, GetBalance, GrantCredits

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import asyncpg
 
+from infra.event_stream import EventStream
 from infra.ledger.differences import Difference
 from infra.ledger.rebuild import Rebuilt, rebuild
 from infra.ledger.replay import Stream
 from infra.ledger.verify import verify
-from infra.usage_stream import UsageStream
 from services.billing.app import serving
 from services.billing.settings import BillingSettings
 from shared.contracts.billing import RunAuthorized
@@ -91,9 +91,7 @@ class House:
         held = [await self.authorize(user_id) for _ in range(9)]
         await self.report(*(event.model_copy(update=how) for event, how in zip(held, _ENDINGS, strict=True)))
         await self.report(*(usage_event(user_id=user_id, cost_micros=COST, **how) for how in _WITHOUT_HOLD))
-        await self._until(
-            "SELECT count(*) FROM billing.holds WHERE state = 'expired' AND user_id = $1", 1, user_id
-        )
+        await self.until_expired(user_id)
         await self.report(late)
         await self.quiet()
         await self.grant(user_id, 1_000)  # pays what is owed first
@@ -102,6 +100,12 @@ class House:
         await self.adjust(user_id, -10_000_000)  # more than there is: the rest is owed
         await self.adjust(user_id, 50)
         await self.quiet()
+
+    async def until_expired(self, user_id: str) -> None:
+        """Wait until one of the user's holds has."""
+        await self._until(
+            "SELECT count(*) FROM billing.holds WHERE state = 'expired' AND user_id = $1", 1, user_id
+        )
 
     async def quiet(self) -> None:
         """Wait until all that was reported is recorded, and all that was posted is told."""
@@ -117,8 +121,8 @@ class House:
         return self.realm.admin["LATCHKEY_POSTGRES_URL"]
 
     @property
-    def stream(self) -> UsageStream:
-        return UsageStream(self.realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
+    def stream(self) -> EventStream:
+        return EventStream(self.realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
 
     async def check(
         self, *, wait_s: float = 5, accept: bool = False, stream: Stream | None = None

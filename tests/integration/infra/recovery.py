@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,9 +12,9 @@ import pytest_asyncio
 
 from infra.bootstrap import Servers
 from infra.recovery.recover import Recovered, recover
-from infra.usage_stream import UsageStream
 from services.inference.adapters.postgres import PostgresAttemptStore
-from shared.contracts.topology import BILLING_USAGE, KEYS_AUDIT
+from shared.contracts.message import Message
+from shared.contracts.topology import BILLING_USAGE
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import INFERENCE
 from tests.integration.infra.ledger_house import House
@@ -40,20 +41,17 @@ async def realm(servers: Servers, tmp_path: Path) -> AsyncIterator[TestRealm]:
         yield made
 
 
-async def recovered_of(realm: TestRealm) -> Recovered:
+async def recovered_of(realm: TestRealm, start: datetime | str | None = None) -> Recovered:
     """Recover as the command does."""
-    usage = UsageStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
-    return await recover(realm.admin["LATCHKEY_POSTGRES_URL"], usage, audit_stream(realm), realm=realm.name)
+    urls = realm.admin["LATCHKEY_POSTGRES_URL"], realm.admin["LATCHKEY_AMQP_URL"]
+    return await recover(*urls, realm=realm.name, start=start)
 
 
-def audit_stream(realm: TestRealm) -> UsageStream:
-    return UsageStream(realm.admin["LATCHKEY_AMQP_URL"], name=KEYS_AUDIT)
-
-
-def changes(recovered: Recovered) -> int:
+def added(recovered: Recovered) -> int:
     """Return how much was added or changed as it was told."""
-    added, changed = recovered.added, recovered.changed
-    return sum(map(int, (*vars(added).values(), *vars(changed).values())))
+    posted, changed = recovered.posted, recovered.changed
+    ledger = recovered.attempts + posted.usage + posted.transfers
+    return ledger + changed.destroyed + changed.switched + changed.consents
 
 
 async def books(house: House) -> list[list[tuple[Any, ...]]]:
@@ -62,16 +60,27 @@ async def books(house: House) -> list[list[tuple[Any, ...]]]:
     return [[tuple(row) for row in await house.database.fetch(query)] for query in queries]
 
 
+async def times(house: House) -> dict[tuple[str, str], float]:
+    """Return when each transfer was made."""
+    rows = await house.database.fetch("SELECT cause_id, kind, created_at FROM billing.transfers")
+    return {(str(row["cause_id"]), row["kind"]): row["created_at"].timestamp() for row in rows}
+
+
 async def tell_nobody(realm: TestRealm, *events: UsageRecorded) -> None:
     """Publish usage events that reach the stream, and billing never."""
-    worker = realm.bus(INFERENCE)
-    await worker.start()
-    for event in events:
-        await worker.publish(event, event_id=str(event.usage_id))
-    await worker.stop()
+    await tell(realm, INFERENCE, *events)
     async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
         queue = await (await connection.channel()).get_queue(BILLING_USAGE, ensure=False)
         await queue.purge()
+
+
+async def tell(realm: TestRealm, service: str, *events: Message) -> None:
+    """Publish events in a service's name."""
+    bus = realm.bus(service)
+    await bus.start()
+    for event in events:
+        await bus.publish(event)
+    await bus.stop()
 
 
 @asynccontextmanager

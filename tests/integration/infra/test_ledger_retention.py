@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
+from infra.event_stream import FIRST, Entry
 from infra.ledger.errors import CannotTellError
-from infra.usage_stream import FIRST, Entry
 from shared.contracts.topology import USAGE_EVENTS, queues
 from tests.fakes.billing import usage_event
 from tests.integration.infra.ledger_house import COST, House, running_house

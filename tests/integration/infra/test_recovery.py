@@ -1,33 +1,35 @@
 """`latchkey recover`: after a backup was restored the books are as the usage stream tells."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from infra.bootstrap.postgres import connect
-from infra.recovery.recover import RecoveryError, recover
-from infra.usage_stream import Start, UsageStream
-from services.inference.adapters.postgres import PostgresAttemptStore
-from services.inference.domain.attempt import Attempt
-from shared.contracts.credits import AdjustCredits, DeductCredits, GrantCredits
+from shared.contracts.credits import (
+    AdjustCredits,
+    CreditsCharged,
+    CreditsGranted,
+    DeductCredits,
+    GrantCredits,
+)
 from shared.contracts.usage import UsageRecorded
-from shared.kernel.names import KeySource, Outcome
+from shared.kernel.ids import new_id
+from shared.kernel.names import BILLING, KeySource
 from tests.backup import back_up, restore
 from tests.fakes.billing import usage_event
-from tests.fakes.inference import a_request
-from tests.integration.infra.ledger_house import COST, running_house
+from tests.integration.infra.ledger_house import COST, House, running_house
 from tests.integration.infra.recovery import (
+    added,
     attempts_of,
-    audit_stream,
     books,
-    changes,
     realm,
     recovered_of,
+    tell,
     tell_nobody,
+    times,
 )
-from tests.latchkey import latchkey
+from tests.integration.infra.test_recovery_runs import claim
 from tests.realm import TestRealm
 
 __all__ = ["realm"]
@@ -35,8 +37,6 @@ __all__ = ["realm"]
 pytestmark = pytest.mark.integration
 
 _HOLDS: Final = "SELECT state, count(*) FROM billing.holds WHERE user_id = $1 GROUP BY state"
-
-
 _ASKED: Final = (
     GrantCredits(user_id="ada", amount_micros=5_000, idempotency_key="welcome", granted_by="root"),
     DeductCredits(user_id="ada", feature="export", amount_micros=300, idempotency_key="export:1"),
@@ -44,13 +44,6 @@ _ASKED: Final = (
         user_id="ada", amount_micros=-9_000, reason="why", idempotency_key="fix", adjusted_by="root"
     ),
 )
-
-
-class _Last(UsageStream):
-    """Of a charge, without what it was paid from."""
-
-    async def find(self, start: Start) -> int:  # noqa: ARG002 - it begins where it begins
-        return await super().end() - 2
 
 
 async def test_the_ledger_is_as_it_was_before_its_backup_was_restored(
@@ -62,23 +55,25 @@ async def test_the_ledger_is_as_it_was_before_its_backup_was_restored(
         await house.grant("eve", 100_000)
         open_then = [await house.authorize("eve") for _ in range(3)]
         await back_up(realm, dump)
+        await house.database.execute("CREATE TABLE billing.newer (id bigint REFERENCES billing.accounts)")
         await house.report(*open_then[:2])
         await house.quiet()
         await house.mixed_load("bob")
         await house.grant("ada", 20_000_000)  # pays what the first load left owed
         await house.mixed_load("ada")
-        before = await books(house)
+        before, then = await books(house), await times(house)
     await restore(realm, dump)
     recovered = await recovered_of(realm)
-    assert recovered.added.transfers > 20
-    assert recovered.refused == ()
+    assert recovered.posted.transfers > 20
+    assert (recovered.rated.refused, recovered.posted.short) == ((), {})
 
     async with running_house(realm) as house:
         assert await books(house) == before
+        assert await times(house) == pytest.approx(then, abs=1.0)
         assert dict(await house.database.fetch(_HOLDS, "eve")) == {"settled": 2, "expired": 1}
-        _, found = await house.check()
-        assert (found, await house.faults()) == ([], set())
-    assert changes(await recovered_of(realm)) == 0, "nothing is added twice"
+        await _check(house)
+    assert added(await recovered_of(realm)) == 0, "nothing is added twice"
+    assert added(await recovered_of(realm, "first")) == 0
 
 
 async def test_what_was_asked_for_since_is_not_done_a_second_time(realm: TestRealm, tmp_path: Path) -> None:
@@ -94,6 +89,31 @@ async def test_what_was_asked_for_since_is_not_done_a_second_time(realm: TestRea
     assert [each.transfer_id for each in again] == [each.transfer_id for each in made]
 
 
+async def test_what_an_older_billing_told_without_its_key_is_added_once(realm: TestRealm) -> None:
+    async with running_house(realm) as house:
+        known = await house.grant("ada", 1_000)
+        await house.quiet()
+    untold = CreditsGranted(transfer_id=new_id(), user_id="ada", amount_micros=7, granted_by="root")
+    repeated = untold.model_copy(update={"transfer_id": known.transfer_id, "amount_micros": 1_000})
+    await tell(realm, BILLING, untold, repeated)
+    assert (await recovered_of(realm)).posted.transfers == 1
+    assert added(await recovered_of(realm)) == 0
+
+
+async def test_of_what_was_asked_for_twice_the_first_counts(realm: TestRealm) -> None:
+    """A backup was restored before, and nothing was recovered then."""
+    first, second = (
+        CreditsGranted(
+            transfer_id=new_id(), user_id="ada", amount_micros=7, granted_by="root", idempotency_key="welcome"
+        )
+        for _ in range(2)
+    )
+    await tell(realm, BILLING, first, second)
+    assert (await recovered_of(realm)).posted.transfers == 1
+    async with connect(realm.admin["LATCHKEY_POSTGRES_URL"]) as database:
+        assert await database.fetchval("SELECT cause_id FROM billing.transfers") == first.transfer_id
+
+
 async def test_what_no_charge_was_told_of_is_rated(realm: TestRealm, tmp_path: Path) -> None:
     """Billing was away, or its outbox was lost with the database; the queue was emptied."""
     dump = tmp_path / "dump"
@@ -102,90 +122,106 @@ async def test_what_no_charge_was_told_of_is_rated(realm: TestRealm, tmp_path: P
         held = await house.authorize("ada")
         await house.quiet()
         await back_up(realm, dump)
-    late = usage_event(user_id="ada", cost_micros=COST)
+    late = usage_event(user_id="ada", cost_micros=COST + 1, price_version="prices-9")
     own = usage_event(user_id="ada", key_source=KeySource.USER, cost_micros=None)
     await tell_nobody(realm, held, late, own)
     await restore(realm, dump)
     recovered = await recovered_of(realm)
-    assert (recovered.added.usage, recovered.rated) == (0, 3)
+    assert (recovered.posted.usage, recovered.rated.usage) == (0, 3)
 
     async with running_house(realm) as house:
         await house.quiet()
         rows = {row["usage_id"]: row for row in await house.database.fetch("SELECT * FROM billing.usage")}
         assert rows[held.usage_id]["charged_micros"] == held.cost_micros
         assert rows[held.usage_id]["receivable_micros"] == 0, "its hold was open"
-        assert rows[late.usage_id]["receivable_micros"] == COST
+        assert rows[late.usage_id]["receivable_micros"] == COST + 1, "at the price that its worker knew"
         assert (rows[own.usage_id]["charged_micros"], rows[own.usage_id]["cost_micros"]) == (0, COST)
-        _, found = await house.check()
-        assert (found, await house.faults()) == ([], set())
+        version = await house.database.fetchval(
+            "SELECT nextval(pg_get_serial_sequence('billing.prices', 'version'))"
+        )
+        assert version == 10, "no other price has that name"
+        await _check(house)
 
 
-async def test_what_rabbitmq_lost_on_the_way_to_billing_is_charged(
-    realm: TestRealm,
-) -> None:
+async def test_what_rabbitmq_lost_on_the_way_to_billing_is_charged(realm: TestRealm) -> None:
     """The attempts' rows tell of it."""
     async with running_house(realm) as house:
         await house.grant("ada", 100_000)
         held = await house.authorize("ada")
         await house.quiet()
     async with attempts_of(realm) as store:
-        await _claim(store, held)
+        await claim(store, held)
         assert await store.finish(held, None)
     recovered = await recovered_of(realm)
-    assert (changes(recovered), recovered.rated) == (0, 1)
+    assert (added(recovered), recovered.rated.usage) == (0, 1)
     async with running_house(realm) as house:
-        charged = await house.database.fetchval(
-            "SELECT charged_micros FROM billing.usage WHERE usage_id = $1", held.usage_id
-        )
-        assert charged == held.cost_micros
+        charged = "SELECT charged_micros FROM billing.usage WHERE usage_id = $1"
+        assert await house.database.fetchval(charged, held.usage_id) == held.cost_micros
         assert dict(await house.database.fetch(_HOLDS, "ada")) == {"settled": 1}
 
 
-async def test_a_run_that_has_ended_since_is_not_begun_again(realm: TestRealm, tmp_path: Path) -> None:
-    """Its message may still be in the queue; and its receipt is asked for by its user."""
-    dump = tmp_path / "dump"
-    unfinished, unknown = usage_event(), usage_event(outcome=Outcome.FAILED, attempt=2)
-    async with attempts_of(realm) as store:
-        await _claim(store, unfinished)
-    await back_up(realm, dump)
-    await tell_nobody(realm, unfinished, unknown)
-    await restore(realm, dump)
-    assert (await recovered_of(realm)).added.attempts == 2
-    async with attempts_of(realm) as store:
-        for event in (unfinished, unknown):
-            (stored,) = await store.attempts(event.run_id, stale_after_s=1)
-            assert (stored.usage, stored.attempt.usage_id) == (event, event.usage_id)
-    async with connect(realm.admin["LATCHKEY_POSTGRES_URL"]) as database:
-        noted = await database.fetch("SELECT run_id FROM edge.runs WHERE user_id = 'ada'")
-    assert {row["run_id"] for row in noted} == {unfinished.run_id, unknown.run_id}
-
-
-async def test_services_have_to_be_stopped(realm: TestRealm) -> None:
-    async with running_house(realm):
-        with pytest.raises(RecoveryError, match=f"connected to the database: {realm.name}_billing"):
-            await recovered_of(realm)
-    code, said = await latchkey(realm, "recover", "--from", "first")
-    assert (code, "added 0 attempts, 0 usage events, 0 transfers" in said) == (0, True), said
-
-
-async def test_nothing_is_changed_by_what_does_not_fit(realm: TestRealm, tmp_path: Path) -> None:
-    """The stream was read from too late: of a charge, but not of what it was paid from."""
+async def test_a_hold_does_not_keep_what_was_spent_since(realm: TestRealm, tmp_path: Path) -> None:
+    """It had expired, because its usage event never reached billing."""
     dump = tmp_path / "dump"
     async with running_house(realm) as house:
-        await back_up(realm, dump)
         await house.grant("ada", 100_000)
-        held = await house.authorize("ada")
+        held = await house.authorize("ada", for_s=0.5)
+        await back_up(realm, dump)
+        await house.until_expired("ada")
+        await house.deduct("ada", 100_000)
         await house.quiet()
-        await house.report(held)
-        await house.quiet()
+    await tell_nobody(realm, held)
     await restore(realm, dump)
-    usage = _Last(realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
-    with pytest.raises(RecoveryError, match="was it read from early enough"):
-        await recover(realm.admin["LATCHKEY_POSTGRES_URL"], usage, audit_stream(realm), realm=realm.name)
+    assert (await recovered_of(realm)).rated.usage == 1
     async with running_house(realm) as house:
-        assert await house.database.fetchval("SELECT count(*) FROM billing.transfers") == 0
+        await house.quiet()
+        owed = "SELECT receivable_micros FROM billing.usage WHERE usage_id = $1"
+        assert await house.database.fetchval(owed, held.usage_id) == held.cost_micros
+        await _check(house)
 
 
-async def _claim(store: PostgresAttemptStore, event: UsageRecorded) -> None:
-    attempt = Attempt(event.run_id, event.attempt, event.usage_id, "worker-1", datetime.now(UTC))
-    assert await store.claim(attempt, a_request(run_id=event.run_id, user_id=event.user_id))
+async def test_whose_credits_are_not_told_of_is_left_out(realm: TestRealm) -> None:
+    """All others are not; and once the credits are given, it is made good."""
+    paid = usage_event(user_id="ada", cost_micros=COST, price_version="v1")
+    await tell_nobody(realm, paid)
+    await tell(
+        realm,
+        BILLING,
+        _charged(paid),
+        CreditsGranted(transfer_id=new_id(), user_id="bob", amount_micros=7, granted_by="root"),
+    )
+    recovered = await recovered_of(realm)
+    assert (recovered.posted.short, recovered.posted.transfers, recovered.rated.usage) == (
+        {"ada": COST},
+        1,
+        0,
+    )
+    async with running_house(realm) as house:
+        await house.grant("ada", COST)
+        await house.quiet()
+    recovered = await recovered_of(realm)
+    assert (recovered.posted.short, recovered.posted.usage) == ({}, 1)
+    async with running_house(realm) as house:
+        await _check(house)
+
+
+# --- what the tests do ----------------------------------------------------------------------------------------
+
+
+async def _check(house: House) -> None:
+    _, found = await house.check()
+    assert (found, await house.faults()) == ([], set())
+
+
+def _charged(event: UsageRecorded) -> CreditsCharged:
+    return CreditsCharged(
+        usage_id=event.usage_id,
+        run_id=event.run_id,
+        attempt=event.attempt,
+        user_id=event.user_id,
+        provider=event.provider,
+        model=event.model,
+        charged_micros=event.cost_micros or 0,
+        receivable_micros=0,
+        price_version=event.price_version or "",
+    )

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
-from shared.contracts.message import Message, write
+from shared.contracts.message import write
 from shared.kernel.ids import new_id
 from shared.kernel.names import KEY_VAULT, CredentialStatus, KeyService
-from tests.integration.infra.recovery import changes, realm, recovered_of
+from tests.integration.infra.recovery import added, realm, recovered_of, tell
 from tests.realm import TestRealm
 
 __all__ = ["realm"]
@@ -45,8 +45,9 @@ async def test_what_was_taken_back_stays_taken_back(
     revoked, replaced, switched, kept, newer = [await _credential(database) for _ in range(5)]
     await database.execute("UPDATE key_vault.credentials SET version = 3 WHERE id = $1", newer)
     await _decide(database, "ada", platform=True)
-    await _tell(
+    await tell(
         realm,
+        KEY_VAULT,
         _stored(kept, 1),
         _stored(newer, 2, CredentialStatus.INACTIVE),
         _stored(replaced, 2),
@@ -67,7 +68,7 @@ async def test_what_was_taken_back_stays_taken_back(
     assert consent is False
 
     later = await _decide(database, "ada", platform=True)
-    assert changes(await recovered_of(realm)) == 0, "what was decided after what was told stands"
+    assert added(await recovered_of(realm)) == 0, "what was decided after what was told stands"
     assert await database.fetchval("SELECT consent_id FROM key_vault.settings") == later
 
 
@@ -79,7 +80,7 @@ async def test_what_others_say_of_keys_is_not_heeded(
     async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
         exchange = await (await connection.channel()).get_exchange("keys", ensure=False)
         await exchange.publish(aio_pika.Message(write(message, source=KEY_VAULT)[1]), message.ROUTING_KEY)
-    assert changes(await recovered_of(realm)) == 0
+    assert added(await recovered_of(realm)) == 0
 
 
 async def _credential(database: "asyncpg.Connection[Any]") -> UUID:
@@ -97,11 +98,3 @@ def _stored(credential: UUID, version: int, status: CredentialStatus = Credentia
     return KeyStored(
         user_id="ada", credential_id=credential, service=KeyService.OPENAI, version=version, status=status
     )
-
-
-async def _tell(realm: TestRealm, *events: Message) -> None:
-    bus = realm.bus(KEY_VAULT)
-    await bus.start()
-    for event in events:
-        await bus.publish(event)
-    await bus.stop()

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from infra.event_stream import EventStream
 from infra.local.errors import StackError
 from infra.local.home import Home
 from infra.local.ports import ports
 from infra.local.processes import processes
 from infra.local.servers import servers
 from infra.local.stack import Stack
-from infra.usage_stream import UsageStream
 from tests.integration.infra.usage_over_a_kill import AFTER, BEFORE, tail_over_a_kill
 from tests.native import native_home
 from tests.realm import temporary_realm
@@ -64,7 +64,7 @@ async def test_of_a_stream_tailed_while_its_broker_is_killed_nothing_is_missed_o
 ) -> None:
     async with temporary_realm(servers(home, ports(home, running=True)), tmp_path) as realm:
         told, tailed = await tail_over_a_kill(home, realm)
-        stream = UsageStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
+        stream = EventStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"])
         kept = [entry async for batch in stream.read("first", await stream.end()) for entry in batch]
     assert [entry.offset for entry in tailed] == [entry.offset for entry in kept[: len(tailed)]]
     assert [entry.offset for entry in kept] == list(range(len(kept)))

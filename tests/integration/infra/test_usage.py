@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
-from infra.usage_stream import Entry, StreamError, UsageStream, events
+from infra.event_stream import Entry, EventStream, StreamError, events
 from tests.gate import open_gate
 from tests.integration.infra.conftest import put, record
 from tests.realm import TestRealm, temporary_realm
@@ -27,11 +27,11 @@ async def empty(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> A
         yield made
 
 
-def _stream(realm: TestRealm) -> UsageStream:
-    return UsageStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"], patience_s=1)
+def _stream(realm: TestRealm) -> EventStream:
+    return EventStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"], patience_s=1)
 
 
-async def _read(stream: UsageStream, start: str | int | datetime, end: int | None) -> list[Entry]:
+async def _read(stream: EventStream, start: str | int | datetime, end: int | None) -> list[Entry]:
     async with asyncio.timeout(20):
         return [entry async for batch in stream.read(start, end) for entry in batch]
 
@@ -110,7 +110,7 @@ async def test_a_read_with_an_end_gives_up_on_a_broker_that_stays_away(realm: Te
     url = realm.admin["LATCHKEY_ANALYST_AMQP_URL"]
     await record(realm, token_hex(4), 1)
     async with open_gate(url) as gate:
-        stream = UsageStream(gate.before(url), patience_s=1)
+        stream = EventStream(gate.before(url), patience_s=1)
         end = await stream.end()
         async with aclosing(stream.read(0, end + 1)) as batches:
             await anext(batches)
@@ -130,9 +130,9 @@ async def test_a_read_with_an_end_gives_up_on_a_broker_that_stays_away(realm: Te
 async def test_what_cannot_be_read_is_said_at_once(realm: TestRealm, wrong: str, said: str) -> None:
     host = realm.admin["LATCHKEY_ANALYST_AMQP_URL"].rpartition("@")[2].partition("/")[0]
     with pytest.raises(StreamError, match=said):
-        await UsageStream(wrong.format(host=host)).end()
+        await EventStream(wrong.format(host=host)).end()
 
 
 async def test_who_may_not_read_it_is_told(realm: TestRealm) -> None:
     with pytest.raises(StreamError, match="ACCESS_REFUSED"):
-        await UsageStream(realm.env("api_edge")["LATCHKEY_AMQP_URL"]).end()
+        await EventStream(realm.env("api_edge")["LATCHKEY_AMQP_URL"]).end()

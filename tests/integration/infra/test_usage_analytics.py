@@ -24,8 +24,8 @@ import pytest_asyncio
 
 from infra.analytics.columns import COLUMNS
 from infra.bootstrap import Servers
+from infra.event_stream import EventStream
 from infra.local.home import CHECKOUT
-from infra.usage_stream import UsageStream
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, INFERENCE
@@ -307,7 +307,7 @@ async def test_many_events_are_exported_exactly(
     analyst: Analyst, told_realm: TestRealm, made: History
 ) -> None:
     sample = made.usage[0]
-    first = await UsageStream(analyst.amqp_url).end()
+    first = await EventStream(analyst.amqp_url).end()
     events = [sample.model_copy(update={"usage_id": new_id()}) for _ in range(_MANY)]
     repeated = [*events, *events[:: _MANY // 100]]
     await fill(told_realm, INFERENCE, (told(event, event_id=str(event.usage_id)) for event in repeated))

@@ -11,8 +11,8 @@ from typing import Final
 import aio_pika
 from aio_pika.exceptions import AMQPError
 
+from infra.event_stream import Entry, EventStream
 from infra.local.home import Home
-from infra.usage_stream import Entry, UsageStream
 from tests.realm import TestRealm
 
 BEFORE: Final = 300
@@ -49,7 +49,7 @@ class Load:
             await asyncio.sleep(0.02)
 
 
-async def _tail(stream: UsageStream, into: list[Entry]) -> None:
+async def _tail(stream: EventStream, into: list[Entry]) -> None:
     async with aclosing(stream.read("first")) as batches:
         async for batch in batches:
             into += batch
@@ -60,7 +60,7 @@ async def tail_over_a_kill(home: Home, realm: TestRealm) -> tuple[list[str], lis
     told: list[str] = []
     tailed: list[Entry] = []
     load = Load(realm.admin["LATCHKEY_AMQP_URL"])
-    stream = UsageStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"], told.append)
+    stream = EventStream(realm.admin["LATCHKEY_ANALYST_AMQP_URL"], told.append)
     tasks = [asyncio.create_task(load.run()), asyncio.create_task(_tail(stream, tailed))]
     async with asyncio.timeout(120):
         await load.until(BEFORE)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from infra.event_stream import Entry
 from infra.ledger.differences import Difference
 from infra.ledger.events import Reader, ToldUsage, due_micros, is_foreign
-from infra.usage_stream import Entry
 from services.billing.domain.movement import Movement, event_of, plan
 from services.billing.domain.settlement import charge_micros
 from shared.contracts.credits import Balance, CreditsAdjusted, CreditsCharged, CreditsGranted

@@ -17,7 +17,7 @@ from infra.analytics.seen import Seen
 from infra.analytics.summary import Summary
 from infra.analytics.window import Window
 from infra.analytics.writers import NdjsonWriter, whole_file, writer
-from infra.usage_stream import Entry
+from infra.event_stream import Entry
 from shared.contracts.credits import CreditsAdjusted, CreditsCharged, CreditsGranted
 from shared.contracts.message import Message
 from shared.contracts.usage import UsageRecorded

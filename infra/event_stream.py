@@ -1,4 +1,4 @@
-"""Reading the usage stream as an analyst does: every offset once, from where one likes, once or for ever."""
+"""Reading a stream, such as that of usage: every offset once, from where one likes, once or for ever."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ import orjson
 from infra.stream_link import Entry, Start, StreamLink, linked
 from shared.contracts.topology import USAGE_EVENTS
 
-__all__ = ["FIRST", "LAST", "NEXT", "Entry", "Start", "StreamError", "Tell", "UsageStream", "events"]
+__all__ = ["FIRST", "LAST", "NEXT", "Entry", "EventStream", "Start", "StreamError", "Tell", "events"]
 
 FIRST, LAST, NEXT = "first", "last", "next"
 PATIENCE_S: Final = 60.0
@@ -35,11 +35,8 @@ class StreamError(OSError):
     """The stream cannot be read, or not any more."""
 
 
-class UsageStream:
-    """The stream `usage.events`, or another one whose events are to be read like that.
-
-    `tell` hears of lost connections and of what is no longer kept.
-    """
+class EventStream:
+    """A stream of events. `tell` hears of lost connections and of what is no longer kept."""
 
     def __init__(
         self,
@@ -229,7 +226,7 @@ async def events(amqp_url: str, offset: Start, *, follow: bool) -> AsyncGenerato
 
     What is no JSON object was put there by no service, and is passed over. Raises StreamError.
     """
-    stream = UsageStream(amqp_url)
+    stream = EventStream(amqp_url)
     end = None if follow else await stream.end()
     async with aclosing(stream.read(offset, end)) as batches:
         async for batch in batches:

@@ -1,0 +1,5 @@
+"""Why a database cannot be recovered."""
+
+
+class RecoveryError(Exception):
+    """Nothing was changed; it says why."""
