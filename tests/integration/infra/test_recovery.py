@@ -37,6 +37,7 @@ __all__ = ["realm"]
 pytestmark = pytest.mark.integration
 
 _HOLDS: Final = "SELECT state, count(*) FROM billing.holds WHERE user_id = $1 GROUP BY state"
+_NEXT_PRICE: Final = "SELECT nextval(pg_get_serial_sequence('billing.prices', 'version'))"
 _ASKED: Final = (
     GrantCredits(user_id="ada", amount_micros=5_000, idempotency_key="welcome", granted_by="root"),
     DeductCredits(user_id="ada", feature="export", amount_micros=300, idempotency_key="export:1"),
@@ -136,10 +137,7 @@ async def test_what_no_charge_was_told_of_is_rated(realm: TestRealm, tmp_path: P
         assert rows[held.usage_id]["receivable_micros"] == 0, "its hold was open"
         assert rows[late.usage_id]["receivable_micros"] == COST + 1, "at the price that its worker knew"
         assert (rows[own.usage_id]["charged_micros"], rows[own.usage_id]["cost_micros"]) == (0, COST)
-        version = await house.database.fetchval(
-            "SELECT nextval(pg_get_serial_sequence('billing.prices', 'version'))"
-        )
-        assert version == 10, "no other price has that name"
+        assert await house.database.fetchval(_NEXT_PRICE) == 10, "no other price has that name"
         await _check(house)
 
 
@@ -191,11 +189,8 @@ async def test_whose_credits_are_not_told_of_is_left_out(realm: TestRealm) -> No
         CreditsGranted(transfer_id=new_id(), user_id="bob", amount_micros=7, granted_by="root"),
     )
     recovered = await recovered_of(realm)
-    assert (recovered.posted.short, recovered.posted.transfers, recovered.rated.usage) == (
-        {"ada": COST},
-        1,
-        0,
-    )
+    assert (recovered.posted.short, recovered.posted.transfers) == ({"ada": COST}, 1)
+    assert recovered.rated.usage == 0
     async with running_house(realm) as house:
         await house.grant("ada", COST)
         await house.quiet()
@@ -205,7 +200,7 @@ async def test_whose_credits_are_not_told_of_is_left_out(realm: TestRealm) -> No
         await _check(house)
 
 
-# --- what the tests do ----------------------------------------------------------------------------------------
+# --- what the tests do ------------------------------------------------------------------------------------
 
 
 async def _check(house: House) -> None:

@@ -52,9 +52,8 @@ async def test_a_run_that_has_ended_since_is_not_begun_again(realm: TestRealm, t
             assert (stored.usage, stored.attempt.usage_id) == (event, event.usage_id)
     async with connect(realm.admin["LATCHKEY_POSTGRES_URL"]) as database:
         noted = dict(await database.fetch("SELECT run_id, session_id FROM edge.runs WHERE user_id = 'ada'"))
-        waiting = await database.fetchval(
-            "SELECT count(*) FROM inference.attempts WHERE published_at IS NULL"
-        )
+        unpublished = "SELECT count(*) FROM inference.attempts WHERE published_at IS NULL"
+        waiting = await database.fetchval(unpublished)
     assert noted == {unfinished.run_id: None, unknown.run_id: "tea"}
     assert waiting == 0, "nobody publishes them once more"
 
@@ -108,7 +107,7 @@ async def test_another_realms_database_is_left_alone(realm: TestRealm) -> None:
 
 async def test_who_is_left_out_is_named(realm: TestRealm) -> None:
     async with attempts_of(realm) as store:
-        unkept = usage_event(user_id="ada", run_id=new_id(), cost_micros=2**62)
+        unkept = usage_event(user_id="ada", run_id=new_id(), cost_micros=2**63, price_version="v1")
         await claim(store, unkept)
         assert await store.finish(unkept, None)
     code, said = await latchkey(realm, "recover")
