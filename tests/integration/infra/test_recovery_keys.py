@@ -53,12 +53,8 @@ async def test_what_was_taken_back_stays_taken_back(
         _stored(replaced, 2),
         _stored(switched, 1, CredentialStatus.INACTIVE),
         KeyRevoked(user_id="ada", credential_id=revoked),
-        ConsentChanged(
-            user_id="ada",
-            consent_id=str(new_id()),
-            allow_platform_fallback=False,
-            allow_gateway_fallback=False,
-        ),
+        _decided("ada", platform=True),
+        _decided("ada", platform=False),
     )
     changed = (await recovered_of(realm)).changed
     assert (changed.destroyed, changed.switched, changed.consents) == (2, 1, 1)
@@ -70,6 +66,28 @@ async def test_what_was_taken_back_stays_taken_back(
     later = await _decide(database, "ada", platform=True)
     assert added(await recovered_of(realm)) == 0, "what was decided after what was told stands"
     assert await database.fetchval("SELECT consent_id FROM key_vault.settings") == later
+
+
+async def test_who_had_decided_nothing_has_now(realm: TestRealm, database: "asyncpg.Connection[Any]") -> None:
+    told = [_decided("bob", platform=True), _decided("bob", platform=False)]
+    unreadable = told[0].model_copy(update={"consent_id": "no id"})
+    await tell(realm, KEY_VAULT, *told, unreadable)
+    assert (await recovered_of(realm)).changed.consents == 1
+    stands = await database.fetchval("SELECT consent_id FROM key_vault.settings WHERE user_id = 'bob'")
+    assert str(stands) == told[1].consent_id
+    history = await database.fetch("SELECT consent_id FROM key_vault.consents")
+    assert {str(row["consent_id"]) for row in history} == {each.consent_id for each in told}
+
+
+async def test_what_a_provider_said_later_stands(
+    realm: TestRealm, database: "asyncpg.Connection[Any]"
+) -> None:
+    credential = await _credential(database)
+    await tell(realm, KEY_VAULT, _stored(credential, 1))
+    said = "UPDATE key_vault.credentials SET status = 'invalid', status_said_at = clock_timestamp()"
+    await database.execute(said)
+    assert added(await recovered_of(realm)) == 0
+    assert await database.fetchval("SELECT status FROM key_vault.credentials") == "invalid"
 
 
 async def test_what_others_say_of_keys_is_not_heeded(
@@ -87,6 +105,15 @@ async def _credential(database: "asyncpg.Connection[Any]") -> UUID:
     made = new_id()
     await database.execute(_KEEP, made)
     return made
+
+
+def _decided(user: str, *, platform: bool) -> ConsentChanged:
+    return ConsentChanged(
+        user_id=user,
+        consent_id=str(new_id()),
+        allow_platform_fallback=platform,
+        allow_gateway_fallback=False,
+    )
 
 
 async def _decide(database: "asyncpg.Connection[Any]", user: str, *, platform: bool) -> UUID:
