@@ -84,7 +84,7 @@ def history() -> History:
         event = _attempt(number, begin + 3 * _SPAN * number / _ATTEMPTS)
         made.usage.append(event)
         if _is_payable(event):
-            made.charges.append(_charge(event))
+            made.charges.append(charge_of(event))
     for user in ("ann", "bob", "cleo"):
         made.grants.append(_grant(user))
         made.adjustments += [
@@ -137,7 +137,7 @@ def second_attempts(made: History) -> None:
         }
         follower = event.model_copy(update=changed)
         made.usage.append(follower)
-        made.charges.append(_charge(follower))
+        made.charges.append(charge_of(follower))
 
 
 def _is_payable(event: UsageRecorded) -> bool:
@@ -145,7 +145,8 @@ def _is_payable(event: UsageRecorded) -> bool:
     return platforms and event.policy is not KeyPolicy.SYSTEM and bool(event.cost_micros)
 
 
-def _charge(event: UsageRecorded) -> CreditsCharged:
+def charge_of(event: UsageRecorded) -> CreditsCharged:
+    """Return what billing tells of it when a hold has covered all."""
     return CreditsCharged(
         usage_id=event.usage_id,
         run_id=event.run_id,
@@ -155,7 +156,7 @@ def _charge(event: UsageRecorded) -> CreditsCharged:
         model=event.model,
         charged_micros=event.cost_micros or 0,
         receivable_micros=0,
-        price_version=_PRICE,
+        price_version=event.price_version or _PRICE,
     )
 
 

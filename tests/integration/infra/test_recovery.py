@@ -8,12 +8,10 @@ import pytest
 from infra.bootstrap.postgres import connect
 from shared.contracts.credits import (
     AdjustCredits,
-    CreditsCharged,
     CreditsGranted,
     DeductCredits,
     GrantCredits,
 )
-from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import BILLING, KeySource
 from tests.backup import back_up, restore
@@ -31,6 +29,7 @@ from tests.integration.infra.recovery import (
 )
 from tests.integration.infra.test_recovery_runs import claim
 from tests.realm import TestRealm
+from tests.usage_history import charge_of
 
 __all__ = ["realm"]
 
@@ -185,7 +184,7 @@ async def test_whose_credits_are_not_told_of_is_left_out(realm: TestRealm) -> No
     await tell(
         realm,
         BILLING,
-        _charged(paid),
+        charge_of(paid),
         CreditsGranted(transfer_id=new_id(), user_id="bob", amount_micros=7, granted_by="root"),
     )
     recovered = await recovered_of(realm)
@@ -206,17 +205,3 @@ async def test_whose_credits_are_not_told_of_is_left_out(realm: TestRealm) -> No
 async def _check(house: House) -> None:
     _, found = await house.check()
     assert (found, await house.faults()) == ([], set())
-
-
-def _charged(event: UsageRecorded) -> CreditsCharged:
-    return CreditsCharged(
-        usage_id=event.usage_id,
-        run_id=event.run_id,
-        attempt=event.attempt,
-        user_id=event.user_id,
-        provider=event.provider,
-        model=event.model,
-        charged_micros=event.cost_micros or 0,
-        receivable_micros=0,
-        price_version=event.price_version or "",
-    )
