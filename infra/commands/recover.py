@@ -11,7 +11,9 @@ import asyncpg
 from infra.commands.settings import UsageError, setting
 from infra.commands.times import time_argument
 from infra.event_stream import FIRST
+from infra.recovery.beginning import EPOCH
 from infra.recovery.errors import RecoveryError
+from infra.recovery.ledger import LeftOut
 from infra.recovery.recover import Recovered, recover
 from shared.kernel.errors import PlatformError
 
@@ -34,13 +36,13 @@ def add_to(commands: Any) -> None:
         dest="start",
         type=_start,
         metavar="T",
-        help="`first`, or RFC 3339 (default: an hour before what the database knew last)",
+        help="`first`, or RFC 3339, if earlier than an hour before what the database knew last",
     )
     parser.set_defaults(run=_recover)
 
 
-def _start(text: str) -> datetime | str:
-    return FIRST if text == FIRST else time_argument(text)
+def _start(text: str) -> datetime:
+    return EPOCH if text == FIRST else time_argument(text)
 
 
 def _recover(args: argparse.Namespace) -> int:
@@ -57,7 +59,7 @@ def _recover(args: argparse.Namespace) -> int:
 
 def _done(recovered: Recovered) -> list[str]:
     posted, changed = recovered.posted, recovered.changed
-    since = recovered.since if isinstance(recovered.since, str) else recovered.since.isoformat()
+    since = "the first" if recovered.since == EPOCH else recovered.since.isoformat()
     return [
         f"read {recovered.messages} messages of usage and money, from {since} on",
         f"added {recovered.attempts} attempts, {posted.usage} usage events, {posted.transfers} transfers",
@@ -69,15 +71,15 @@ def _done(recovered: Recovered) -> list[str]:
 
 
 def _left_out(recovered: Recovered) -> list[str]:
-    short = recovered.posted.short.items()
-    return [
-        *(f"usage {usage_id} cannot be recorded" for usage_id in recovered.rated.refused),
-        *(
-            f"left out {user!a}, who spent {micros} credit micros more than the stream tells were given: "
-            "grant them, and recover again"
-            for user, micros in short
-        ),
-    ]
+    refused = (f"usage {usage_id} cannot be recorded" for usage_id in recovered.rated.refused)
+    return [*refused, *map(_who, recovered.posted.left_out)]
+
+
+def _who(left_out: LeftOut) -> str:
+    user, micros = ascii(left_out.user_id), left_out.micros
+    if left_out.is_debt:
+        return f"left out {user}, who paid back {micros} credit micros more than are told to have been owed"
+    return f"left out {user}, who spent {micros} credit micros more than are told to have been given"
 
 
 def _said(error: Exception) -> str:

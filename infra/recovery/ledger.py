@@ -1,7 +1,8 @@
 """The ledger, brought up to what was told: what was charged, granted and adjusted, as it was posted then."""
 
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from infra.bootstrap.postgres import Connection
 from infra.recovery.rows import changed
@@ -36,12 +37,10 @@ SELECT kind, user_id, coalesce(min(posted_micros), 0) + sum(micros) AS micros
 FROM entry LEFT JOIN billing.accounts USING (kind, user_id)
 WHERE kind IN ('user', 'receivable') GROUP BY kind, user_id;
 
--- Who would have less than nothing, or pay back more than is owed: not all that they were given is told of.
-CREATE TEMP TABLE IF NOT EXISTS short (user_id text PRIMARY KEY, micros bigint);
-TRUNCATE short;
-INSERT INTO short
-SELECT user_id, max(abs(micros)) FROM later
-WHERE (kind = 'user' AND micros < 0) OR (kind = 'receivable' AND micros > 0) GROUP BY user_id;
+-- Who would have less than nothing, or pay back more than is owed: not all that came before is told of.
+CREATE TEMP TABLE short ON COMMIT DROP AS
+SELECT user_id, kind, abs(micros)::bigint AS micros FROM later
+WHERE (kind = 'user' AND micros < 0) OR (kind = 'receivable' AND micros > 0);
 DELETE FROM missing WHERE user_id IN (SELECT user_id FROM short);
 ANALYZE missing
 """
@@ -111,29 +110,44 @@ SELECT setval(pg_get_serial_sequence('billing.prices', 'version'), version) FROM
 ) AS told
 WHERE version > (SELECT coalesce(max(version), 0) FROM billing.prices)
 """
-_SHORT: Final = "SELECT user_id, micros FROM short ORDER BY user_id"
+_REMEMBER: Final = """
+WITH found AS (
+    INSERT INTO billing.unrecovered SELECT DISTINCT user_id, $1::timestamptz FROM short
+    ON CONFLICT (user_id) DO UPDATE SET since = least(unrecovered.since, excluded.since)
+    RETURNING user_id
+)
+DELETE FROM billing.unrecovered WHERE user_id NOT IN (SELECT user_id FROM short)
+"""
+_SHORT: Final = "SELECT user_id, kind = 'receivable' AS is_debt, micros FROM short ORDER BY user_id, kind"
+
+
+class LeftOut(NamedTuple):
+    """A user who is told to have spent credits that are not told to have been given, or (`is_debt`) to have
+    paid back what is not told to have been owed.
+    """
+
+    user_id: str
+    is_debt: bool
+    micros: int
 
 
 @dataclass(frozen=True)
 class Posted:
-    """How many usage events, and how many transfers.
-
-    `short`: users who were left out, by how many credit micros they are told to have spent beyond what they
-    had.
-    """
+    """How many usage events, and how many transfers."""
 
     usage: int
     transfers: int
-    short: dict[str, int]
+    left_out: tuple[LeftOut, ...]
 
 
-async def post(database: Connection) -> Posted:
-    """In the caller's transaction, after `told.take` and `runs.end_runs`."""
+async def post(database: Connection, since: datetime) -> Posted:
+    """In the caller's transaction, after `told.take` and `runs.end_runs`; `since`: what was read from."""
     await database.execute(_FIND_MISSING)
     await database.execute(_OPEN_ACCOUNTS)
     usage = changed(await database.execute(_RECORD_USAGE))
     await database.execute(_END_HOLDS)
     transfers = changed(await database.execute(_POST))
     await database.execute(_SKIP_PRICE_VERSIONS)
-    short = {row["user_id"]: row["micros"] for row in await database.fetch(_SHORT)}
-    return Posted(usage, transfers, short)
+    await database.execute(_REMEMBER, since)
+    left_out = (LeftOut(*row) for row in await database.fetch(_SHORT))
+    return Posted(usage, transfers, tuple(left_out))

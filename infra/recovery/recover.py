@@ -21,12 +21,12 @@ from shared.contracts.topology import KEYS_AUDIT, USAGE_EVENTS
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was missing. `since`: from when on the streams were read (`first`: from their start).
+    """What was missing. `since`: from when on the streams were read.
 
     `messages`: of usage and money; `attempts` that have ended; `dropped` runs, which waited for a worker.
     """
 
-    since: datetime | str
+    since: datetime
     messages: int
     attempts: int
     posted: Posted
@@ -40,14 +40,14 @@ async def recover(
     amqp_url: str,
     *,
     realm: str,
-    start: datetime | str | None = None,
+    start: datetime | None = None,
     tell: Tell = lambda _: None,
 ) -> Recovered:
     """Bring a database up to what the streams tell, with administrators' URLs; nothing is added twice.
 
-    `start`: `first`, or a time; else an hour before what the database knew last. `tell` hears now and then
-    how far it is. Raises RecoveryError when that is too late, for another realm's database, and while a
-    service is connected; OSError, asyncpg.PostgresError, DatabaseUnavailableError when a server is away.
+    It begins an hour before what the database knew last, or at `start`, if earlier. `tell` hears now and then
+    how far it is. Raises RecoveryError for another realm's database, and while a service is connected;
+    OSError, asyncpg.PostgresError, DatabaseUnavailableError when a server is away.
     """
     usage = EventStream(amqp_url, tell, name=USAGE_EVENTS)
     audit = EventStream(amqp_url, tell, name=KEYS_AUDIT)
@@ -61,14 +61,16 @@ async def recover(
         async with database.transaction():
             changed = await apply(database, news)
             attempts = await end_runs(database)
-            posted = await post(database)
+            posted = await post(database, since)
             await check_alone(database, realm)
         dropped = await drop_runs(amqp_url)
-        rated = await rate_the_rest(database, postgres_url, without=list(posted.short))
+        rated = await rate_the_rest(
+            database, postgres_url, without=[each.user_id for each in posted.left_out]
+        )
     return Recovered(since, messages, attempts, posted, rated, changed, dropped)
 
 
-async def _read(stream: EventStream, since: datetime | str, tell: Tell) -> AsyncGenerator[list[Entry], None]:
+async def _read(stream: EventStream, since: datetime, tell: Tell) -> AsyncGenerator[list[Entry], None]:
     """Yield what is there by now, and tell how far it is."""
     first, end = await stream.find(since), await stream.end()
     await tell_of_retention(stream, since, first, end, tell)

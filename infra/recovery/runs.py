@@ -21,7 +21,7 @@ FROM (
     SELECT DISTINCT ON (run_id) run_id, data ->> 'outcome' AS outcome,
            (data ->> 'finished_at')::timestamptz AS ended_at
     FROM told_usage JOIN told_messages USING (stream_offset)
-    ORDER BY run_id, attempt DESC, stream_offset
+    ORDER BY run_id, attempt DESC
 ) AS last
 WHERE runs.run_id = last.run_id AND runs.kept AND runs.outcome IS NULL
   AND NOT EXISTS (SELECT FROM inference.run_ends WHERE run_ends.run_id = runs.run_id)
@@ -33,8 +33,7 @@ INSERT INTO inference.attempts AS known (
     key_source, credential_id, consent_id, service, credential_version, would_refuse_policy,
     requested_at, claimed_at, deadline, outcome, usage, ended_at, published_at
 )
-SELECT DISTINCT ON (run_id, attempt)
-       run_id, attempt, usage_id, 'recovered', user_id, data ->> 'flow',
+SELECT run_id, attempt, usage_id, 'recovered', user_id, data ->> 'flow',
        data ->> 'policy', data ->> 'provider', data ->> 'model', (data ->> 'stream')::boolean,
        data ->> 'session_id', data ->> 'key_source', data ->> 'credential_id', data ->> 'consent_id',
        data ->> 'service', (data ->> 'credential_version')::integer, data ->> 'would_refuse_policy',
@@ -46,7 +45,7 @@ WHERE attempt < 2 ^ 15 AND NOT EXISTS (
     SELECT FROM inference.attempts AS other
     WHERE other.usage_id = told.usage_id AND (other.run_id, other.attempt) <> (told.run_id, told.attempt)
 )
-ORDER BY run_id, attempt, stream_offset
+ORDER BY stream_offset
 ON CONFLICT (run_id, attempt) DO UPDATE SET
     usage_id = excluded.usage_id, key_source = excluded.key_source, credential_id = excluded.credential_id,
     consent_id = excluded.consent_id, service = excluded.service,
@@ -55,10 +54,19 @@ ON CONFLICT (run_id, attempt) DO UPDATE SET
     published_at = excluded.published_at
 WHERE known.outcome IS NULL
 """
+# Of the others nobody will tell any more: as if they were long over, their sweeps end them at once.
+_GIVE_UP: Final = """
+UPDATE inference.attempts SET deadline = least(deadline, now() - interval '1 hour') WHERE outcome IS NULL;
+UPDATE edge.runs SET deadline = least(deadline, now() - interval '1 hour')
+WHERE kept AND outcome IS NULL
+  AND NOT EXISTS (SELECT FROM inference.run_ends WHERE run_ends.run_id = runs.run_id);
+"""
 
 
 async def end_runs(database: Connection) -> int:
     """In the caller's transaction, after `told.take`. Return how many attempts have ended."""
     await database.execute(_NOTE)
     await database.execute(_END_KEPT)
-    return changed(await database.execute(_END_ATTEMPTS))
+    attempts = changed(await database.execute(_END_ATTEMPTS))
+    await database.execute(_GIVE_UP)
+    return attempts

@@ -44,6 +44,12 @@ SELECT * FROM unnest(
 )
 ON CONFLICT DO NOTHING
 """
+# Of an attempt that was told of as two, since a backup was restored before, the first counts.
+_ONE_PER_ATTEMPT: Final = """
+DELETE FROM told_usage USING told_usage AS first
+WHERE first.run_id = told_usage.run_id AND first.attempt = told_usage.attempt
+  AND first.stream_offset < told_usage.stream_offset
+"""
 # A restored database has no statistics.
 _ANALYZE: Final = """
 ANALYZE told_messages, told_usage, told_transfers, inference.attempts, edge.runs,
@@ -59,6 +65,7 @@ async def take(database: Connection, batches: AsyncIterator[list[Entry]], realm:
         count += len(batch)
         await _take(database, reader, batch)
     await database.execute(_ANALYZE)
+    await database.execute(_ONE_PER_ATTEMPT)
     return count
 
 

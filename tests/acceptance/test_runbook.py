@@ -80,7 +80,6 @@ SAYS: Final = (
     ("latchkey call POST /api/admin/credits/grants", '"credits": "1"'),
     ("for part in", ""),
     ("pg_restore", ""),
-    ("psql", ""),
     ("make up", "bootstrapped"),
     ("latchkey recover", "added 0 attempts, 0 usage events, 1 transfers"),
     ("make up", "ready at"),

@@ -41,7 +41,7 @@ async def realm(servers: Servers, tmp_path: Path) -> AsyncIterator[TestRealm]:
         yield made
 
 
-async def recovered_of(realm: TestRealm, start: datetime | str | None = None) -> Recovered:
+async def recovered_of(realm: TestRealm, start: datetime | None = None) -> Recovered:
     """Recover as the command does."""
     urls = realm.admin["LATCHKEY_POSTGRES_URL"], realm.admin["LATCHKEY_AMQP_URL"]
     return await recover(*urls, realm=realm.name, start=start)

@@ -6,6 +6,8 @@ from typing import Final
 import pytest
 
 from infra.bootstrap.postgres import connect
+from infra.recovery.beginning import EPOCH
+from infra.recovery.ledger import LeftOut
 from shared.contracts.credits import (
     AdjustCredits,
     CreditsGranted,
@@ -65,7 +67,7 @@ async def test_the_ledger_is_as_it_was_before_its_backup_was_restored(
     await restore(realm, dump)
     recovered = await recovered_of(realm)
     assert recovered.posted.transfers > 20
-    assert (recovered.rated.refused, recovered.posted.short) == ((), {})
+    assert (recovered.rated.refused, recovered.posted.left_out) == ((), ())
 
     async with running_house(realm) as house:
         assert await books(house) == before
@@ -73,7 +75,7 @@ async def test_the_ledger_is_as_it_was_before_its_backup_was_restored(
         assert dict(await house.database.fetch(_HOLDS, "eve")) == {"settled": 2, "expired": 1}
         await _check(house)
     assert added(await recovered_of(realm)) == 0, "nothing is added twice"
-    assert added(await recovered_of(realm, "first")) == 0
+    assert added(await recovered_of(realm, EPOCH)) == 0
 
 
 async def test_what_was_asked_for_since_is_not_done_a_second_time(realm: TestRealm, tmp_path: Path) -> None:
@@ -188,15 +190,43 @@ async def test_whose_credits_are_not_told_of_is_left_out(realm: TestRealm) -> No
         CreditsGranted(transfer_id=new_id(), user_id="bob", amount_micros=7, granted_by="root"),
     )
     recovered = await recovered_of(realm)
-    assert (recovered.posted.short, recovered.posted.transfers) == ({"ada": COST}, 1)
+    assert (recovered.posted.left_out, recovered.posted.transfers) == ((LeftOut("ada", False, COST),), 1)
     assert recovered.rated.usage == 0
     async with running_house(realm) as house:
         await house.grant("ada", COST)
         await house.quiet()
     recovered = await recovered_of(realm)
-    assert (recovered.posted.short, recovered.posted.usage) == ({}, 1)
+    assert (recovered.posted.left_out, recovered.posted.usage) == ((), 1)
     async with running_house(realm) as house:
         await _check(house)
+
+
+async def test_who_paid_back_what_is_not_told_to_have_been_owed_is_left_out(realm: TestRealm) -> None:
+    """And remembered, so that a later recovery reads from as early."""
+    repaid = CreditsGranted(
+        transfer_id=new_id(), user_id="ada", amount_micros=9, repaid_micros=8, granted_by="root"
+    )
+    again = usage_event(user_id="bob", cost_micros=COST, price_version="v1")
+    twice = again.model_copy(update={"usage_id": new_id()})
+    await tell(
+        realm,
+        BILLING,
+        repaid,
+        CreditsGranted(transfer_id=new_id(), user_id="bob", amount_micros=COST + 1, granted_by="root"),
+        charge_of(again),
+        charge_of(twice),
+    )
+    await tell_nobody(realm, again, twice)
+    recovered = await recovered_of(realm)
+    assert recovered.posted.left_out == (LeftOut("ada", True, 8),), "of one attempt told twice, one counts"
+    async with running_house(realm) as house:
+        for _ in range(2):
+            await house.grant("eve", 1)
+        await house.adjust("ada", -8)
+        await house.quiet()
+    recovered = await recovered_of(realm)
+    assert (recovered.since, recovered.posted.left_out) == (EPOCH, ())
+    assert (await recovered_of(realm)).since > EPOCH
 
 
 # --- what the tests do ------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.bootstrap.postgres import connect
+from infra.recovery.beginning import EPOCH
 from infra.recovery.errors import RecoveryError
 from services.inference.adapters.postgres import PostgresAttemptStore
 from services.inference.domain.attempt import Attempt
@@ -26,8 +27,9 @@ pytestmark = pytest.mark.integration
 
 _KEEP = """
 INSERT INTO edge.runs (run_id, user_id, flow, model, stream, kept, deadline, start_by)
-VALUES ($1, 'ada', 'chat', 'openai/gpt-4o-mini', false, true, now(), now())
+VALUES ($1, 'ada', 'chat', 'openai/gpt-4o-mini', false, true, now() + interval '5 minutes', now())
 """
+_LOST = "SELECT run_id FROM edge.runs WHERE outcome IS NULL AND deadline < now() - interval '10 minutes'"
 
 
 async def claim(store: PostgresAttemptStore, event: UsageRecorded) -> None:
@@ -47,6 +49,7 @@ async def test_a_run_that_has_ended_since_is_not_begun_again(realm: TestRealm, t
     await restore(realm, dump)
     assert (await recovered_of(realm)).attempts == 2
     async with attempts_of(realm) as store:
+        assert await store.abandoned(stale_after_s=1, overdue_s=60, limit=9) == ()
         for event in (unfinished, unknown):
             (stored,) = await store.attempts(event.run_id, stale_after_s=1)
             assert (stored.usage, stored.attempt.usage_id) == (event, event.usage_id)
@@ -71,6 +74,20 @@ async def test_a_kept_run_has_ended_unless_its_answer_is_still_on_the_way(realm:
     assert outcomes == {over.run_id: "completed", told_later.run_id: None}
 
 
+async def test_a_run_of_which_nothing_is_told_is_ended_at_once(realm: TestRealm) -> None:
+    """As if it were long over: by the workers' sweep, or the edges'."""
+    begun, queued = usage_event(), usage_event()
+    async with attempts_of(realm) as store:
+        await claim(store, begun)
+    async with connect(realm.admin["LATCHKEY_POSTGRES_URL"]) as database:
+        await database.execute(_KEEP, queued.run_id)
+        await recovered_of(realm)
+        assert await database.fetchval(_LOST) == queued.run_id
+    async with attempts_of(realm) as store:
+        (abandoned,) = await store.abandoned(stale_after_s=1, overdue_s=600, limit=9)
+    assert abandoned.attempt.run_id == begun.run_id
+
+
 async def test_what_waits_for_a_worker_is_dropped(realm: TestRealm) -> None:
     """One that was called before may be among it."""
     await tell(realm, API_EDGE, a_request())
@@ -86,17 +103,13 @@ async def test_services_have_to_be_stopped(realm: TestRealm) -> None:
     assert (code, "added 0 attempts, 0 usage events, 0 transfers" in said) == (0, True), said
 
 
-async def test_it_is_not_read_from_too_late(realm: TestRealm) -> None:
+async def test_it_is_read_from_what_the_database_knew(realm: TestRealm) -> None:
     now = datetime.now(UTC)
     await tell_nobody(realm, usage_event(started_at=now, finished_at=now))
     recovered = await recovered_of(realm)
-    assert (recovered.since, recovered.attempts) == ("first", 1), "nothing was known"
-    recovered = await recovered_of(realm)
-    assert recovered.since == now.replace(microsecond=now.microsecond) - timedelta(hours=1)
-    with pytest.raises(RecoveryError, match="is too late: read from"):
-        await recovered_of(realm, now)
-    code, said = await latchkey(realm, "recover", "--from", now.isoformat())
-    assert (code, said.count("\n"), "not recovered" in said) == (2, 1, True), said
+    assert (recovered.since, recovered.attempts) == (EPOCH, 1), "nothing was known"
+    assert (await recovered_of(realm, now)).since == now - timedelta(hours=1), "no later"
+    assert (await recovered_of(realm, now - timedelta(days=1))).since == now - timedelta(days=1)
 
 
 async def test_another_realms_database_is_left_alone(realm: TestRealm) -> None:
