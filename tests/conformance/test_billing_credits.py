@@ -52,6 +52,7 @@ class CreditsContract:
                 "amount_micros": 5_000,
                 "repaid_micros": 0,
                 "granted_by": "root",
+                "idempotency_key": movement.idempotency_key,
             }
         ]
         assert await stores.faults() == []
