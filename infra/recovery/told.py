@@ -17,6 +17,10 @@ from shared.kernel.names import TransferCause
 # `movement`: the idempotency key of a transfer's whole, which is that of its first part, too; null where
 # older services did not tell it.
 _CREATE: Final = """
+SET work_mem = '64MB';
+SET jit = off;
+SET enable_nestloop = off;  -- tables that just grew are planned for as if they were small
+
 CREATE TEMP TABLE told_messages (stream_offset bigint PRIMARY KEY, at timestamptz, data jsonb);
 CREATE TEMP TABLE told_usage (
     stream_offset bigint, usage_id uuid PRIMARY KEY, run_id uuid, attempt integer, user_id text,
