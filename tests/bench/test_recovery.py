@@ -1,5 +1,6 @@
 """How fast a restored database is brought up to the usage stream."""
 
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -38,9 +39,8 @@ async def test_recovery(servers: Servers, tmp_path: Path) -> None:
         recovered = await recovered_of(realm)
         seconds = time.perf_counter() - began
     assert recovered.posted.usage == _EVENTS
-    print(
-        f"\n{recovered.messages:,} messages recovered in {seconds:.1f} s, {recovered.messages / seconds:,.0f}/s"
-    )
+    rate = recovered.messages / seconds
+    sys.stdout.write(f"\n{recovered.messages:,} messages recovered in {seconds:.1f} s, {rate:,.0f}/s\n")
 
 
 def _history() -> Iterator[UsageRecorded]:
