@@ -5,12 +5,19 @@ from typing import Final
 from infra.bootstrap.postgres import Connection
 from infra.recovery.rows import changed
 
-# Whose run it is: receipts are asked for by it.
+# Whose run it is: receipts are asked for by it. And of which council it is the last one, which are kept runs.
 _NOTE: Final = """
-INSERT INTO edge.runs (run_id, user_id, flow, model, stream, session_id, created_at)
-SELECT DISTINCT ON (run_id) run_id, user_id, data ->> 'flow', data ->> 'model', (data ->> 'stream')::boolean,
-       data ->> 'session_id', (data ->> 'requested_at')::timestamptz
-FROM told_usage JOIN told_messages USING (stream_offset)
+INSERT INTO edge.runs (
+    run_id, user_id, flow, model, stream, session_id, created_at, council_id, kept, start_by, deadline
+)
+SELECT DISTINCT ON (run_id) run_id, told.user_id, data ->> 'flow', data ->> 'model',
+       (data ->> 'stream')::boolean, data ->> 'session_id', requested_at, council_id, council_id IS NOT NULL,
+       CASE WHEN council_id IS NOT NULL THEN requested_at END,
+       CASE WHEN council_id IS NOT NULL THEN requested_at END
+FROM told_usage AS told
+JOIN (SELECT *, (data ->> 'requested_at')::timestamptz AS requested_at FROM told_messages) AS message
+    USING (stream_offset)
+LEFT JOIN edge.councils ON synthesis_id = run_id AND councils.user_id = told.user_id
 ORDER BY run_id, attempt
 ON CONFLICT DO NOTHING
 """
@@ -54,12 +61,14 @@ ON CONFLICT (run_id, attempt) DO UPDATE SET
     published_at = excluded.published_at
 WHERE known.outcome IS NULL
 """
-# Of the others nobody will tell any more: as if they were long over, their sweeps end them at once.
+# Of the others nobody will tell any more: as if they were long over, their sweeps end them at once. What a
+# council is still to ask may have been asked.
 _GIVE_UP: Final = """
 UPDATE inference.attempts SET deadline = least(deadline, now() - interval '1 hour') WHERE outcome IS NULL;
 UPDATE edge.runs SET deadline = least(deadline, now() - interval '1 hour')
 WHERE kept AND outcome IS NULL
   AND NOT EXISTS (SELECT FROM inference.run_ends WHERE run_ends.run_id = runs.run_id);
+UPDATE edge.councils SET question = NULL WHERE question IS NOT NULL;
 """
 
 

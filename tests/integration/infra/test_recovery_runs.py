@@ -29,6 +29,10 @@ _KEEP = """
 INSERT INTO edge.runs (run_id, user_id, flow, model, stream, kept, deadline, start_by)
 VALUES ($1, 'ada', 'chat', 'openai/gpt-4o-mini', false, true, now() + interval '5 minutes', now())
 """
+_COUNCIL = """
+INSERT INTO edge.councils (council_id, user_id, members, synthesis_id, created_at, deadline, question)
+VALUES ($1, 'ada', '[]', $2, now(), now(), '{}') RETURNING council_id
+"""
 _LOST = "SELECT run_id FROM edge.runs WHERE outcome IS NULL AND deadline < now() - interval '10 minutes'"
 
 
@@ -72,6 +76,17 @@ async def test_a_kept_run_has_ended_unless_its_answer_is_still_on_the_way(realm:
         await recovered_of(realm)
         outcomes = dict(await database.fetch("SELECT run_id, outcome FROM edge.runs"))
     assert outcomes == {over.run_id: "completed", told_later.run_id: None}
+
+
+async def test_a_councils_last_run_is_its_own(realm: TestRealm) -> None:
+    last = usage_event()
+    async with connect(realm.admin["LATCHKEY_POSTGRES_URL"]) as database:
+        council = await database.fetchval(_COUNCIL, new_id(), last.run_id)
+        await tell_nobody(realm, last)
+        await recovered_of(realm)
+        run = await database.fetchrow("SELECT council_id, kept, outcome FROM edge.runs")
+        assert tuple(run or ()) == (council, True, "completed")
+        assert await database.fetchval("SELECT question FROM edge.councils") is None, "it is not asked again"
 
 
 async def test_a_run_of_which_nothing_is_told_is_ended_at_once(realm: TestRealm) -> None:
