@@ -40,9 +40,8 @@ _WITHOUT_SERVERS: Final = {"unit", "component"}
 
 def pytest_configure(config: pytest.Config) -> None:
     """Install what the native stack needs before two processes need it, and outside any test's time."""
-    hypothesis.settings.register_profile(
-        "latchkey", deadline=None
-    )  # examples beside other processes take long
+    # Beside other processes any example may take long.
+    hypothesis.settings.register_profile("latchkey", deadline=None)
     hypothesis.settings.load_profile("latchkey")
     _compile_once()
     is_first_of_many = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")

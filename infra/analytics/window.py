@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from infra.analytics.checking import Checker, Event
-from infra.event_stream import FIRST, EventStream, Start
+from infra.event_stream import FIRST, Entry, EventStream, Start
 
 LATE: Final = timedelta(days=1)
 """How long after its time an event may reach the stream and still be found (outboxes wait for a broker)."""
@@ -62,19 +62,27 @@ async def events(
 ) -> AsyncGenerator[list[Event], None]:
     """Yield in batches the events of the offsets that hold a window; keep `progress`. Raises StreamError."""
     progress.first, progress.last = await window.offsets(stream)
-    progress.at = progress.first
-    await tell_of_retention(stream, window.start, progress.first, progress.last, tell)
-    async with aclosing(stream.read(progress.first, progress.last)) as batches:
-        async for entries in batches:
-            progress.at = entries[-1].offset + 1
-            yield [event for entry in entries if (event := checker.check(entry))]
+    async with aclosing(entries(stream, window.start, progress, tell)) as batches:
+        async for batch in batches:
+            yield [event for entry in batch if (event := checker.check(entry))]
     checker.conclude()
 
 
-async def tell_of_retention(
-    stream: EventStream, start: Start, first: int, last: int, tell: Callable[[str], None]
+async def entries(
+    stream: EventStream, start: Start, progress: Progress, tell: Callable[[str], None]
+) -> AsyncGenerator[list[Entry], None]:
+    """Yield in batches what is at the offsets of `progress`, which begin at `start`; keep how far it is."""
+    progress.at = progress.first
+    await _tell_of_retention(stream, start, progress, tell)
+    async with aclosing(stream.read(progress.first, progress.last)) as batches:
+        async for batch in batches:
+            progress.at = batch[-1].offset + 1
+            yield batch
+
+
+async def _tell_of_retention(
+    stream: EventStream, start: Start, progress: Progress, tell: Callable[[str], None]
 ) -> None:
-    """Tell that of the offsets to be read from a time on some may be gone."""
-    is_cut = isinstance(start, datetime) and 0 < first < last
-    if is_cut and await stream.find(FIRST) == first:
-        tell(f"the stream begins at offset {first}: what was before is no longer kept")
+    is_cut = isinstance(start, datetime) and 0 < progress.first < progress.last
+    if is_cut and await stream.find(FIRST) == progress.first:
+        tell(f"the stream begins at offset {progress.first}: what was before is no longer kept")

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import sys
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ import asyncpg
 from infra.commands.settings import UsageError, setting
 from infra.commands.times import time_argument
 from infra.event_stream import FIRST
+from infra.local.console import complain
 from infra.recovery.beginning import EPOCH
 from infra.recovery.errors import RecoveryError
 from infra.recovery.ledger import LeftOut
@@ -48,9 +48,9 @@ def _start(text: str) -> datetime:
 def _recover(args: argparse.Namespace) -> int:
     try:
         urls = setting("LATCHKEY_POSTGRES_URL"), setting("LATCHKEY_AMQP_URL")
-        recovered = asyncio.run(recover(*urls, realm=args.realm, start=args.start, tell=_tell))
+        recovered = asyncio.run(recover(*urls, realm=args.realm, start=args.start, tell=complain))
     except _FAILURES as error:
-        _tell(f"not recovered: {_said(error)}")
+        complain(f"not recovered: {_said(error)}")
         return _NOT_DONE
     for line in (*_done(recovered), *(left_out := _left_out(recovered))):
         print(line)
@@ -84,7 +84,3 @@ def _who(left_out: LeftOut) -> str:
 
 def _said(error: Exception) -> str:
     return str(getattr(error, "message", None) or error or repr(error)).replace("\n", " ")
-
-
-def _tell(line: str) -> None:
-    print(f"latchkey: {line}", file=sys.stderr)

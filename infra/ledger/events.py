@@ -78,6 +78,10 @@ class Reader:
             envelope = Envelope.decode(message.body)
         except InvalidRequestError:
             return (self._unreadable(message, "no event"),)
+        return self.told(message, envelope)
+
+    def told(self, message: Entry, envelope: Envelope) -> tuple[Told, ...]:
+        """Return the same of a message that was decoded before."""
         publisher = self._publishers.get(envelope.type)
         subject = f"{envelope.type} {envelope.id}"
         if publisher is None and message.sender in self._publishers.values():

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from infra.bootstrap.postgres import Connection
 from infra.event_stream import Entry
-from infra.recovery.rows import changed, columns
+from infra.recovery.rows import columns
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.message import Envelope, read
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KEY_VAULT
+from shared.runtime.postgres import changed_rows
 
 # A key that was revoked since, and one in whose place there is another: nobody is to use it again.
 _DESTROY: Final = """
@@ -101,7 +102,7 @@ async def apply(database: Connection, news: News) -> Changed:
     destroyed = await database.execute(_DESTROY, *columns(news.good_from.items(), 2))
     switched = await database.execute(_SWITCH, *columns(statuses, 4))
     decided = await database.execute(_DECIDE, *columns(news.consents, 5))
-    return Changed(changed(destroyed), changed(switched), changed(decided))
+    return Changed(changed_rows(destroyed), changed_rows(switched), changed_rows(decided))
 
 
 def _heed(news: News, body: bytes) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from infra.bootstrap.postgres import Connection
-from infra.recovery.rows import changed
+from shared.runtime.postgres import changed_rows
 
 # Of what was asked for twice with one key, since an earlier backup was restored, the first counts.
 _FIND_MISSING: Final = """
@@ -144,9 +144,9 @@ async def post(database: Connection, since: datetime) -> Posted:
     """In the caller's transaction, after `told.take` and `runs.end_runs`; `since`: what was read from."""
     await database.execute(_FIND_MISSING)
     await database.execute(_OPEN_ACCOUNTS)
-    usage = changed(await database.execute(_RECORD_USAGE))
+    usage = changed_rows(await database.execute(_RECORD_USAGE))
     await database.execute(_END_HOLDS)
-    transfers = changed(await database.execute(_POST))
+    transfers = changed_rows(await database.execute(_POST))
     await database.execute(_SKIP_PRICE_VERSIONS)
     await database.execute(_REMEMBER, since)
     left_out = (LeftOut(*row) for row in await database.fetch(_SHORT))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from infra.analytics.progress import Meter
-from infra.analytics.window import Progress, tell_of_retention
+from infra.analytics.window import Progress, entries
 from infra.bootstrap.postgres import connect
 from infra.event_stream import Entry, EventStream, Tell
 from infra.recovery.beginning import begin, check_alone
@@ -72,12 +72,9 @@ async def recover(
 
 async def _read(stream: EventStream, since: datetime, tell: Tell) -> AsyncGenerator[list[Entry], None]:
     """Yield what is there by now, and tell how far it is."""
-    first, end = await stream.find(since), await stream.end()
-    await tell_of_retention(stream, since, first, end, tell)
-    progress = Progress(first, end, at=first)
+    progress = Progress(await stream.find(since), await stream.end())
     meter = Meter(progress, tell)
-    async with aclosing(stream.read(first, end)) as batches:
+    async with aclosing(entries(stream, since, progress, tell)) as batches:
         async for batch in batches:
             yield batch
-            progress.at = batch[-1].offset + 1
-            meter.show(progress.at - first)
+            meter.show(progress.at - progress.first)

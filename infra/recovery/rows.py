@@ -8,8 +8,3 @@ def columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
     """Return `width` arrays, also of no rows."""
     listed = list(rows)
     return [[row[place] for row in listed] for place in range(width)]
-
-
-def changed(tag: str) -> int:
-    """Return how many rows a statement has changed: the last word of Postgres' command tag."""
-    return int(tag.rpartition(" ")[2])

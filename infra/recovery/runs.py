@@ -3,7 +3,7 @@
 from typing import Final
 
 from infra.bootstrap.postgres import Connection
-from infra.recovery.rows import changed
+from shared.runtime.postgres import changed_rows
 
 # Whose run it is: receipts are asked for by it. And of which council it is the last one, which are kept runs.
 _NOTE: Final = """
@@ -76,6 +76,6 @@ async def end_runs(database: Connection) -> int:
     """In the caller's transaction, after `told.take`. Return how many attempts have ended."""
     await database.execute(_NOTE)
     await database.execute(_END_KEPT)
-    attempts = changed(await database.execute(_END_ATTEMPTS))
+    attempts = changed_rows(await database.execute(_END_ATTEMPTS))
     await database.execute(_GIVE_UP)
     return attempts

@@ -1,6 +1,7 @@
 """What the usage stream tells of attempts and money, taken into tables of the session's own."""
 
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -12,6 +13,7 @@ from infra.ledger.events import Reader, ToldTransfer, ToldUsage
 from infra.recovery.rows import columns
 from services.billing.domain.movement import movement_key
 from shared.contracts.message import Envelope
+from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import TransferCause
 
 # `movement`: the idempotency key of a transfer's whole, which is that of its first part, too; null where
@@ -75,16 +77,21 @@ async def take(database: Connection, batches: AsyncIterator[list[Entry]], realm:
 
 async def _take(database: Connection, reader: Reader, batch: Sequence[Entry]) -> None:
     messages, usages, transfers = (list[tuple[Any, ...]]() for _ in range(3))
-    for entry in batch:
-        told = [part for part in reader.read(entry) if not isinstance(part, Difference)]
+    for entry, envelope in _decoded(batch):
+        told = [part for part in reader.told(entry, envelope) if not isinstance(part, Difference)]
         if told:
-            envelope = Envelope.decode(entry.body)
             messages.append((entry.offset, envelope.time, orjson.dumps(envelope.data).decode()))
             usages += [(*part[:5], part.due_micros) for part in told if isinstance(part, ToldUsage)]
             transfers += _transfers([part for part in told if isinstance(part, ToldTransfer)], envelope.data)
     await database.execute(_MESSAGES, *columns(messages, 3))
     await database.execute(_USAGE, *columns(usages, 6))
     await database.execute(_TRANSFERS, *columns(transfers, 10))
+
+
+def _decoded(batch: Sequence[Entry]) -> Iterator[tuple[Entry, Envelope]]:
+    for entry in batch:
+        with contextlib.suppress(InvalidRequestError):
+            yield entry, Envelope.decode(entry.body)
 
 
 def _transfers(parts: Sequence[ToldTransfer], data: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -38,6 +38,11 @@ def database_errors() -> Iterator[None]:
         raise DatabaseUnavailableError(retry_after_s=2) from None
 
 
+def changed_rows(tag: str) -> int:
+    """Return how many rows a statement has changed: the last word of Postgres' command tag."""
+    return int(tag.rpartition(" ")[2])
+
+
 async def until_back(
     operation: Callable[[], Awaitable[ResultT]], *, retry_s: float, what: str, **context: object
 ) -> ResultT:

@@ -11,7 +11,7 @@ import orjson
 from services.api_edge.adapters.postgres import Database, idempotency_of, page_clause
 from services.api_edge.domain.council import Council, CouncilMember, Question
 from shared.kernel.names import KeyService, Role
-from shared.runtime.postgres import database_errors
+from shared.runtime.postgres import changed_rows, database_errors
 
 _COLUMNS: Final = (
     "council_id, user_id, members, synthesis_id, created_at, deadline, session_id, idempotency_key, "
@@ -65,7 +65,7 @@ class PostgresCouncilStore:
     async def sweep(self, late_before: datetime) -> int:
         with database_errors():
             tag = await self._database.pool().execute(_SWEEP, late_before)
-        return int(tag.rpartition(" ")[2])
+        return changed_rows(tag)
 
 
 def _values(council: Council) -> tuple[Any, ...]:

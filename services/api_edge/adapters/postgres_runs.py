@@ -16,7 +16,7 @@ from shared.contracts.runs import RunEnded
 from shared.kernel.isolation import isolating
 from shared.kernel.names import Outcome
 from shared.runtime.batcher import Batcher
-from shared.runtime.postgres import database_errors
+from shared.runtime.postgres import changed_rows, database_errors
 
 _END_S = 30.0
 """Nobody waits for it, and whole answers take time."""
@@ -126,7 +126,7 @@ class PostgresRunStore:
             tag = await self._database.pool().execute(_FORGET, ended_before)
             lost = await self._database.pool().fetch(_LOST, lost_before)
         await self.end([lost_end(_run(row)) for row in lost])
-        return int(tag.rpartition(" ")[2])
+        return changed_rows(tag)
 
     async def _add(self, runs: Sequence[RunRecord]) -> list[None]:
         columns = zip(*((r.run_id, r.user_id, r.flow, r.model, r.stream) for r in runs), strict=True)

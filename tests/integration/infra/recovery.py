@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +13,12 @@ import pytest_asyncio
 from infra.bootstrap import Servers
 from infra.recovery.recover import Recovered, recover
 from services.inference.adapters.postgres import PostgresAttemptStore
+from services.inference.domain.attempt import Attempt
 from shared.contracts.message import Message
 from shared.contracts.topology import BILLING_USAGE
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import INFERENCE
+from tests.fakes.inference import a_request
 from tests.integration.infra.ledger_house import House
 from tests.realm import TestRealm, temporary_realm
 
@@ -89,3 +91,9 @@ async def attempts_of(realm: TestRealm) -> AsyncIterator[PostgresAttemptStore]:
     url = realm.env(INFERENCE)["LATCHKEY_POSTGRES_URL"]
     async with asyncpg.create_pool(url, min_size=1, max_size=2) as pool:
         yield PostgresAttemptStore(pool)
+
+
+async def claim(store: PostgresAttemptStore, event: UsageRecorded) -> None:
+    """Take an attempt as a worker does."""
+    attempt = Attempt(event.run_id, event.attempt, event.usage_id, "worker-1", datetime.now(UTC))
+    assert await store.claim(attempt, a_request(run_id=event.run_id, user_id=event.user_id))

@@ -23,13 +23,13 @@ from tests.integration.infra.recovery import (
     added,
     attempts_of,
     books,
+    claim,
     realm,
     recovered_of,
     tell,
     tell_nobody,
     times,
 )
-from tests.integration.infra.test_recovery_runs import claim
 from tests.realm import TestRealm
 from tests.usage_history import charge_of
 

@@ -1,14 +1,14 @@
 """`latchkey recover`: keys that were taken back since the backup, and consent, stay taken back."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import aio_pika
-import asyncpg
 import pytest
 import pytest_asyncio
 
+from infra.bootstrap.postgres import Connection, connect
 from shared.contracts.key_events import ConsentChanged, KeyRevoked, KeyStored
 from shared.contracts.message import write
 from shared.kernel.ids import new_id
@@ -33,15 +33,12 @@ RETURNING consent_id
 
 
 @pytest_asyncio.fixture
-async def database(realm: TestRealm) -> AsyncIterator["asyncpg.Connection[Any]"]:
-    connection = await asyncpg.connect(realm.admin["LATCHKEY_POSTGRES_URL"])
-    yield connection
-    await connection.close()
+async def database(realm: TestRealm) -> AsyncIterator[Connection]:
+    async with connect(realm.admin["LATCHKEY_POSTGRES_URL"]) as connection:
+        yield connection
 
 
-async def test_what_was_taken_back_stays_taken_back(
-    realm: TestRealm, database: "asyncpg.Connection[Any]"
-) -> None:
+async def test_what_was_taken_back_stays_taken_back(realm: TestRealm, database: Connection) -> None:
     revoked, replaced, switched, kept, newer = [await _credential(database) for _ in range(5)]
     await database.execute("UPDATE key_vault.credentials SET version = 3 WHERE id = $1", newer)
     await _decide(database, "ada", platform=True)
@@ -68,7 +65,7 @@ async def test_what_was_taken_back_stays_taken_back(
     assert await database.fetchval("SELECT consent_id FROM key_vault.settings") == later
 
 
-async def test_who_had_decided_nothing_has_now(realm: TestRealm, database: "asyncpg.Connection[Any]") -> None:
+async def test_who_had_decided_nothing_has_now(realm: TestRealm, database: Connection) -> None:
     told = [_decided("bob", platform=True), _decided("bob", platform=False)]
     unreadable = told[0].model_copy(update={"consent_id": "no id"})
     await tell(realm, KEY_VAULT, *told, unreadable)
@@ -79,9 +76,7 @@ async def test_who_had_decided_nothing_has_now(realm: TestRealm, database: "asyn
     assert {str(row["consent_id"]) for row in history} == {each.consent_id for each in told}
 
 
-async def test_what_a_provider_said_later_stands(
-    realm: TestRealm, database: "asyncpg.Connection[Any]"
-) -> None:
+async def test_what_a_provider_said_later_stands(realm: TestRealm, database: Connection) -> None:
     credential = await _credential(database)
     await tell(realm, KEY_VAULT, _stored(credential, 1))
     said = "UPDATE key_vault.credentials SET status = 'invalid', status_said_at = clock_timestamp()"
@@ -90,9 +85,7 @@ async def test_what_a_provider_said_later_stands(
     assert await database.fetchval("SELECT status FROM key_vault.credentials") == "invalid"
 
 
-async def test_what_others_say_of_keys_is_not_heeded(
-    realm: TestRealm, database: "asyncpg.Connection[Any]"
-) -> None:
+async def test_what_others_say_of_keys_is_not_heeded(realm: TestRealm, database: Connection) -> None:
     credential = await _credential(database)
     message = KeyRevoked(user_id="ada", credential_id=credential)
     async with await aio_pika.connect(realm.admin["LATCHKEY_AMQP_URL"]) as connection:
@@ -101,7 +94,7 @@ async def test_what_others_say_of_keys_is_not_heeded(
     assert added(await recovered_of(realm)) == 0
 
 
-async def _credential(database: "asyncpg.Connection[Any]") -> UUID:
+async def _credential(database: Connection) -> UUID:
     made = new_id()
     await database.execute(_KEEP, made)
     return made
@@ -116,7 +109,7 @@ def _decided(user: str, *, platform: bool) -> ConsentChanged:
     )
 
 
-async def _decide(database: "asyncpg.Connection[Any]", user: str, *, platform: bool) -> UUID:
+async def _decide(database: Connection, user: str, *, platform: bool) -> UUID:
     consent_id: UUID = await database.fetchval(_DECIDE, user, platform)
     return consent_id
 

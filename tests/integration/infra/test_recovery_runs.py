@@ -8,16 +8,13 @@ import pytest
 from infra.bootstrap.postgres import connect
 from infra.recovery.beginning import EPOCH
 from infra.recovery.errors import RecoveryError
-from services.inference.adapters.postgres import PostgresAttemptStore
-from services.inference.domain.attempt import Attempt
-from shared.contracts.usage import UsageRecorded
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, Outcome
 from tests.backup import back_up, restore
 from tests.fakes.billing import usage_event
 from tests.fakes.inference import a_request
 from tests.integration.infra.ledger_house import running_house
-from tests.integration.infra.recovery import attempts_of, realm, recovered_of, tell, tell_nobody
+from tests.integration.infra.recovery import attempts_of, claim, realm, recovered_of, tell, tell_nobody
 from tests.latchkey import latchkey
 from tests.realm import TestRealm
 
@@ -34,11 +31,6 @@ INSERT INTO edge.councils (council_id, user_id, members, synthesis_id, created_a
 VALUES ($1, 'ada', '[]', $2, now(), now(), '{}') RETURNING council_id
 """
 _LOST = "SELECT run_id FROM edge.runs WHERE outcome IS NULL AND deadline < now() - interval '10 minutes'"
-
-
-async def claim(store: PostgresAttemptStore, event: UsageRecorded) -> None:
-    attempt = Attempt(event.run_id, event.attempt, event.usage_id, "worker-1", datetime.now(UTC))
-    assert await store.claim(attempt, a_request(run_id=event.run_id, user_id=event.user_id))
 
 
 async def test_a_run_that_has_ended_since_is_not_begun_again(realm: TestRealm, tmp_path: Path) -> None:
