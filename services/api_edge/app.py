@@ -32,7 +32,7 @@ from services.api_edge.adapters.sealer import VaultSealer
 from services.api_edge.api import create_api, shipped_flows
 from services.api_edge.domain.run_times import RunTimes
 from services.api_edge.parts import EdgePorts, EdgeRules
-from services.api_edge.ports import Probe, TokenVerifier
+from services.api_edge.ports import CouncilStore, Probe, RunStore, TokenVerifier
 from services.api_edge.serving import serve
 from services.api_edge.settings import AuthSettings, EdgeSettings
 from services.api_edge.use_cases.sweep_runs import SweepRuns
@@ -78,7 +78,7 @@ async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterato
     runs, store = BusRuns(bus, waiting), PostgresRunStore(database)
     bus.subscribe_batches(topology.API_EDGE_RUNS, RunEnds(store).on_ended, size=BATCH_SIZE)
     councils = PostgresCouncilStore(database)
-    sweep = SweepRuns(store, councils, kept_for=timedelta(seconds=settings.results_ttl_s))
+    sweep = _sweep(settings, store, councils)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(metrics_served(registry, settings.metrics))
         http = await stack.enter_async_context(httpx2.AsyncClient(verify=authorities()))
@@ -155,6 +155,12 @@ async def _meanwhile(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def _sweep(settings: EdgeSettings, runs: RunStore, councils: CouncilStore) -> SweepRuns:
+    kept_for, runs_ttl_s = timedelta(seconds=settings.results_ttl_s), settings.runs_ttl_s
+    forgotten_after = None if runs_ttl_s is None else timedelta(seconds=runs_ttl_s)
+    return SweepRuns(runs, councils, kept_for=kept_for, forgotten_after=forgotten_after)
 
 
 def _verifier(auth: AuthSettings, http: httpx2.AsyncClient) -> TokenVerifier:

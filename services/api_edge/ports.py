@@ -92,6 +92,13 @@ class RunStore(Protocol):
         """
         ...
 
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        """Delete the oldest runs with smaller ids, unless they are kept and go on; return how many.
+
+        Nothing of the last day is deleted.
+        """
+        ...
+
 
 class CouncilStore(Protocol):
     """Raises `database_unavailable`."""
@@ -116,6 +123,13 @@ class CouncilStore(Protocol):
 
     async def sweep(self, late_before: datetime) -> int:
         """Forget the questions of those whose deadline passed before a time; return how many."""
+        ...
+
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        """Delete the oldest with smaller ids, unless they still have a question; return how many.
+
+        Nothing of the last day is deleted.
+        """
         ...
 
 

@@ -91,5 +91,7 @@ class EdgeSettings(VaultSettings, ServiceSettings):
     runs_in_flight_max: int = Field(default=4096, ge=1)
     results_ttl_s: float = Field(default=DAY_S, gt=0, le=YEAR_S)
     """How long the answers of kept runs are kept."""
+    runs_ttl_s: float | None = Field(default=None, ge=DAY_S, le=10 * YEAR_S)
+    """How long it is known whose run one was, and so its receipt found; none is for ever."""
     body_bytes_max: int = Field(default=4 * _MIB, ge=1024)
     settings_url: str = Field(default="/settings/api-keys", pattern=r"^(/|https?://)")

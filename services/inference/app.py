@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -130,6 +131,7 @@ def _parts(
         limits=Limits(
             completion_tokens_ceiling=settings.max_tokens_ceiling,
             answer_memory_bytes_max=settings.answer_memory_bytes_max,
+            attempts_ttl=timedelta(seconds=settings.attempts_ttl_s),
         ),
     )
 

@@ -215,6 +215,13 @@ class Outbox(Protocol):
         """
         ...
 
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        """Delete the oldest attempts of runs with smaller ids that are noted as published; return how many.
+
+        Workers share them. Nothing of the last day is deleted.
+        """
+        ...
+
     async def drop_ends(self, run_ids: Sequence[UUID]) -> None:
         """Forget the ends of runs that were published."""
         ...

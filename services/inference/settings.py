@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from shared.kernel.names import KeyService
-from shared.runtime.settings import DAY_S, ServiceSettings
+from shared.runtime.settings import DAY_S, YEAR_S, ServiceSettings
 
 
 class ProviderOverride(BaseModel):
@@ -20,6 +20,8 @@ class InferenceSettings(ServiceSettings):
     concurrency: int = Field(default=2048, ge=1, le=10_000)
     answer_memory_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     max_tokens_ceiling: int = Field(default=4096, ge=1)
+    attempts_ttl_s: float = Field(default=30 * DAY_S, ge=DAY_S, le=10 * YEAR_S)
+    """How old a run is when its attempts are forgotten: claims and events that were published long ago."""
     provider_idle_timeout_s: float = Field(default=60, gt=0, le=DAY_S)
     shutdown_grace_s: float = Field(default=20, ge=0, le=DAY_S)
     providers: dict[KeyService, ProviderOverride] = Field(default_factory=dict)

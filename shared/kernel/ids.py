@@ -1,5 +1,6 @@
 """Identifiers: ours are UUIDv7 (RFC 9562), so that they sort by time of birth; users' are others' to make."""
 
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -10,6 +11,14 @@ USER_ID_CHARS_MAX: Final = 128
 
 def new_id() -> UUID:
     return uuid7()
+
+
+def first_id_of(moment: datetime) -> UUID:
+    """Return the smallest UUIDv7 of a moment's millisecond: whatever has a smaller id was born before it.
+
+    Source: RFC 9562, section 5.7 (milliseconds since 1970 in the first 48 bits, then version and variant).
+    """
+    return UUID(int=int(moment.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62)
 
 
 def is_user_id(value: object) -> bool:

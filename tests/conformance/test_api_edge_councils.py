@@ -14,7 +14,7 @@ from services.api_edge.domain.council import Council, CouncilMember, Question
 from services.api_edge.domain.idempotency import Idempotency
 from services.api_edge.ports import CouncilStore
 from shared.kernel.errors import DatabaseUnavailableError
-from shared.kernel.ids import new_id
+from shared.kernel.ids import first_id_of, new_id
 from shared.kernel.names import API_EDGE, KeyService, Role
 from tests.fakes.api_edge_councils import InMemoryCouncilStore
 from tests.realm import PoolFor
@@ -129,6 +129,20 @@ async def test_questions_are_forgotten_after_the_deadline(councils: CouncilStore
     assert await councils.sweep(_NOW) >= 1
     assert await councils.find(late.user_id, late.council_id) == replace(late, question=None)
     assert await councils.find(in_time.user_id, in_time.council_id) == in_time
+
+
+async def test_old_ones_are_forgotten_when_they_have_asked_their_question(councils: CouncilStore) -> None:
+    long_ago = datetime(2019, 1, 1, tzinfo=UTC)
+    days = [first_id_of(long_ago + timedelta(days=day)) for day in range(3)]
+    old = [a_council(council_id=council_id, question=None) for council_id in days]
+    asking, fresh = a_council(council_id=first_id_of(long_ago - timedelta(days=1))), a_council(question=None)
+    for council in (*old, asking, fresh):
+        await councils.keep(council)
+    assert await councils.forget(old[2].council_id, limit=1) == 1
+    assert await councils.forget(old[2].council_id, limit=9) == 1
+    assert await councils.forget(new_id(), limit=9) == 1  # and nothing of the last day
+    left = [await councils.find(one.user_id, one.council_id) for one in (*old, asking, fresh)]
+    assert left == [None, None, None, asking, fresh]
 
 
 async def test_without_a_database_it_says_so(pool_for: PoolFor) -> None:

@@ -5,6 +5,7 @@ import secrets
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -20,7 +21,7 @@ from services.api_edge.use_cases.back_pressure import BackPressure
 from services.api_edge.use_cases.run_guard import RunGuard
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import DatabaseUnavailableError
-from shared.kernel.ids import new_id
+from shared.kernel.ids import first_id_of, new_id
 from shared.kernel.names import API_EDGE, KeySource, Outcome
 from tests.fakes.api_edge_runs import InMemoryRunStore
 from tests.realm import PoolFor
@@ -50,9 +51,17 @@ def a_user() -> str:
     return f"user-{secrets.token_hex(6)}"
 
 
+def a_record(user_id: str, run_id: UUID) -> RunRecord:
+    return RunRecord(run_id, user_id, "chat", "openai/gpt-4o-mini", stream=True)
+
+
+async def page_of(runs: RunStore, user_id: str) -> tuple[KeptRun, ...]:
+    return await runs.page(user_id, limit=9, before=None, session_id=None)
+
+
 def a_run(user_id: str, **changes: Any) -> KeptRun:
     run = KeptRun(
-        record=RunRecord(new_id(), user_id, "chat", "openai/gpt-4o-mini", stream=True),
+        record=a_record(user_id, new_id()),
         kind=RunKind.STREAM,
         created_at=_NOW,
         start_by=_NOW + timedelta(seconds=10),
@@ -227,6 +236,26 @@ async def test_old_answers_are_forgotten_and_lost_runs_end(runs: RunStore) -> No
     assert found[2].end.error.code == "worker_lost"
 
 
+async def test_old_runs_are_forgotten_and_with_them_their_idempotency_keys(runs: RunStore) -> None:
+    user_id, long_ago = a_user(), datetime(2019, 1, 1, tzinfo=UTC)
+    records = [a_record(user_id, first_id_of(long_ago - timedelta(days=days))) for days in range(1, 5)]
+    await runs.add(unkept := records.pop())
+    old, older, going_on = (a_run(user_id, record=record) for record in records)
+    old = replace(old, idempotency=Idempotency("k", b"\x01" * 32))
+    fresh = a_run(user_id)
+    for run in (old, older, going_on, fresh):
+        await runs.keep(run)
+    await runs.end([an_end(old), an_end(older), an_end(fresh)])
+
+    assert await runs.forget(first_id_of(long_ago), limit=2) == 2
+    assert await runs.owner(unkept.run_id) is None
+    assert [run.record for run in await page_of(runs, user_id)] == [fresh.record, old.record, going_on.record]
+    assert await runs.forget(first_id_of(long_ago), limit=2) == 1
+    assert await runs.forget(new_id(), limit=9) == 0  # nothing of the last day
+    assert [run.record for run in await page_of(runs, user_id)] == [fresh.record, going_on.record]
+    assert await runs.keep(a_run(user_id, idempotency=old.idempotency)) is None
+
+
 async def test_without_a_database_it_says_so(pool_for: PoolFor) -> None:
     pool = await pool_for(API_EDGE)
     runs, run = PostgresRunStore(Database(pool)), a_run("alice")
@@ -239,6 +268,7 @@ async def test_without_a_database_it_says_so(pool_for: PoolFor) -> None:
         runs.page("alice", limit=1, before=None, session_id=None),
         runs.outcomes("alice", [run.record.run_id]),
         runs.sweep(ended_before=_NOW, lost_before=_NOW),
+        runs.forget(new_id(), limit=1),
     ]
     failures = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(failure) for failure in failures} == {DatabaseUnavailableError}

@@ -21,7 +21,7 @@ from shared.kernel.errors import (
     ProviderRateLimitedError,
     WorkerLostError,
 )
-from shared.kernel.ids import new_id
+from shared.kernel.ids import first_id_of, new_id
 from shared.kernel.names import INFERENCE, KeyPolicy, KeyService, KeySource, Outcome, TokensSource
 from tests.fakes.inference import a_request
 from tests.fakes.inference_store import InMemoryAttemptStore
@@ -251,6 +251,28 @@ class OutboxContract:
 
         assert counts == [2, 2, 1, 0]
         assert sent.of(usages) == usages
+
+    async def test_old_attempts_are_forgotten_once_they_are_published(
+        self, store: AttemptStore, outbox: Outbox
+    ) -> None:
+        long_ago = datetime(2019, 1, 1, tzinfo=UTC)
+        requests = [a_request(run_id=first_id_of(long_ago + timedelta(days=day))) for day in range(4)]
+        oldest, waiting, older, young = requests
+        fresh = a_request()
+        for request in (*requests, fresh):
+            await store.claim(attempt := an_attempt(request, "worker"), request)
+            await store.finish(usage_of(request, attempt), None)
+            if request is not waiting:
+                await outbox.note_published([attempt.usage_id])
+
+        counts = [await outbox.forget(young.run_id, limit=1) for _ in range(3)]
+
+        assert counts == [1, 1, 0]
+        for request in (oldest, older):
+            assert await store.attempts(request.run_id, stale_after_s=10) == ()
+        assert await outbox.forget(new_id(), limit=9) == 1  # the youngest, and nothing of the last day
+        for request in (waiting, fresh):
+            assert len(await store.attempts(request.run_id, stale_after_s=10)) == 1
 
     async def test_two_workers_share_them(self, store: AttemptStore, outbox: Outbox) -> None:
         usages = await self.ended(store, 20)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.api_edge.domain.council import Council
 from shared.kernel.errors import PlatformError
+from tests.fakes.ages import at_least_a_day_ago
 
 
 class InMemoryCouncilStore:
@@ -52,6 +53,14 @@ class InMemoryCouncilStore:
         for council in late:
             await self.close(council.council_id)
         return len(late)
+
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        self._check()
+        before = at_least_a_day_ago(born_before)
+        old = sorted(one for one, council in self.kept.items() if one < before and not council.question)
+        for council_id in old[:limit]:
+            del self.kept[council_id]
+        return len(old[:limit])
 
     def _check(self) -> None:
         if self.error:

@@ -11,6 +11,7 @@ from services.api_edge.domain.runs import KeptRun, RunOwner, RunRecord, lost_end
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import PlatformError
 from shared.kernel.names import Outcome
+from tests.fakes.ages import at_least_a_day_ago
 
 
 class InMemoryRunStore:
@@ -102,6 +103,16 @@ class InMemoryRunStore:
         for run in lost:
             ended = replace(run, outcome=Outcome.INTERRUPTED, ended_at=run.deadline, end=lost_end(run))
             self.kept[run.record.run_id] = ended
+        return len(old)
+
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        if self.error:
+            raise self.error
+        over = self.runs.keys() - {run_id for run_id, run in self.kept.items() if run.outcome is None}
+        old = sorted(run_id for run_id in over if run_id < at_least_a_day_ago(born_before))[:limit]
+        for run_id in old:
+            del self.runs[run_id]
+            self.kept.pop(run_id, None)
         return len(old)
 
 

@@ -12,6 +12,7 @@ from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError
+from tests.fakes.ages import at_least_a_day_ago
 
 
 class InMemoryAttemptStore:
@@ -118,6 +119,19 @@ class InMemoryAttemptStore:
             if failed is not None:
                 raise failed
         return len(waiting)
+
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        self._called()
+        old = [
+            place
+            for place, row in sorted(self.rows.items(), key=lambda item: item[0])
+            if place[0] < at_least_a_day_ago(born_before)
+            and row.usage is not None
+            and row.usage.usage_id in self.published
+        ][:limit]
+        for place in old:
+            del self.rows[place]
+        return len(old)
 
     async def drop_ends(self, run_ids: Sequence[UUID]) -> None:
         self._called()

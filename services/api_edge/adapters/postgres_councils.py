@@ -30,6 +30,8 @@ WHERE council_id = $1
 """
 _SWEEP: Final = "UPDATE councils SET question = NULL WHERE question IS NOT NULL AND deadline < $1"
 
+_DELETE: Final = "SELECT forget_councils($1, $2)"
+
 
 class PostgresCouncilStore:
     """See `CouncilStore`."""
@@ -66,6 +68,10 @@ class PostgresCouncilStore:
         with database_errors():
             tag = await self._database.pool().execute(_SWEEP, late_before)
         return changed_rows(tag)
+
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        with database_errors():
+            return int(await self._database.pool().fetchval(_DELETE, born_before, limit))
 
 
 def _values(council: Council) -> tuple[Any, ...]:

@@ -60,6 +60,8 @@ _LOST = (
     f"SELECT {_LIGHT}, NULL AS ending FROM runs WHERE kept AND outcome IS NULL AND deadline < $1 LIMIT 100"  # noqa: S608
 )
 
+_DELETE = "SELECT forget_runs($1, $2)"
+
 
 class PostgresRunStore:
     def __init__(self, database: Database) -> None:
@@ -127,6 +129,10 @@ class PostgresRunStore:
             lost = await self._database.pool().fetch(_LOST, lost_before)
         await self.end([lost_end(_run(row)) for row in lost])
         return changed_rows(tag)
+
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        with database_errors():
+            return int(await self._database.pool().fetchval(_DELETE, born_before, limit))
 
     async def _add(self, runs: Sequence[RunRecord]) -> list[None]:
         columns = zip(*((r.run_id, r.user_id, r.flow, r.model, r.stream) for r in runs), strict=True)

@@ -27,6 +27,7 @@ _UNPUBLISHED: Final = """
     order by ended_at limit $2
     for no key update skip locked
 """
+_FORGET: Final = "select forget_attempts($1, $2)"
 _DROP_ENDS: Final = "delete from run_ends where run_id = any($1)"
 _ENDS: Final = """
     select run_id, body,
@@ -47,6 +48,10 @@ class PostgresOutbox:
     async def note_published(self, usage_ids: Sequence[UUID]) -> None:
         with database_errors():
             await self._pool.execute(_NOTE, usage_ids)
+
+    async def forget(self, born_before: UUID, *, limit: int) -> int:
+        with database_errors():
+            return int(await self._pool.fetchval(_FORGET, born_before, limit))
 
     async def drop_ends(self, run_ids: Sequence[UUID]) -> None:
         with database_errors():

@@ -14,7 +14,8 @@ class Limits:
     for again, while the one of the attempt before is being released. `answer_bytes_max`: how
     long an answer may be in a message, or a piece of it, or all pieces of a kept one;
     `answer_memory_bytes_max`: how much a worker may hold of whole answers, and of streams that are kept.
-    `silence_s`: after how long without a word a run tells that it has begun.
+    `silence_s`: after how long without a word a run tells that it has begun. `attempts_ttl`: how old a run is
+    when its attempts are forgotten, if they are published.
     """
 
     completion_tokens_ceiling: int = 4096
@@ -32,5 +33,6 @@ class Limits:
     hold_pauses_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4)
     orphaned_after: timedelta = timedelta(seconds=60)
     unpublished_after_s: float = 5.0
+    attempts_ttl: timedelta = timedelta(days=30)
     retry_pause_s: float = 0.2
     retry_pause_max_s: float = 2.0

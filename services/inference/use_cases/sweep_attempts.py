@@ -1,4 +1,4 @@
-"""What others have left behind: attempts without an end, and ends that nobody has published."""
+"""What is left behind: attempts without an end, ends that nobody has published, and what is old."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,12 +12,15 @@ from services.inference.use_cases.limits import Limits
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import WorkerLostError
+from shared.kernel.ids import first_id_of
 from shared.kernel.names import Outcome
 
 _AT_ONCE: Final = 100
 """Few enough not to hold up the runs beside it."""
 _ENDS_AT_ONCE: Final = 2
 """An end holds a whole answer."""
+_OLD_AT_ONCE: Final = 5000
+"""More than a worker adds between two sweeps."""
 
 
 class SweepAttempts:
@@ -44,7 +47,7 @@ class SweepAttempts:
         """Do each job, whatever becomes of the others. Raises what the first that failed raised, such as
         BusUnavailableError or DatabaseUnavailableError; what is left is done the next time.
         """
-        jobs = (self._publish_usages, self._publish_ends, self._end_abandoned)
+        jobs = (self._publish_usages, self._publish_ends, self._end_abandoned, self._forget_old)
         failures = [await _failure_of(job) for job in jobs]
         for failure in failures:
             if failure is not None:
@@ -70,6 +73,9 @@ class SweepAttempts:
         ending = Ending(Outcome.INTERRUPTED, error)
         usage, body = usage_event(abandoned.run, abandoned.attempt, ending, self._now()), ErrorBody.of(error)
         await self._store.finish(usage, body, run_ended([usage], body) if abandoned.run.kept else None)
+
+    async def _forget_old(self) -> None:
+        await self._outbox.forget(first_id_of(self._now() - self._limits.attempts_ttl), limit=_OLD_AT_ONCE)
 
     async def _publish_usages(self) -> None:
         await self._relay_all(partial(self._outbox.relay, self._usage_log.record), _AT_ONCE)

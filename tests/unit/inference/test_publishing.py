@@ -9,6 +9,7 @@ import pytest
 
 from shared.contracts.runs import RunRequested
 from shared.kernel.errors import BusUnavailableError, DatabaseUnavailableError
+from shared.kernel.ids import first_id_of
 from shared.kernel.names import KeySource, Outcome, TokensSource
 from tests.fakes.inference import Worker, a_key, a_request, an_answer
 from tests.fakes.inference_store import InMemoryAttemptStore
@@ -106,6 +107,33 @@ async def test_hundreds_wait_for_the_bus_and_one_sweep_publishes_them_all() -> N
     await worker.service.sweep()
 
     assert len(worker.usage_log.events) == len(worker.store.published) == 350
+
+
+# -- what is old ------------------------------------------------------------------------------------------
+
+
+def a_request_of(days_ago: int) -> RunRequested:
+    born = datetime.now(UTC) - timedelta(days=days_ago)
+    return an_early_request(LATER).model_copy(update={"run_id": first_id_of(born)})
+
+
+async def test_what_is_old_is_forgotten_but_published_before() -> None:
+    worker = a_worker(ago=LATER)
+    old, unpublished, young = a_request_of(31), a_request_of(32), a_request_of(29)
+    for request in (old, young):
+        await worker.run(request)
+    await worker.service.publish.note()
+    with the_bus_away(worker):
+        with pytest.raises(BusUnavailableError):
+            await worker.run(unpublished)
+        with pytest.raises(BusUnavailableError):
+            await worker.service.sweep()
+        assert {run_id for run_id, _ in worker.store.rows} == {unpublished.run_id, young.run_id}
+
+    await worker.service.sweep()
+
+    assert {run_id for run_id, _ in worker.store.rows} == {young.run_id}
+    assert worker.usage_log.events[-1].run_id == unpublished.run_id
 
 
 # -- attempts without an end, whose message is gone -------------------------------------------------------

@@ -3,7 +3,9 @@ import json
 import logging
 import pickle
 import time
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import RFC_4122
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from pydantic_core import PydanticSerializationError
 
 from shared.contracts.rpc import ErrorBody
 from shared.kernel.errors import InternalError, PlatformError, error_class
-from shared.kernel.ids import new_id
+from shared.kernel.ids import first_id_of, new_id
 from shared.kernel.money import credits_to_micros, format_credits, usd_to_micros
 from shared.kernel.secret import SecretText, holds_secret
 
@@ -59,6 +61,14 @@ def test_ids_are_uuid7_and_sort_by_birth() -> None:
     time.sleep(0.002)
     assert first < new_id()
     assert first.version == 7
+
+
+def test_an_id_tells_which_others_are_older() -> None:
+    before, moment = new_id(), datetime.now(UTC) + timedelta(milliseconds=1)
+    time.sleep(0.005)
+    assert before < first_id_of(moment) < new_id()
+    assert first_id_of(moment).version == 7
+    assert first_id_of(moment).variant == RFC_4122
 
 
 @given(st.integers(min_value=-(10**15), max_value=10**15))
