@@ -54,6 +54,9 @@ DEFINERS = {
     "billing.open_accounts": BILLING,
     "billing.post_transfers": None,
     "billing.take_holds": None,
+    "edge.forget_councils": API_EDGE,
+    "edge.forget_runs": API_EDGE,
+    "inference.forget_attempts": INFERENCE,
 }
 _GRANTS = """
 WITH ours AS (
