@@ -10,7 +10,7 @@ from collections.abc import Callable
 import asyncpg
 
 from infra.bootstrap import BootstrapError
-from infra.commands import call, dead_letters, keys, ledger, recover, token, usage
+from infra.commands import call, dead_letters, forget, keys, ledger, recover, token, usage
 from infra.commands.settings import UsageError
 
 
@@ -18,7 +18,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="latchkey", description=__doc__)
     parser.add_argument("--realm", default=os.environ.get("LATCHKEY_REALM", "latchkey"))
     commands = parser.add_subparsers(required=True)
-    for subject in (token, keys, call, usage, ledger, recover, dead_letters):
+    for subject in (token, keys, forget, call, usage, ledger, recover, dead_letters):
         subject.add_to(commands)
     return parser
 

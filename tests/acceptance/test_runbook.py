@@ -56,6 +56,7 @@ SAYS: Final = (
     ("make revoke-key", "revoked 1 of carol's keys for openai"),
     ("latchkey revoke-key", "revoked 0 of carol's keys"),
     ("latchkey revoke-tokens", "revoked 1 of carol's tokens"),
+    ("latchkey forget --user dave", "forgot 0 runs"),
     ("latchkey call POST /api/admin/credits/grants", '"credits": "10"'),
     ("latchkey call PUT /api/admin/prices", '"version": "prices-1"'),
     ("latchkey call --token", '"key_source": "platform"'),
