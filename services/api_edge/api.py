@@ -21,7 +21,14 @@ from services.api_edge.routes.tracing import Traced
 _DATA = Path(__file__).parent / "data"
 _EXPOSED = (
     *("Latchkey-Run-Id", "Latchkey-Key-Source", "Latchkey-Cost", "Location", "Content-Language"),
-    *("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy"),
+    *(
+        "X-Request-Id",
+        "Retry-After",
+        "RateLimit-Limit",
+        "RateLimit-Remaining",
+        "RateLimit-Reset",
+        "RateLimit-Policy",
+    ),
 )
 
 

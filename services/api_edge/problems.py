@@ -23,11 +23,16 @@ from shared.kernel.money import format_credits
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`openai_type` is what OpenAI calls it; `mendable`: the user can mend it in their settings."""
+    """`openai_type` is what OpenAI calls it; `mendable`: the user can mend it in their settings.
+
+    `repeatable`: OpenAI's clients, which ask again by themselves after such a status, may do so. What may
+    have been paid for already, or would come out the same, they leave alone then.
+    """
 
     status: int
     openai_type: str
     mendable: bool = False
+    repeatable: bool = True
     status_v1: int | None = None
     retry_after_s: int | None = None
 
@@ -44,8 +49,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "price_unknown": Rule(422, _INVALID),
     "provider_rate_limited": Rule(429, _RATE, retry_after_s=5),
     "provider_error": Rule(502, _SERVER),
-    "provider_timeout": Rule(504, _SERVER),
-    "worker_lost": Rule(502, _SERVER),
+    "provider_timeout": Rule(504, _SERVER, repeatable=False),
+    "worker_lost": Rule(502, _SERVER, repeatable=False),
     "run_cancelled": Rule(499, _INVALID),
     "system_key_exhausted": Rule(503, _SERVER, retry_after_s=5),
     "vault_unavailable": Rule(503, _SERVER, retry_after_s=2),
@@ -57,7 +62,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "unauthenticated": Rule(401, "authentication_error"),
     "forbidden": Rule(403, _DENIED),
     "not_found": Rule(404, _INVALID),
-    "conflict": Rule(409, _INVALID),
+    "conflict": Rule(409, _INVALID, repeatable=False),
     "internal_error": Rule(500, _SERVER),
 }
 _EXCEPTIONS: Final[Mapping[type[PlatformError], int]] = {
@@ -170,6 +175,8 @@ def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
     headers = {"Content-Language": occasion.language}
     if occasion.run_id is not None:
         headers["Latchkey-Run-Id"] = str(occasion.run_id)
+    if occasion.is_v1:
+        headers |= _for_openai_clients(error, occasion)
     if isinstance(error, TooLargeError):
         headers["Connection"] = "close"  # the rest of the body is not waited for
     if (wait_s := _retry_after_s(error)) is not None:
@@ -177,3 +184,9 @@ def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
     if status(error, is_v1=occasion.is_v1) == 401:  # noqa: PLR2004
         headers["WWW-Authenticate"] = 'Bearer realm="latchkey"'
     return headers
+
+
+def _for_openai_clients(error: PlatformError, occasion: Occasion) -> dict[str, str]:
+    """Return what OpenAI's own clients look for. Source: `_base_client.py` of the openai package."""
+    headers = {} if occasion.run_id is None else {"X-Request-Id": str(occasion.run_id)}
+    return headers if _rule(error).repeatable else {**headers, "X-Should-Retry": "false"}

@@ -2,6 +2,7 @@
 
 import time
 
+import openai
 import pytest
 
 from tests.acceptance.callers import MODEL
@@ -20,6 +21,8 @@ async def test_a_plain_completion(house: House) -> None:
         model=MODEL, messages=[{"role": "user", "content": "Say good morning"}]
     )
 
+    assert answer._request_id is not None
+    await house.receipt(caller, answer._request_id)
     assert answer.choices[0].message.content == "Echo: Say good morning"
     assert answer.usage is not None
     assert answer.usage.total_tokens > 0
@@ -43,3 +46,35 @@ async def test_a_streamed_completion_arrives_while_the_provider_still_sends(hous
     assert in_flight == [1]
     assert len(arrived) >= 5
     assert arrived[-1] - arrived[0] > 0.5
+
+
+async def test_a_run_that_may_have_been_paid_is_not_repeated_by_the_client(house: House) -> None:
+    caller = await house.caller()
+    await caller.store_key(key := "sk-sim-patience-77b0e1c2d3f4")
+    insisting = caller.sdk.with_options(max_retries=2)
+
+    with pytest.raises(openai.InternalServerError) as timed_out:
+        await insisting.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": "[simulate latency_ms=5000] Hi"}],
+            extra_headers={"Latchkey-Timeout": "1"},
+        )
+
+    assert timed_out.value.code == "provider_timeout"
+    assert house.calls().with_key(key) == 1
+    receipt = await house.receipt(caller, str(timed_out.value.request_id))
+    assert [attempt["error_code"] for attempt in receipt["attempts"]] == ["provider_timeout"]
+
+
+async def test_one_that_was_not_begun_is_asked_again(house: House) -> None:
+    caller = await house.caller()
+    await caller.store_key(key := "sk-sim-limited-once-1c2d3f4")
+    insisting = caller.sdk.with_options(max_retries=1)
+
+    with pytest.raises(openai.RateLimitError):
+        await insisting.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": "[simulate status=429 retry_after=1] Hi"}],
+        )
+
+    assert house.calls().with_key(key) == 2

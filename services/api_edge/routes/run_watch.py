@@ -28,8 +28,11 @@ def watched(run: Running, receive: Receive) -> Iterator[None]:
 
 
 def run_headers(run: Running, completed: RunCompleted | None = None) -> dict[str, str]:
-    """Return what is known of a run by now. The cost is in credits, whoever pays."""
-    headers = {"Latchkey-Run-Id": str(run.run_id)}
+    """Return what is known of a run by now. The cost is in credits, whoever pays.
+
+    OpenAI's clients find the run's id as their request's.
+    """
+    headers = {"Latchkey-Run-Id": str(run.run_id), "X-Request-Id": str(run.run_id)}
     if run.key_source is not None:
         headers[KEY_SOURCE_HEADER] = run.key_source.value
     if completed and completed.usage and completed.usage.cost_micros is not None:

@@ -26,6 +26,7 @@ from shared.kernel.errors import (
     SystemKeyExhaustedError,
     UserApiKeyInvalidError,
     UserApiKeyRequiredError,
+    WorkerLostError,
     error_class,
 )
 from shared.kernel.ids import new_id
@@ -117,6 +118,15 @@ def test_openais_shape() -> None:
             "help_url": "https://platform.openai.com/api-keys",
         }
     }
+
+
+def test_openais_clients_find_the_run_and_leave_alone_what_may_have_been_paid() -> None:
+    there = Occasion(is_v1=True, language="en", run_id=new_id())
+    lost = PROBLEMS.response(WorkerLostError(), there).headers
+    away = PROBLEMS.response(BusUnavailableError(), there).headers
+    assert lost["x-request-id"] == away["x-request-id"] == str(there.run_id)
+    assert (lost["x-should-retry"], away.get("x-should-retry")) == ("false", None)
+    assert "x-should-retry" not in PROBLEMS.response(WorkerLostError(), API).headers
 
 
 def test_rfc_9457s_shape() -> None:
