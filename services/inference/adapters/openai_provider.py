@@ -40,6 +40,12 @@ _COMMAS_MAX: Final = 1_250_000
 """As many as embeddings of that length have. A value takes up to 72 bytes in memory for three that came."""
 _DRAIN_S: Final = 0.2
 _DONE: Final = "[DONE]"
+_ABOUT_THE_MACHINE: Final = (
+    *("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version"),
+    *("Async", "Retry-Count", "Read-Timeout"),
+)
+_NOT_SENT: Final = {f"X-Stainless-{name}": openai.Omit() for name in _ABOUT_THE_MACHINE}
+"""What the SDK would tell of itself. It also takes 0.07 ms of CPU a call."""
 
 
 class OpenAIProvider:
@@ -178,6 +184,7 @@ def _headers(call: ProviderCall, spec: ProviderSpec, *, stream: bool) -> dict[st
         "Content-Type": "application/json",
         "Accept": "text/event-stream" if stream else "application/json",
         "Accept-Encoding": "identity",
+        **_NOT_SENT,
         spec.auth_header: spec.auth_prefix + call.key.secret.reveal(),
     }
 

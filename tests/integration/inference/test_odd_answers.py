@@ -21,16 +21,33 @@ pytestmark = pytest.mark.integration
 
 
 @asynccontextmanager
-async def answering(body: str, *, status: int = 200) -> AsyncIterator[OpenAIProvider]:
-    """A provider that answers this, whatever it is asked."""
+async def answering(
+    body: str, *, status: int = 200, asked: list[httpx2.Request] | None = None
+) -> AsyncIterator[OpenAIProvider]:
+    """A provider that answers this, whatever it is asked. `asked`: where requests are to be found."""
     kind = "text/event-stream" if body.startswith("data:") else "application/json"
 
-    def answer(_: httpx2.Request) -> httpx2.Response:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if asked is not None:
+            asked.append(request)
         return httpx2.Response(status, content=body.encode(), headers={"Content-Type": kind})
 
     specs = load_providers({KeyService.OPENAI: "http://provider.invalid/v1"})
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
         yield OpenAIProvider(specs, HttpClients(http, http), idle_timeout_s=IDLE_S)
+
+
+async def test_a_provider_hears_nothing_of_the_machine_that_asks() -> None:
+    asked: list[httpx2.Request] = []
+    async with answering('{"choices": []}', asked=asked) as provider:
+        await provider.complete(a_call())
+
+    [request] = asked
+    assert sorted(request.headers) == [
+        *("accept", "accept-encoding", "authorization", "connection", "content-length", "content-type"),
+        *("host", "user-agent"),
+    ]
+    assert request.headers["user-agent"].startswith("AsyncOpenAI/Python ")
 
 
 ECHO = "canary9good9key9000333"
