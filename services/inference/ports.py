@@ -185,9 +185,9 @@ class AttemptStore(Protocol):
         ...
 
     async def abandoned(
-        self, *, stale_after_s: float, overdue_s: float, limit: int
+        self, *, own: str, stale_after_s: float, overdue_s: float, limit: int
     ) -> tuple[AbandonedAttempt, ...]:
-        """Return attempts of lost workers whose run's deadline has passed by `overdue_s`."""
+        """Return attempts whose run's deadline has passed by `overdue_s`: of lost workers, and of `own`."""
         ...
 
     async def beat(self, worker: str) -> None:

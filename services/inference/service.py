@@ -65,6 +65,7 @@ class Inference:
             outbox=parts.outbox,
             usage_log=parts.usage_log,
             heart=self.heart,
+            in_flight=self.in_flight,
             limits=parts.limits,
             now=parts.now,
         )

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from errno import errorcode
+from ssl import SSLError
 from typing import TypeAlias, TypeVar
 
 import asyncpg
@@ -22,20 +24,40 @@ _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a connection that is just being killed, used meanwhile
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.InvalidCatalogNameError,  # a database that is being restored
     asyncpg.InvalidAuthorizationSpecificationError,  # a password that was changed meanwhile
     asyncpg.ReadOnlySQLTransactionError,  # a primary that was demoted
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.TransactionRollbackError,  # a deadlock with somebody else's statements
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a lock that is not given up in time; no connections allowed
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.PostgresSystemError,  # its disk
 )
+"""What is no statement's own fault: the same one may work later."""
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn what a missing, starting or stopping Postgres raises into DatabaseUnavailableError."""
+    """Turn what a missing, starting, stopping or ailing Postgres raises into DatabaseUnavailableError.
+
+    The log has the reason. What was rolled back for others' sake may be tried again at once.
+    """
     try:
         yield
-    except _AWAY:
-        raise DatabaseUnavailableError(retry_after_s=2) from None
+    except _AWAY as error:
+        get_logger().warning("the database failed", reason=_reason(error))
+        at_once = isinstance(error, asyncpg.TransactionRollbackError)
+        raise DatabaseUnavailableError(retry_after_s=0.1 if at_once else 2) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return which error it is, in words that hold nothing of what was to be written."""
+    name = type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, SSLError):
+        return f"{name} {errorcode.get(error.errno, error.errno)}"
+    return name
 
 
 def changed_rows(tag: str) -> int:
@@ -72,7 +94,7 @@ async def create_pool(url: SecretText, *, max_size: int = 8, command_timeout_s: 
                 reset=_nothing_to_reset,
             )
         except _AWAY as error:
-            get_logger().warning("waiting for postgres", reason=type(error).__name__)
+            get_logger().warning("waiting for postgres", reason=_reason(error))
             await asyncio.sleep(_RETRY_S)
 
 

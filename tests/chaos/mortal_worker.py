@@ -74,9 +74,11 @@ class MortalStore:
         return await self._inner.attempts(run_id, stale_after_s=stale_after_s)
 
     async def abandoned(
-        self, *, stale_after_s: float, overdue_s: float, limit: int
+        self, *, own: str, stale_after_s: float, overdue_s: float, limit: int
     ) -> tuple[AbandonedAttempt, ...]:
-        return await self._inner.abandoned(stale_after_s=stale_after_s, overdue_s=overdue_s, limit=limit)
+        return await self._inner.abandoned(
+            own=own, stale_after_s=stale_after_s, overdue_s=overdue_s, limit=limit
+        )
 
     async def beat(self, worker: str) -> None:
         await self._inner.beat(worker)

@@ -166,8 +166,8 @@ class StoreContract:
         await store.claim(attempt := an_attempt(ended, worker), ended)
         await store.finish(usage_of(ended, attempt), None)
 
-        async def abandoned() -> list[AbandonedAttempt]:
-            found = await store.abandoned(stale_after_s=10, overdue_s=60, limit=1000)
+        async def abandoned(own: str = "another") -> list[AbandonedAttempt]:
+            found = await store.abandoned(own=own, stale_after_s=10, overdue_s=60, limit=1000)
             return [each for each in found if each.attempt.worker == worker]
 
         [found] = await abandoned()
@@ -177,6 +177,7 @@ class StoreContract:
         assert usage_event(found.run, found.attempt, lost, now) == usage_event(late, found.attempt, lost, now)
         await store.beat(worker)
         assert await abandoned() == []
+        assert [each.attempt.run_id for each in await abandoned(own=worker)] == [late.run_id]
 
 
 class OutboxContract:
@@ -391,7 +392,7 @@ class TestPostgresAttemptStore(StoreContract, OutboxContract):
             store.note_key(an_attempt(request, worker)),
             store.finish(usage_of(request, an_attempt(request, worker)), None),
             store.attempts(request.run_id, stale_after_s=10),
-            store.abandoned(stale_after_s=10, overdue_s=60, limit=1),
+            store.abandoned(own=worker, stale_after_s=10, overdue_s=60, limit=1),
             store.beat(worker),
             PostgresOutbox(pool).note_published([new_id()]),
             PostgresOutbox(pool).relay(Sent(), ended_before_s=5, limit=1),

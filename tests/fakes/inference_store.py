@@ -77,7 +77,7 @@ class InMemoryAttemptStore:
         )
 
     async def abandoned(
-        self, *, stale_after_s: float, overdue_s: float, limit: int
+        self, *, own: str, stale_after_s: float, overdue_s: float, limit: int
     ) -> tuple[AbandonedAttempt, ...]:
         self._called()
         overdue = datetime.now(UTC) - timedelta(seconds=overdue_s)
@@ -86,7 +86,7 @@ class InMemoryAttemptStore:
             for place, row in self.rows.items()
             if row.usage is None
             and self.requests[place].deadline < overdue
-            and self._is_stale(row.attempt.worker, stale_after_s)
+            and (row.attempt.worker == own or self._is_stale(row.attempt.worker, stale_after_s))
         ]
         return tuple(found[:limit])
 

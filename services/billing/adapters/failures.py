@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import asyncpg
 import orjson
 
-from shared.kernel.errors import DatabaseUnavailableError, InvalidRequestError
+from shared.kernel.errors import InvalidRequestError
 from shared.runtime.postgres import database_errors
 
 _UNKEEPABLE = (
@@ -22,15 +22,10 @@ _AWAY = (OSError, asyncpg.ClientConfigurationError)
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """As `database_errors`; values that cannot be kept are InvalidRequestError, which does not say them.
-
-    What Postgres rolled back because of others (a deadlock) may be tried again at once.
-    """
+    """As `database_errors`; values that cannot be kept are InvalidRequestError, which does not say them."""
     with database_errors():
         try:
             yield
-        except asyncpg.TransactionRollbackError:
-            raise DatabaseUnavailableError(retry_after_s=0.1) from None
         except _AWAY:
             raise  # a certificate that is not trusted, say: an OSError and a ValueError
         except _UNKEEPABLE as error:

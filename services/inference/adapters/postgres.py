@@ -56,8 +56,9 @@ _OF_RUN: Final = f"""
 """  # noqa: S608
 _ABANDONED: Final = f"""
     select a.* from attempts a left join workers w using (worker)
-    where a.outcome is null and a.deadline < clock_timestamp() - make_interval(secs => $1) and {_IS_STALE}
-    order by a.deadline limit $3
+    where a.outcome is null and a.deadline < clock_timestamp() - make_interval(secs => $1)
+      and ({_IS_STALE} or a.worker = $3)
+    order by a.deadline limit $4
 """  # noqa: S608
 _BEAT: Final = """
     with long_lost as (delete from workers where seen_at < clock_timestamp() - interval '1 day')
@@ -118,10 +119,10 @@ class PostgresAttemptStore:
         return tuple(_stored(row) for row in rows)
 
     async def abandoned(
-        self, *, stale_after_s: float, overdue_s: float, limit: int
+        self, *, own: str, stale_after_s: float, overdue_s: float, limit: int
     ) -> tuple[AbandonedAttempt, ...]:
         with database_errors():
-            rows = await self._pool.fetch(_ABANDONED, overdue_s, stale_after_s, limit)
+            rows = await self._pool.fetch(_ABANDONED, overdue_s, stale_after_s, own, limit)
         return tuple(AbandonedAttempt(_attempt(row), _run(row)) for row in rows)
 
     async def beat(self, worker: str) -> None:

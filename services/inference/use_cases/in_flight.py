@@ -26,6 +26,9 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def has(self, run_id: UUID) -> bool:
+        return run_id in self._runs
+
     async def wait_for(self, run_id: UUID) -> None:
         """Return once no other delivery of this run is at work here."""
         while (run := self._runs.get(run_id)) is not None:

@@ -8,6 +8,7 @@ from services.inference.domain.attempt import Ending, usage_event
 from services.inference.domain.run_end import publishable, run_ended
 from services.inference.ports import AbandonedAttempt, AttemptStore, Clock, Outbox, UsageLog
 from services.inference.use_cases.heart import Heart
+from services.inference.use_cases.in_flight import InFlight
 from services.inference.use_cases.limits import Limits
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded
@@ -33,6 +34,7 @@ class SweepAttempts:
         outbox: Outbox,
         usage_log: UsageLog,
         heart: Heart,
+        in_flight: InFlight,
         limits: Limits,
         now: Clock,
     ) -> None:
@@ -40,6 +42,7 @@ class SweepAttempts:
         self._outbox = outbox
         self._usage_log = usage_log
         self._heart = heart
+        self._in_flight = in_flight
         self._limits = limits
         self._now = now
 
@@ -56,17 +59,20 @@ class SweepAttempts:
     async def _end_abandoned(self) -> None:
         """A run whose message comes again is taken up by who gets it; here, its message is gone.
 
-        Only a worker whose own heart beats steadily judges others.
+        Only a worker whose own heart beats steadily judges others. What it could not end itself, while the
+        run was still at work here, it ends now.
         """
         if self._heart.steady_s < self._limits.stale_after_s:
             return
         abandoned = await self._store.abandoned(
+            own=self._heart.worker,
             stale_after_s=self._limits.stale_after_s,
             overdue_s=self._limits.orphaned_after.total_seconds(),
             limit=_AT_ONCE,
         )
         for each in abandoned:
-            await self._end(each)
+            if not self._in_flight.has(each.attempt.run_id):
+                await self._end(each)
 
     async def _end(self, abandoned: AbandonedAttempt) -> None:
         error = WorkerLostError("the worker was lost during the run")

@@ -45,7 +45,7 @@ async def test_a_run_that_has_ended_since_is_not_begun_again(realm: TestRealm, t
     await restore(realm, dump)
     assert (await recovered_of(realm)).attempts == 2
     async with attempts_of(realm) as store:
-        assert await store.abandoned(stale_after_s=1, overdue_s=60, limit=9) == ()
+        assert await store.abandoned(own="none", stale_after_s=1, overdue_s=60, limit=9) == ()
         for event in (unfinished, unknown):
             (stored,) = await store.attempts(event.run_id, stale_after_s=1)
             assert (stored.usage, stored.attempt.usage_id) == (event, event.usage_id)
@@ -91,7 +91,7 @@ async def test_a_run_of_which_nothing_is_told_is_ended_at_once(realm: TestRealm)
         await recovered_of(realm)
         assert await database.fetchval(_LOST) == queued.run_id
     async with attempts_of(realm) as store:
-        (abandoned,) = await store.abandoned(stale_after_s=1, overdue_s=600, limit=9)
+        (abandoned,) = await store.abandoned(own="none", stale_after_s=1, overdue_s=600, limit=9)
     assert abandoned.attempt.run_id == begun.run_id
 
 

@@ -141,13 +141,21 @@ async def test_what_is_old_is_forgotten_but_published_before() -> None:
 
 async def abandoned(store: InMemoryAttemptStore, ago: timedelta) -> RunRequested:
     """A run whose worker dies in the call, and that never comes again."""
-    lost = a_worker(store, "lost", ago=ago)
-    lost.provider.scripts["mine"] = [30.0]
-    running = asyncio.create_task(lost.run(request := an_early_request(ago)))
-    await until(lambda: bool(lost.provider.calls))
+    _, request, running = await in_its_call(store, ago)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return request
+
+
+async def in_its_call(
+    store: InMemoryAttemptStore, ago: timedelta
+) -> tuple[Worker, RunRequested, asyncio.Task[object]]:
+    """A worker whose provider does not answer."""
+    worker = a_worker(store, "lost", ago=ago)
+    worker.provider.scripts["mine"] = [30.0]
+    running = asyncio.create_task(worker.run(request := an_early_request(ago)))
+    await until(lambda: bool(worker.provider.calls))
+    return worker, request, running
 
 
 async def sweeps(worker: Worker) -> None:
@@ -216,3 +224,18 @@ async def test_what_a_living_worker_has_is_left_to_it() -> None:
     await other.service.sweep()
 
     assert [row.usage for row in store.rows.values()] == [None]
+
+
+async def test_a_worker_ends_long_after_the_deadline_what_it_could_not_end_before() -> None:
+    store = InMemoryAttemptStore()
+    worker, _, running = await in_its_call(store, timedelta(minutes=5))
+    await sweeps(worker)
+    assert [row.usage for row in store.rows.values()] == [None], "it is still at work on it"
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await worker.service.sweep()
+
+    [row] = store.rows.values()
+    assert row.usage is not None
+    assert row.usage.outcome is Outcome.INTERRUPTED
