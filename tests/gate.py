@@ -42,6 +42,7 @@ class Gate:
         self._listener: asyncio.Server | None = None
         self._flowing = asyncio.Event()
         self._visits: set[asyncio.Task[None]] = set()
+        self._visitors: set[asyncio.StreamWriter] = set()
         self._lost: list[asyncio.StreamWriter] = []
         self._is_losing = False
         self.swallowing = 0
@@ -76,6 +77,11 @@ class Gate:
         """Accept connections but let no byte through."""
         self._flowing.clear()
 
+    def say(self, words: bytes) -> None:
+        """Tell everybody something as if the server had, while it says nothing itself."""
+        for visitor in self._visitors:
+            visitor.write(words)
+
     def before(self, url: str) -> str:
         """Return the server's URL by way of this gate."""
         return by_way_of(self._port, url)
@@ -85,12 +91,14 @@ class Gate:
         if visit is None:
             return
         self._visits.add(visit)
+        self._visitors.add(writer)
         try:
             await self._pass_on(reader, writer)
         except (OSError, asyncio.CancelledError):
             pass  # a cut connection is what gates are for
         finally:
             self._visits.discard(visit)
+            self._visitors.discard(writer)
             writer.transport.abort()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -21,6 +21,8 @@ from infra.local.home import CHECKOUT, Home
 from infra.local.parts import Part
 
 SERVER_PARTS = ("epmd", "rabbitmq", "vault", "unseal", "postgres")
+NODE = "latchkey@localhost"
+"""RabbitMQ's name to Erlang."""
 _INFRA = CHECKOUT / "infra"
 _HOST = "127.0.0.1"
 _ERLANG = (
@@ -68,7 +70,7 @@ def passwords(home: Home) -> dict[str, str]:
 def _rabbitmq(home: Home, ports: dict[str, int], script: Path, password: str) -> list[Part]:
     data = home / "rabbitmq"
     conf = write_rabbitmq_conf(data, ports, password)
-    env = rabbitmq_environment(data, "latchkey@localhost", ports)
+    env = rabbitmq_environment(data, NODE, ports)
     epmd = (_epmd(script), "-address", _HOST, "-port", str(ports["epmd"]))
     return [
         Part("epmd", epmd, epmd_environment(ports)),

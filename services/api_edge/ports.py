@@ -173,6 +173,11 @@ class RunBus(Protocol):
         """Where progress is to be told: another place after each loss of the bus."""
         ...
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing reaches the workers, and perhaps nothing of theirs comes."""
+        ...
+
     async def request(self, run: RunRequested) -> None:
         """Publish, confirmed. Raises `bus_unavailable`."""
         ...

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustConnection
-from aio_pika.exceptions import AMQPError
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 from pamqp.commands import Queue
 from prometheus_client import CollectorRegistry
 
@@ -32,7 +32,7 @@ from shared.runtime.rpc import RpcClient
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.traced_consuming import traced_batches, traced_consumer
 from shared.runtime.tracing import OFF, Tracing
-from shared.runtime.watchdog import watch_consumers
+from shared.runtime.watchdog import QueueMissingError, watch_consumers
 
 _GRACEFUL_S: Final = 15.0
 
@@ -234,6 +234,8 @@ class Bus:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await look_at(self._connection, queue)
+        except ChannelNotFoundEntity:
+            raise QueueMissingError from None
         except AWAY:
             raise bus_unavailable() from None
 

@@ -17,6 +17,7 @@ from pamqp.common import FieldValue
 from shared.contracts.message import CONTENT_TYPE, MESSAGE_BYTES_MAX, Message, event_type, write
 from shared.kernel.errors import BusUnavailableError, InvalidRequestError
 from shared.runtime.batcher import Batcher
+from shared.runtime.blocking import Blocking
 from shared.runtime.logs import get_logger
 from shared.runtime.pipelining import Parcel, publish_in_one_piece, send_on
 from shared.runtime.streams import Streams
@@ -56,9 +57,15 @@ class Publisher:
         self._confirmed = await connection.channel(publisher_confirms=True, on_return_raises=True)
         self._fast = await connection.channel(publisher_confirms=False)
         self._streams = Streams(connection)
+        self._blocking = Blocking(connection)
 
     @property
     def connected(self) -> bool:
+        """Whether there is a broker, and it takes what is published."""
+        return self._is_there and not self._blocking.is_blocked
+
+    @property
+    def _is_there(self) -> bool:
         return self._connection is not None and self._connection.connected.is_set()
 
     async def publish(self, message: Message, *, event_id: str | None, subject: str | None) -> None:
@@ -100,9 +107,11 @@ class Publisher:
     ) -> None:
         """Transient and unconfirmed, in order with all else sent so. Raises as `publish` does.
 
-        What has a `ttl_s` asks for something, and carries its trace on.
+        What has a `ttl_s` asks for something, and carries its trace on. What has none is heard with the rest
+        of its run once a broker that takes nothing is well again.
         """
-        self._check_connected()
+        if not (self._is_there if ttl_s is None else self.connected):
+            raise bus_unavailable()
         identity, body = _written(message, self._service)
         properties = self._properties(identity, message.ROUTING_KEY, persistent=False)
         properties.correlation_id, properties.reply_to = correlation_id, reply_to
@@ -151,16 +160,13 @@ class Publisher:
 
     async def _check_reaches_all(self, exchange: str) -> None:
         """Raise BusUnavailableError while a queue could be passed over."""
-        self._check_connected()
+        if not self.connected:
+            raise bus_unavailable()
         try:
             await self._streams.wait_for(exchange)
         except AWAY as error:
             get_logger().warning("streams are missing", exchange=exchange, reason=type(error).__name__)
             raise bus_unavailable() from None
-
-    def _check_connected(self) -> None:
-        if not self.connected:
-            raise bus_unavailable()
 
     def _headers(self) -> dict[str, FieldValue] | None:
         traceparent = self._tracing.traceparent()

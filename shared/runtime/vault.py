@@ -25,6 +25,7 @@ _TIMEOUT_S = 5
 _RENEW_AT = 2 / 3
 _JITTER = 0.1
 _RETRY_S = 1.0
+_TELL_AGAIN_S = 10.0
 
 
 class VaultClient:
@@ -49,6 +50,7 @@ class VaultClient:
         self._outside = make()
         self._login_lock = asyncio.Lock()
         self._trouble = ""
+        self._told = "", 0.0
         self._keep_alive: asyncio.Task[None] | None = None
 
     @classmethod
@@ -87,7 +89,8 @@ class VaultClient:
             await self._login(token)
         try:
             return await self._run(operation)
-        except refusals.Forbidden:
+        except refusals.Forbidden as error:
+            self._tell(type(error).__name__)
             raise vault_unavailable() from None
 
     async def healthy(self) -> bool:
@@ -104,7 +107,18 @@ class VaultClient:
                 return await loop.run_in_executor(self._threads, operation, self._client)
         except (refusals.VaultError, requests.RequestException, TimeoutError) as error:
             self._trouble = type(error).__name__
-            raise _typed(error) from None
+            typed = _typed(error)
+            if isinstance(typed, VaultUnavailableError):
+                self._tell(self._trouble)
+            raise typed from None
+
+    def _tell(self, trouble: str) -> None:
+        """Say in the log why Vault failed: the same once in ten seconds."""
+        now = asyncio.get_running_loop().time()
+        told, until = self._told
+        if trouble != told or now >= until:
+            self._told = trouble, now + _TELL_AGAIN_S
+            get_logger().warning("vault failed", reason=trouble)
 
     async def _login(self, seen: str | None) -> float:
         """Log in unless another task has replaced the token `seen`; return the new one's life in seconds."""

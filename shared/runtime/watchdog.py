@@ -12,6 +12,10 @@ from shared.runtime.logs import get_logger
 _MISSES_MAX: Final = 2
 
 
+class QueueMissingError(BusUnavailableError):
+    """The broker has no such queue."""
+
+
 def end_process() -> None:
     """End this process in good order; whoever runs it starts it again."""
     os.kill(os.getpid(), signal.SIGTERM)
@@ -31,6 +35,9 @@ async def watch_consumers(
         for queue in queues:
             try:
                 misses[queue] = 0 if await consumers(queue) else misses[queue] + 1
+            except QueueMissingError:
+                get_logger().critical("a queue is missing that the bootstrap makes", queue=queue)
+                misses[queue] = 0
             except BusUnavailableError:
                 misses[queue] = 0
             if misses[queue] >= _MISSES_MAX:

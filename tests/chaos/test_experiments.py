@@ -15,7 +15,7 @@ from tests.chaos.frozen import freeze_at
 from tests.chaos.fuses import Step
 from tests.chaos.grounds import open_grounds
 from tests.chaos.hot_account import spend_at_once
-from tests.chaos.servers import FAST, IMMEDIATE, SMART, kill_rabbitmq, restart_postgres
+from tests.chaos.servers import FAST, IMMEDIATE, SMART, kill_rabbitmq, restart_postgres, starve_rabbitmq
 from tests.chaos.threefold import deliver_threefold
 from tests.chaos.worker_steps import kill_at_each
 
@@ -41,6 +41,12 @@ async def test_rabbitmq(home: Home, tmp_path: Path) -> None:
     """kill -9 of RabbitMQ under load, 10 times."""
     async with open_grounds(home, tmp_path, steady=2) as at, experiment("rabbitmq", at) as tally:
         await kill_rabbitmq(at, tally, times=10, callers=8)
+
+
+async def test_alarm(home: Home, tmp_path: Path) -> None:
+    """RabbitMQ is short of disk under load, for 2 to 25 s, six times."""
+    async with open_grounds(home, tmp_path, steady=2) as at, experiment("alarm", at) as tally:
+        await starve_rabbitmq(at, tally, lengths_s=(2, 2, 8, 8, 16, 25), callers=8)
 
 
 async def test_postgres(home: Home, tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ class InMemoryRunBus:
     """
 
     reply_to = "reply.api_edge.test"
+    is_cut_off = False
 
     def __init__(self, waiting: WaitingRuns, store: InMemoryRunStore | None = None) -> None:
         self.waiting = waiting

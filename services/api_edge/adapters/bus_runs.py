@@ -45,6 +45,10 @@ class BusRuns:
     def reply_to(self) -> str:
         return self._bus.reply_to
 
+    @property
+    def is_cut_off(self) -> bool:
+        return not self._bus.connected
+
     async def request(self, run: RunRequested) -> None:
         await self._bus.publish(run, subject=str(run.run_id))
 

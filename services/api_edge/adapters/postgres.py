@@ -16,6 +16,8 @@ _PROBE_S = 1.0
 _STATEMENT_S = 4.0
 """A frozen Postgres takes twice this: asyncpg waits as long again for the statement's cancellation."""
 
+# Not while it is a standby, or was told to be read-only.
+_IS_WRITABLE = "SELECT current_setting('transaction_read_only') = 'off'"
 # Whose token it is, unless revoked.
 _FIND_TOKEN = "SELECT user_id, role FROM api_tokens WHERE token_sha256 = $1 AND revoked_at IS NULL"  # noqa: S105
 
@@ -40,10 +42,10 @@ class Database:
         return self._pool
 
     async def answers(self) -> bool:
-        """Tell whether Postgres answers. Raises DatabaseUnavailableError when it is away."""
+        """Tell whether Postgres lets us write. Raises DatabaseUnavailableError when it is away."""
         with database_errors():
             async with asyncio.timeout(_PROBE_S):
-                return bool(await self.pool().fetchval("SELECT true"))
+                return bool(await self.pool().fetchval(_IS_WRITABLE))
 
 
 def page_clause(id_column: str) -> str:

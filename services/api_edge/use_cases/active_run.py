@@ -7,7 +7,6 @@ from services.api_edge.use_cases.running import (
     START_GRACE_S,
     client_gone,
     in_time,
-    not_taken,
     reached_deadline,
 )
 from services.api_edge.use_cases.waiting_runs import Inbox
@@ -21,11 +20,19 @@ from shared.kernel.names import KeySource
 class ActiveRun:
     """Times are of the event loop's clock, in seconds. Close it: that cancels it unless it has ended.
 
-    Set `asked` before the workers can know of it; a run not asked for is not cancelled.
+    Set `asked` before the workers can know of it; a run not asked for is not cancelled. `not_taken`: what is
+    said when nobody has told of it in time.
     """
 
     def __init__(
-        self, run_id: UUID, inbox: Inbox, *, start_by: float, deadline: float, close: Callable[[bool], None]
+        self,
+        run_id: UUID,
+        inbox: Inbox,
+        *,
+        start_by: float,
+        deadline: float,
+        not_taken: Callable[[], PlatformError],
+        close: Callable[[bool], None],
     ) -> None:
         self.run_id = run_id
         self.deadline = deadline
@@ -35,6 +42,7 @@ class ActiveRun:
         self._limit = min(start_by + START_GRACE_S, deadline)
         self._started = False
         self._finished = False
+        self._not_taken = not_taken
         self._close = close
 
     async def next(self) -> RunChunk | RunCompleted:
@@ -65,7 +73,7 @@ class ActiveRun:
     def _too_late(self) -> PlatformError:
         if self._started or self._limit >= self.deadline:
             return reached_deadline()
-        return not_taken()
+        return self._not_taken()
 
     def abandon(self) -> None:
         self._inbox.fail(client_gone())

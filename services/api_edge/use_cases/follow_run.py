@@ -14,7 +14,7 @@ from services.api_edge.ports import RunBus, RunStore
 from services.api_edge.use_cases.attaching import Attaching
 from services.api_edge.use_cases.kept_run import KeptRunInProgress
 from services.api_edge.use_cases.places import GiveBack, Places
-from services.api_edge.use_cases.running import START_GRACE_S
+from services.api_edge.use_cases.running import START_GRACE_S, not_taken
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import (
@@ -105,6 +105,7 @@ class FollowRun:
                 is_late=is_late,
                 look=partial(self._end_of, run),
                 attach=partial(self._attach, run_id),
+                not_taken=partial(not_taken, self._bus),
                 close=opened.pop_all().close,
             )
 

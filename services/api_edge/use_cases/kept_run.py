@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
-from services.api_edge.use_cases.running import client_gone, in_time, not_taken, reached_deadline
+from services.api_edge.use_cases.running import client_gone, in_time, reached_deadline
 from services.api_edge.use_cases.waiting_runs import Inbox
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunFailed, RunProgress, RunStarted
@@ -27,7 +27,8 @@ class KeptRunInProgress:
 
     Times are of the event loop's clock, in seconds. `start_limit`: until when it must have begun;
     `silence_s`: after how long without a word it is looked for, twice as long the next time; `is_late`: it
-    may have told something, or be over, so it is looked for at once.
+    may have told something, or be over, so it is looked for at once; `not_taken`: what is said when it has
+    not begun in time.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class KeptRunInProgress:
         is_late: bool,
         look: LookFor,
         attach: Attach,
+        not_taken: Callable[[], PlatformError],
         close: Callable[[], None],
     ) -> None:
         self.run_id = run_id
@@ -53,6 +55,7 @@ class KeptRunInProgress:
         self._is_late = is_late
         self._look = look
         self._attach = attach
+        self._not_taken = not_taken
         self._chunks = 0
         self._rest: deque[RunChunk | RunCompleted | RunFailed] = deque()
 
@@ -107,7 +110,7 @@ class KeptRunInProgress:
             return
         if self._limit >= self.deadline:
             raise reached_deadline()
-        raise not_taken()
+        raise self._not_taken()
 
 
 def rest_of(end: RunEnded, heard: int) -> tuple[RunChunk | RunCompleted | RunFailed, ...]:

@@ -5,8 +5,15 @@ from collections.abc import Awaitable
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
+from services.api_edge.ports import RunBus
 from shared.contracts.runs import RunChunk, RunCompleted
-from shared.kernel.errors import ProviderTimeoutError, RunCancelledError, ServiceUnavailableError
+from shared.kernel.errors import (
+    BusUnavailableError,
+    PlatformError,
+    ProviderTimeoutError,
+    RunCancelledError,
+    ServiceUnavailableError,
+)
 from shared.kernel.names import API_EDGE, INFERENCE, KeySource
 
 ResultT = TypeVar("ResultT")
@@ -36,7 +43,7 @@ class Running(Protocol):
         """Return the next chunk, or the end.
 
         Raises the run's own error, ServiceUnavailableError when no worker started it in time,
-        ProviderTimeoutError at the deadline, BusUnavailableError when its progress is lost;
+        ProviderTimeoutError at the deadline, BusUnavailableError when its progress is lost or not heard;
         RunCancelledError once abandoned, and EdgeClosingError when its task is cancelled.
         """
         ...
@@ -52,7 +59,10 @@ def reached_deadline() -> ProviderTimeoutError:
     return ProviderTimeoutError("the run reached its deadline")
 
 
-def not_taken() -> ServiceUnavailableError:
+def not_taken(bus: RunBus) -> PlatformError:
+    """Return what is said of a run that nobody has told of in time. Its worker may only not be heard."""
+    if bus.is_cut_off:
+        return BusUnavailableError(retry_after_s=RETRY_S)
     return ServiceUnavailableError("no worker took the run in time", service=INFERENCE, retry_after_s=RETRY_S)
 
 

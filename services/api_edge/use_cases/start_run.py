@@ -1,6 +1,7 @@
 """Start a run: record it, ask the workers, wait for it."""
 
 import asyncio
+from functools import partial
 
 from services.api_edge.domain.run_times import RunTimes
 from services.api_edge.domain.runs import KeptRun, RunRecord
@@ -11,7 +12,7 @@ from services.api_edge.use_cases.decide_run import DecideRun
 from services.api_edge.use_cases.follow_run import FollowRun, check_same, is_free
 from services.api_edge.use_cases.run_guard import RunGuard
 from services.api_edge.use_cases.run_requests import RunRequests
-from services.api_edge.use_cases.running import Running
+from services.api_edge.use_cases.running import Running, not_taken
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunRequested
 from shared.kernel.errors import PlatformError
@@ -116,7 +117,14 @@ class StartRunUseCase:
             raise
         now, run_s = asyncio.get_running_loop().time(), self._times.for_client(command.timeout_s)
         start_by = now + min(self._times.start_s, run_s)
-        return ActiveRun(run_id, inbox, start_by=start_by, deadline=now + run_s, close=close)
+        return ActiveRun(
+            run_id,
+            inbox,
+            start_by=start_by,
+            deadline=now + run_s,
+            not_taken=partial(not_taken, self._bus),
+            close=close,
+        )
 
 
 def _record(message: RunRequested) -> RunRecord:

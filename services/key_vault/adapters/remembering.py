@@ -20,6 +20,7 @@ from services.key_vault.ports import Cipher, ConsentStore, CredentialStore
 from shared.kernel.errors import InternalError, UserApiKeyInvalidError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
+from shared.runtime.logs import get_logger
 
 Confirm = Callable[[], Awaitable[None]]
 """Turns the memory off when it may not be used any more."""
@@ -140,6 +141,7 @@ class RememberingCipher:
         self._memory.forget(place.user_id)
         stored = await self._store.find(place.user_id, place.credential_id)
         if stored is None or stored.place != place or stored.ciphertext == ciphertext:
+            get_logger().error("a stored credential does not decrypt", credential_id=str(place.credential_id))
             raise InternalError("a stored credential does not decrypt")
         return await self._cipher.decrypt(stored.ciphertext, place)
 

@@ -8,14 +8,16 @@ from uuid import UUID
 
 import pytest
 
+from infra.bootstrap.postgres import connect
 from services.api_edge.settings import EdgeSettings
 from shared.contracts.runs import RunRequested
+from shared.kernel.names import API_EDGE
 from tests.fakes.api_edge_worker import chunk
 from tests.gate import Gates
 from tests.integration.api_edge.conftest import is_ready
 from tests.integration.api_edge.house import House, serving_edge
 from tests.loopback import http_client
-from tests.realm import BusFor
+from tests.realm import BusFor, TestRealm
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -118,6 +120,22 @@ async def test_postgres_goes_away(house: House, mint: Mint, gates: Gates) -> Non
     assert "retry-after" in refused.headers
     assert len(house.worker.requested) == 2
     assert again.status_code == 200
+
+
+async def test_a_postgres_that_may_only_be_read_is_missing(house: House, realm: TestRealm) -> None:
+    role = f"{realm.name}_{API_EDGE}"
+
+    async def set_read_only(value: str) -> None:
+        async with connect(realm.admin["LATCHKEY_POSTGRES_URL"]) as database:
+            await database.execute(f'ALTER ROLE "{role}" SET default_transaction_read_only = {value}')
+            await database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", role
+            )
+
+    await set_read_only("on")
+    await until(lambda: _is_missing(house, "postgres"))
+    await set_read_only("off")
+    await until(lambda: is_ready(house))
 
 
 async def test_vault_goes_away_after_the_key_was_read(house: House, mint: Mint, gates: Gates) -> None:

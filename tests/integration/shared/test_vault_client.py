@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import hvac
 import pytest
+from structlog.testing import capture_logs
 
 from shared.kernel.errors import InvalidRequestError, NotFoundError, VaultUnavailableError
 from shared.kernel.secret import SecretText
@@ -45,8 +46,11 @@ async def test_what_the_policy_forbids_is_unavailable_and_what_is_missing_is_not
 ) -> None:
     edge, keeper = await vault_for("api_edge"), await vault_for("key_vault")
 
-    with pytest.raises(VaultUnavailableError):
-        await edge.call(_reading("sealing/private", realm))
+    with capture_logs() as logs:
+        for _ in range(2):
+            with pytest.raises(VaultUnavailableError):
+                await edge.call(_reading("sealing/private", realm))
+    assert [(line["event"], line["reason"]) for line in logs] == [("vault failed", "Forbidden")], "once"
     with pytest.raises(NotFoundError):
         await keeper.call(_reading("platform/gateway", realm))
 

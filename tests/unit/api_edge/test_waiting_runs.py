@@ -3,11 +3,12 @@
 import asyncio
 import itertools
 import time
+from functools import partial
 
 import pytest
 
 from services.api_edge.use_cases.active_run import ActiveRun
-from services.api_edge.use_cases.running import START_GRACE_S
+from services.api_edge.use_cases.running import START_GRACE_S, not_taken
 from services.api_edge.use_cases.waiting_runs import Inbox, WaitingRuns
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunChunk, RunCompleted, RunFailed, RunProgress, RunStarted
@@ -20,6 +21,7 @@ from shared.kernel.errors import (
 )
 from shared.kernel.ids import new_id
 from shared.kernel.names import KeySource
+from tests.fakes.api_edge_worker import InMemoryRunBus
 
 pytestmark = pytest.mark.unit
 
@@ -42,10 +44,19 @@ def _failed(seq: int, source: KeySource | None = None) -> RunFailed:
     return RunFailed(run_id=RUN, seq=seq, error=ErrorBody.of(WorkerLostError("lost")), key_source=source)
 
 
-def _run(inbox: Inbox, *, start_s: float = 5, run_s: float = 5) -> ActiveRun:
+def _run(
+    inbox: Inbox, *, start_s: float = 5, run_s: float = 5, bus: InMemoryRunBus | None = None
+) -> ActiveRun:
     now = asyncio.get_running_loop().time()
     closed: list[bool] = []
-    run = ActiveRun(RUN, inbox, start_by=now + start_s, deadline=now + run_s, close=closed.append)
+    run = ActiveRun(
+        RUN,
+        inbox,
+        start_by=now + start_s,
+        deadline=now + run_s,
+        not_taken=partial(not_taken, bus or InMemoryRunBus(WaitingRuns(1))),
+        close=closed.append,
+    )
     run.asked = True
     return run
 
@@ -205,6 +216,14 @@ async def test_a_run_that_nobody_starts_is_given_up() -> None:
     assert time.monotonic() - began < 1
 
 
+async def test_one_that_may_only_not_be_heard_is_not_said_to_be_untaken() -> None:
+    bus = InMemoryRunBus(WaitingRuns(1))
+    bus.is_cut_off = True
+    run = _run(Inbox(), start_s=0.02 - START_GRACE_S, bus=bus)
+    with pytest.raises(BusUnavailableError):
+        await run.next()
+
+
 async def test_a_started_run_has_until_its_deadline() -> None:
     inbox = Inbox()
     run = _run(inbox, start_s=0.01 - START_GRACE_S, run_s=0.2)
@@ -220,7 +239,14 @@ async def test_only_an_unfinished_run_is_cancelled(*, ends: bool, asked: bool, c
     inbox = Inbox()
     now = asyncio.get_running_loop().time()
     closed: list[bool] = []
-    run = ActiveRun(RUN, inbox, start_by=now + 5, deadline=now + 5, close=closed.append)
+    run = ActiveRun(
+        RUN,
+        inbox,
+        start_by=now + 5,
+        deadline=now + 5,
+        not_taken=ServiceUnavailableError,
+        close=closed.append,
+    )
     run.asked = asked
     if ends:
         inbox.put(_completed(0, "{}"))

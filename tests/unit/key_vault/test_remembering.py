@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.key_vault.domain.credentials import CredentialUse, Place
 from shared.contracts.consent import ChangeUserSettings
@@ -222,11 +223,14 @@ async def test_another_replicas_rewrap_is_no_trouble(house: House) -> None:
 
 async def test_what_really_does_not_decrypt_is_our_defect(house: House) -> None:
     await _warm(house)
+    [stored] = await house.store.all_of("ada")
     house.memory.forget_all()
     house.cipher.rotate()
     house.cipher.version_min = 2
-    with pytest.raises(InternalError):
+    with capture_logs() as logs, pytest.raises(InternalError):
         await house.resolve()
+    told = [line["credential_id"] for line in logs if line["event"] == "a stored credential does not decrypt"]
+    assert told == [str(stored.credential_id)]
 
 
 # -- status --------------------------------------------------------------------------------------------------

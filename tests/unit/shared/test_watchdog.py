@@ -3,9 +3,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.kernel.errors import BusUnavailableError
-from shared.runtime.watchdog import watch_consumers
+from shared.runtime.watchdog import QueueMissingError, watch_consumers
 
 pytestmark = pytest.mark.unit
 
@@ -42,3 +43,17 @@ async def test_it_ends_the_process_only_when_consumers_stay_away(
         async with asyncio.timeout(0.05):
             await watch
     assert bool(ended) is ends
+
+
+async def test_a_queue_that_is_missing_is_told_and_ends_nothing() -> None:
+    ended: list[bool] = []
+
+    async def consumers(_queue: str) -> int:
+        raise QueueMissingError
+
+    watch = watch_consumers(consumers, ["q"], every_s=0.01, end=lambda: ended.append(True))
+    with capture_logs() as logs, pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watch
+    assert (logs[0]["event"], logs[0]["queue"]) == ("a queue is missing that the bootstrap makes", "q")
+    assert ended == []
