@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
+from infra.ledger.verify import GUARDS
 from shared.kernel.ids import new_id
 from tests.fakes.billing import usage_event
 from tests.integration.infra.ledger_house import COST, House, running_house
@@ -195,3 +196,25 @@ async def test_afterwards_all_is_as_it_was_and_duplicates_are_no_difference(hous
 async def _attempt(house: House, usage_id: UUID) -> str:
     found = "SELECT run_id || '/' || attempt FROM billing.usage WHERE usage_id = $1"
     return str(await house.database.fetchval(found, usage_id))
+
+
+async def test_every_trigger_of_the_ledger_is_asked_for(house: House) -> None:
+    rows = await house.database.fetch("""
+        SELECT relname, tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = 'billing'::regnamespace AND NOT tgisinternal ORDER BY relname, tgname
+    """)
+    assert [tuple(row) for row in rows] == list(GUARDS)
+
+
+@pytest.mark.parametrize(
+    "how", ["DISABLE TRIGGER post", "ENABLE REPLICA TRIGGER post", "DISABLE TRIGGER ALL"]
+)
+async def test_a_trigger_that_is_off_is_a_fault(house: House, how: str) -> None:
+    await house.database.execute(f"ALTER TABLE billing.transfers {how}")
+    try:
+        faults = await house.faults()
+    finally:
+        await house.database.execute("ALTER TABLE billing.transfers ENABLE TRIGGER ALL")
+    off = {subject for what, subject in faults if what == "a trigger is missing or switched off"}
+    assert off == ({"transfers, append_only", "transfers, post"} if "ALL" in how else {"transfers, post"})
+    assert await house.faults() == set()
