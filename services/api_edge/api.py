@@ -23,6 +23,7 @@ _EXPOSED = (
     *("Latchkey-Run-Id", "Latchkey-Key-Source", "Latchkey-Cost", "Location", "Content-Language"),
     *(
         "X-Request-Id",
+        "X-Should-Retry",
         "Retry-After",
         "RateLimit-Limit",
         "RateLimit-Remaining",

@@ -1,7 +1,7 @@
 """Composition root of the edge: `python -m services.api_edge.app`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -35,6 +35,7 @@ from services.api_edge.parts import EdgePorts, EdgeRules
 from services.api_edge.ports import CouncilStore, Probe, RunStore, TokenVerifier
 from services.api_edge.serving import serve
 from services.api_edge.settings import AuthSettings, EdgeSettings
+from services.api_edge.use_cases.forget_runs import ForgetRuns
 from services.api_edge.use_cases.sweep_runs import SweepRuns
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts import topology
@@ -49,6 +50,7 @@ from shared.runtime.process import run
 from shared.runtime.tracing import Tracing
 from shared.runtime.trust import authorities
 from shared.runtime.vault import VaultClient
+from shared.runtime.watchdog import QueueMissingError
 
 _RETRY_S = 0.5
 _SWEEP_S = 60.0
@@ -78,7 +80,6 @@ async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterato
     runs, store = BusRuns(bus, waiting), PostgresRunStore(database)
     bus.subscribe_batches(topology.API_EDGE_RUNS, RunEnds(store).on_ended, size=BATCH_SIZE)
     councils = PostgresCouncilStore(database)
-    sweep = _sweep(settings, store, councils)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(metrics_served(registry, settings.metrics))
         http = await stack.enter_async_context(httpx2.AsyncClient(verify=authorities()))
@@ -87,8 +88,7 @@ async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterato
         stack.push_async_callback(vault.stop)
         stack.push_async_callback(runs.settle)
         await vault.start()
-        sweeping = Repeating("sweep runs", sweep, every_s=_SWEEP_S)
-        serving = _connect_and_sweep(settings, bus, database, sweeping)
+        serving = _connect_and_sweep(settings, bus, database, _jobs(settings, store, councils))
         await stack.enter_async_context(_meanwhile(serving, sealer.keep_key()))
         yield create_api(
             EdgePorts(
@@ -126,11 +126,11 @@ async def main() -> None:
 
 
 async def _connect_and_sweep(
-    settings: EdgeSettings, bus: Bus, database: Database, sweeping: Repeating
+    settings: EdgeSettings, bus: Bus, database: Database, jobs: Sequence[Repeating]
 ) -> None:
     await asyncio.gather(bus.start(), _connect_database(settings, database))
     get_logger().info("ready", instance=settings.instance)
-    await sweeping.run()
+    await asyncio.gather(*(job.run() for job in jobs))
 
 
 async def _connect_database(settings: EdgeSettings, database: Database) -> None:
@@ -157,10 +157,14 @@ async def _meanwhile(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
                 task.cancel()
 
 
-def _sweep(settings: EdgeSettings, runs: RunStore, councils: CouncilStore) -> SweepRuns:
-    kept_for, runs_ttl_s = timedelta(seconds=settings.results_ttl_s), settings.runs_ttl_s
-    forgotten_after = None if runs_ttl_s is None else timedelta(seconds=runs_ttl_s)
-    return SweepRuns(runs, councils, kept_for=kept_for, forgotten_after=forgotten_after)
+def _jobs(settings: EdgeSettings, runs: RunStore, councils: CouncilStore) -> tuple[Repeating, ...]:
+    """What an edge does by itself, beside the others."""
+    sweep = SweepRuns(runs, councils, kept_for=timedelta(seconds=settings.results_ttl_s))
+    jobs = (Repeating("sweep runs", sweep, every_s=_SWEEP_S),)
+    if settings.runs_ttl_s is None:
+        return jobs
+    forget = ForgetRuns(runs, councils, after=timedelta(seconds=settings.runs_ttl_s))
+    return (*jobs, Repeating("forget old runs", forget, every_s=_SWEEP_S))
 
 
 def _verifier(auth: AuthSettings, http: httpx2.AsyncClient) -> TokenVerifier:
@@ -175,7 +179,10 @@ def _probes(bus: Bus, vault: VaultClient, database: Database) -> Mapping[str, Pr
         return bus.connected
 
     async def is_served(queue: str) -> bool:
-        return await bus.consumers(queue) > 0
+        try:
+            return await bus.consumers(queue) > 0
+        except QueueMissingError:
+            return False
 
     parts: dict[str, Probe] = {
         "rabbitmq": is_connected,

@@ -17,7 +17,7 @@ from services.api_edge.domain.errors import (
     WrongMethodError,
 )
 from services.api_edge.domain.messages import Messages
-from shared.kernel.errors import InternalError, PlatformError
+from shared.kernel.errors import InternalError, NotSentError, PlatformError
 from shared.kernel.money import format_credits
 
 
@@ -25,8 +25,8 @@ from shared.kernel.money import format_credits
 class Rule:
     """`openai_type` is what OpenAI calls it; `mendable`: the user can mend it in their settings.
 
-    `repeatable`: OpenAI's clients, which ask again by themselves after such a status, may do so. What may
-    have been paid for already, or would come out the same, they leave alone then.
+    `repeatable`: OpenAI's clients, which ask again by themselves after such a status, may do so. Of what may
+    have been called already, or would come out the same, they are told to leave it alone.
     """
 
     status: int
@@ -54,7 +54,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "run_cancelled": Rule(499, _INVALID),
     "system_key_exhausted": Rule(503, _SERVER, retry_after_s=5),
     "vault_unavailable": Rule(503, _SERVER, retry_after_s=2),
-    "bus_unavailable": Rule(503, _SERVER, retry_after_s=2),
+    "bus_unavailable": Rule(503, _SERVER, retry_after_s=2, repeatable=False),
     "database_unavailable": Rule(503, _SERVER, retry_after_s=2),
     "service_unavailable": Rule(503, _SERVER, retry_after_s=2),
     "invalid_request": Rule(422, _INVALID, status_v1=400),
@@ -189,4 +189,5 @@ def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
 def _for_openai_clients(error: PlatformError, occasion: Occasion) -> dict[str, str]:
     """Return what OpenAI's own clients look for. Source: `_base_client.py` of the openai package."""
     headers = {} if occasion.run_id is None else {"X-Request-Id": str(occasion.run_id)}
-    return headers if _rule(error).repeatable else {**headers, "X-Should-Retry": "false"}
+    may_repeat = _rule(error).repeatable or isinstance(error, NotSentError)
+    return headers if may_repeat else {**headers, "X-Should-Retry": "false"}

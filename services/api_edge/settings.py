@@ -92,6 +92,14 @@ class EdgeSettings(VaultSettings, ServiceSettings):
     results_ttl_s: float = Field(default=DAY_S, gt=0, le=YEAR_S)
     """How long the answers of kept runs are kept."""
     runs_ttl_s: float | None = Field(default=None, ge=DAY_S, le=10 * YEAR_S)
-    """How long it is known whose run one was, and so its receipt found; none is for ever."""
+    """How long it is known whose run one was, and so its receipt and its answer found; none is for ever."""
     body_bytes_max: int = Field(default=4 * _MIB, ge=1024)
     settings_url: str = Field(default="/settings/api-keys", pattern=r"^(/|https?://)")
+
+    @model_validator(mode="after")
+    def _answers_have_runs(self) -> Self:
+        if self.runs_ttl_s is not None and self.runs_ttl_s < self.results_ttl_s:
+            raise ValueError(
+                "LATCHKEY_RUNS_TTL_S is shorter than LATCHKEY_RESULTS_TTL_S: an answer goes with its run"
+            )
+        return self

@@ -216,9 +216,9 @@ class Outbox(Protocol):
         ...
 
     async def forget(self, born_before: UUID, *, limit: int) -> int:
-        """Delete the oldest attempts of runs with smaller ids that are noted as published; return how many.
+        """Delete the oldest attempts of runs with smaller ids; return how many. Workers share them.
 
-        Workers share them. Nothing of the last day is deleted.
+        Only of runs whose deadline is a day past, and all of whose attempts are noted as published.
         """
         ...
 

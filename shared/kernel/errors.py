@@ -124,6 +124,10 @@ class BusUnavailableError(PlatformError):
     code = "bus_unavailable"
 
 
+class NotSentError(BusUnavailableError):
+    """Nobody can have got it: it was not even tried."""
+
+
 class DatabaseUnavailableError(PlatformError):
     code = "database_unavailable"
 

@@ -15,7 +15,7 @@ from pamqp.commands import Basic
 from pamqp.common import FieldValue
 
 from shared.contracts.message import CONTENT_TYPE, MESSAGE_BYTES_MAX, Message, event_type, write
-from shared.kernel.errors import BusUnavailableError, InvalidRequestError
+from shared.kernel.errors import BusUnavailableError, InvalidRequestError, NotSentError
 from shared.runtime.batcher import Batcher
 from shared.runtime.blocking import Blocking
 from shared.runtime.logs import get_logger
@@ -71,7 +71,7 @@ class Publisher:
     async def publish(self, message: Message, *, event_id: str | None, subject: str | None) -> None:
         """Persistent, mandatory, confirmed.
 
-        Raises BusUnavailableError, or InvalidRequestError for more than a message may hold.
+        Raises NotSentError, BusUnavailableError, or InvalidRequestError for more than a message may hold.
         """
         if not self._tracing.is_on:
             await self._publish(message, event_id, subject)
@@ -111,7 +111,7 @@ class Publisher:
         of its run once a broker that takes nothing is well again.
         """
         if not (self._is_there if ttl_s is None else self.connected):
-            raise bus_unavailable()
+            raise _not_sent()
         identity, body = _written(message, self._service)
         properties = self._properties(identity, message.ROUTING_KEY, persistent=False)
         properties.correlation_id, properties.reply_to = correlation_id, reply_to
@@ -159,14 +159,14 @@ class Publisher:
         return failures
 
     async def _check_reaches_all(self, exchange: str) -> None:
-        """Raise BusUnavailableError while a queue could be passed over."""
+        """Raise NotSentError while a queue could be passed over."""
         if not self.connected:
-            raise bus_unavailable()
+            raise _not_sent()
         try:
             await self._streams.wait_for(exchange)
         except AWAY as error:
             get_logger().warning("streams are missing", exchange=exchange, reason=type(error).__name__)
-            raise bus_unavailable() from None
+            raise _not_sent() from None
 
     def _headers(self) -> dict[str, FieldValue] | None:
         traceparent = self._tracing.traceparent()
@@ -210,3 +210,7 @@ def _report(exchange: str, failures: Sequence[Exception | None]) -> None:
 
 def bus_unavailable() -> BusUnavailableError:
     return BusUnavailableError(service="rabbitmq", retry_after_s=2)
+
+
+def _not_sent() -> NotSentError:
+    return NotSentError(service="rabbitmq", retry_after_s=2)

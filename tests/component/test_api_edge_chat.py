@@ -11,6 +11,7 @@ from shared.kernel.errors import (
     BusUnavailableError,
     DatabaseUnavailableError,
     InsufficientCreditsError,
+    NotSentError,
     PlatformError,
     ProviderRateLimitedError,
     SystemKeyExhaustedError,
@@ -265,6 +266,19 @@ async def test_without_the_bus_nothing_begins() -> None:
     assert len(edge.waiting) == 0
     # Unconfirmed is not unsent: a worker that has it all the same is told to stop.
     assert len(edge.bus.cancelled) == 1
+
+
+async def test_what_was_never_sent_is_not_cancelled_and_may_be_repeated() -> None:
+    edge = Edge()
+    answers = []
+    async with edge.client() as client:
+        for edge.bus.error in (NotSentError(), BusUnavailableError()):
+            answers.append(await client.post(CHAT, json=ASK))
+            answers.append(await client.post(CHAT, json=ASK, headers={"Idempotency-Key": f"{len(answers)}"}))
+    assert [answer.json()["error"]["code"] for answer in answers] == ["bus_unavailable"] * 4
+    assert [answer.headers.get("x-should-retry") for answer in answers] == [None, None, "false", "false"]
+    told = [answer.headers["latchkey-run-id"] for answer in answers]
+    assert [str(run_id) for run_id in edge.bus.cancelled] == told[2:]
 
 
 async def test_without_the_database_nothing_is_asked() -> None:

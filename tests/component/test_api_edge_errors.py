@@ -223,7 +223,7 @@ async def test_frontends_elsewhere_are_let_in_when_configured() -> None:
     exposed = answer.headers["access-control-expose-headers"]
     assert exposed == (
         "Latchkey-Run-Id, Latchkey-Key-Source, Latchkey-Cost, Location, Content-Language, X-Request-Id, "
-        "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy"
+        "X-Should-Retry, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy"
     )
     assert "canary" not in answer.text + str(answer.headers)
     assert "access-control-allow-origin" not in closed.headers

@@ -1,6 +1,8 @@
 """What the attempt store promises, held by the fake and by Postgres."""
 
 import asyncio
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -253,27 +255,59 @@ class OutboxContract:
         assert counts == [2, 2, 1, 0]
         assert sent.of(usages) == usages
 
-    async def test_old_attempts_are_forgotten_once_they_are_published(
-        self, store: AttemptStore, outbox: Outbox
-    ) -> None:
-        long_ago = datetime(2019, 1, 1, tzinfo=UTC)
-        requests = [a_request(run_id=first_id_of(long_ago + timedelta(days=day))) for day in range(4)]
-        oldest, waiting, older, young = requests
-        fresh = a_request()
-        for request in (*requests, fresh):
+    async def of_old_runs(
+        self, store: AttemptStore, outbox: Outbox, *, days: int, deadline: datetime | None = None
+    ) -> list[RunRequested]:
+        """A published attempt of each, the oldest first."""
+        long_ago = datetime(2019, 1, 1, tzinfo=UTC) + timedelta(milliseconds=secrets.randbelow(10**9))
+        requests = [
+            a_request(run_id=first_id_of(born), deadline=deadline or born)
+            for born in (long_ago + timedelta(days=day) for day in range(days))
+        ]
+        for request in requests:
             await store.claim(attempt := an_attempt(request, "worker"), request)
             await store.finish(usage_of(request, attempt), None)
-            if request is not waiting:
-                await outbox.note_published([attempt.usage_id])
+            await outbox.note_published([attempt.usage_id])
+        return requests
 
-        counts = [await outbox.forget(young.run_id, limit=1) for _ in range(3)]
+    async def are_known(self, store: AttemptStore, requests: Sequence[RunRequested]) -> list[bool]:
+        return [bool(await store.attempts(one.run_id, stale_after_s=10)) for one in requests]
 
-        assert counts == [1, 1, 0]
-        for request in (oldest, older):
-            assert await store.attempts(request.run_id, stale_after_s=10) == ()
-        assert await outbox.forget(new_id(), limit=9) == 1  # the youngest, and nothing of the last day
-        for request in (waiting, fresh):
-            assert len(await store.attempts(request.run_id, stale_after_s=10)) == 1
+    async def test_old_attempts_are_forgotten_the_oldest_first(
+        self, store: AttemptStore, outbox: Outbox
+    ) -> None:
+        requests = await self.of_old_runs(store, outbox, days=4)
+
+        assert await outbox.forget(requests[3].run_id, limit=2) == 2
+        assert await self.are_known(store, requests) == [False, False, True, True]
+        assert await outbox.forget(requests[3].run_id, limit=2) == 1
+        assert await self.are_known(store, requests) == [False, False, False, True]
+        assert await outbox.forget(requests[3].run_id, limit=2) == 0
+
+    async def test_nothing_is_forgotten_of_a_run_that_is_not_all_published(
+        self, store: AttemptStore, outbox: Outbox
+    ) -> None:
+        published, ended, going_on = await self.of_old_runs(store, outbox, days=3)
+        for request in (ended, going_on):
+            await store.claim(attempt := an_attempt(request, "worker", 2), request)
+            if request is ended:
+                await store.finish(usage_of(request, attempt), None)
+
+        await outbox.forget(first_id_of(datetime(2020, 1, 1, tzinfo=UTC)), limit=1000)
+
+        assert await self.are_known(store, [published, ended, going_on]) == [False, True, True]
+        assert len(await store.attempts(ended.run_id, stale_after_s=10)) == 2
+
+    async def test_nothing_is_forgotten_whose_deadline_is_not_a_day_past(
+        self, store: AttemptStore, outbox: Outbox
+    ) -> None:
+        a_day_ago = datetime.now(UTC) - timedelta(days=1)
+        late = await self.of_old_runs(store, outbox, days=1, deadline=a_day_ago + timedelta(minutes=1))
+        over = await self.of_old_runs(store, outbox, days=1, deadline=a_day_ago - timedelta(minutes=1))
+
+        await outbox.forget(new_id(), limit=1000)
+
+        assert await self.are_known(store, [*late, *over]) == [True, False]
 
     async def test_two_workers_share_them(self, store: AttemptStore, outbox: Outbox) -> None:
         usages = await self.ended(store, 20)

@@ -12,7 +12,6 @@ from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.errors import PlatformError
-from tests.fakes.ages import at_least_a_day_ago
 
 
 class InMemoryAttemptStore:
@@ -122,16 +121,16 @@ class InMemoryAttemptStore:
 
     async def forget(self, born_before: UUID, *, limit: int) -> int:
         self._called()
-        old = [
-            place
-            for place, row in sorted(self.rows.items(), key=lambda item: item[0])
-            if place[0] < at_least_a_day_ago(born_before)
-            and row.usage is not None
-            and row.usage.usage_id in self.published
-        ][:limit]
+        held = {run_id for run_id, number in self.rows if self._is_needed((run_id, number))}
+        old = sorted(place for place in self.rows if place[0] < born_before and place[0] not in held)[:limit]
         for place in old:
             del self.rows[place]
         return len(old)
+
+    def _is_needed(self, place: tuple[UUID, int]) -> bool:
+        usage, deadline = self.rows[place].usage, self.requests[place].deadline
+        is_published = usage is not None and usage.usage_id in self.published
+        return not is_published or deadline >= datetime.now(UTC) - timedelta(days=1)
 
     async def drop_ends(self, run_ids: Sequence[UUID]) -> None:
         self._called()

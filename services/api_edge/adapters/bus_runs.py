@@ -1,6 +1,7 @@
 """Runs over RabbitMQ: requests go out confirmed, progress comes back on this instance's reply queue."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -26,8 +27,10 @@ _KINDS: Final[dict[str, type[RunProgress]]] = {
     kind.event_type(): kind for kind in (RunStarted, RunChunk, RunCompleted, RunFailed)
 }
 
-_CANCEL_S: Final = 60.0
+_CANCEL_S: Final = 600.0
+"""Longer than most runs, and than most brokers are away."""
 _PAUSE_S: Final = 0.25
+_PAUSE_MAX_S: Final = 5.0
 
 
 class BusRuns:
@@ -37,7 +40,7 @@ class BusRuns:
         self._bus = bus
         self._waiting = waiting
         self._cancelling: set[asyncio.Task[None]] = set()
-        self._settling = False
+        self._settling = asyncio.Event()
         bus.on_reply(self._on_progress)
         bus.on_lost.append(self._on_lost)
 
@@ -63,17 +66,20 @@ class BusRuns:
 
     async def settle(self) -> None:
         """Wait for the cancels that are on their way; try no more."""
-        self._settling = True
+        self._settling.set()
         await asyncio.gather(*self._cancelling)
 
     async def _cancel(self, run_id: UUID) -> None:
         """Tell the workers, who may still begin it when the bus is back: nobody waits for the answer."""
-        give_up_at = asyncio.get_running_loop().time() + _CANCEL_S
+        give_up_at, pause_s = asyncio.get_running_loop().time() + _CANCEL_S, _PAUSE_S
         while not await self._is_told(CancelRun(run_id=run_id)):
-            if self._settling or asyncio.get_running_loop().time() > give_up_at:
+            if self._settling.is_set() or asyncio.get_running_loop().time() > give_up_at:
                 get_logger().warning("could not cancel a run", run_id=str(run_id))
                 return
-            await asyncio.sleep(_PAUSE_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._settling.wait()
+            pause_s = min(2 * pause_s, _PAUSE_MAX_S)
 
     async def _is_told(self, cancel: CancelRun) -> bool:
         try:

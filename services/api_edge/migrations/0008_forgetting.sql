@@ -5,7 +5,8 @@ create function a_day_ago() returns uuid language sql stable as $$
 $$;
 
 create function forget_runs(born_before uuid, at_most integer) returns bigint
-language sql security definer set search_path from current set enable_seqscan = off as $$
+language sql security definer set search_path from current
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
     with forgotten as (
         delete from runs where ctid = any (array(
             select ctid from runs
@@ -19,7 +20,8 @@ language sql security definer set search_path from current set enable_seqscan = 
 $$;
 
 create function forget_councils(born_before uuid, at_most integer) returns bigint
-language sql security definer set search_path from current set enable_seqscan = off as $$
+language sql security definer set search_path from current
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
     with forgotten as (
         delete from councils where ctid = any (array(
             select ctid from councils

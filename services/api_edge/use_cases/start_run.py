@@ -15,7 +15,7 @@ from services.api_edge.use_cases.run_requests import RunRequests
 from services.api_edge.use_cases.running import Running, not_taken
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts.runs import RunRequested
-from shared.kernel.errors import PlatformError
+from shared.kernel.errors import NotSentError, PlatformError
 
 
 class StartRunUseCase:
@@ -70,11 +70,11 @@ class StartRunUseCase:
         run = self._follow.own(kept)
         try:
             await self._bus.request(message)
-        except BaseException:
+        except BaseException as error:
             run.close()
             if not command.is_insistent:
-                # Unconfirmed, it may have reached a worker all the same.
-                self._bus.cancel(command.run_id)
+                if _may_have_arrived(error):
+                    self._bus.cancel(command.run_id)
                 await self._runs.free(command.run_id)
             raise
         return run
@@ -94,8 +94,8 @@ class StartRunUseCase:
             await self._runs.add(_record(message))
             run.asked = True
             await self._bus.request(message)
-        except BaseException:
-            # Unconfirmed, it may have reached a worker all the same: closing cancels it.
+        except BaseException as error:
+            run.asked = run.asked and _may_have_arrived(error)
             run.close()
             raise
         return run
@@ -125,6 +125,11 @@ class StartRunUseCase:
             not_taken=partial(not_taken, self._bus),
             close=close,
         )
+
+
+def _may_have_arrived(error: BaseException) -> bool:
+    """Say whether a request that was not confirmed may have reached a worker all the same."""
+    return not isinstance(error, NotSentError)
 
 
 def _record(message: RunRequested) -> RunRecord:

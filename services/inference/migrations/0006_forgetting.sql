@@ -1,13 +1,17 @@
--- What was published long ago is forgotten, the oldest first; nothing else, and nothing younger than a day, whoever asks.
--- Returns how many. An id begins with its run's time of birth.
+-- What was published long ago is forgotten, the oldest first: whole runs, whose deadline is a day past, whoever asks. A
+-- run that may still come would be called again. Returns how many attempts. An id begins with its run's time of birth.
 create function forget_attempts(born_before uuid, at_most integer) returns bigint
-language sql security definer set search_path from current set enable_seqscan = off as $$
+language sql security definer set search_path from current
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
     with forgotten as (
         delete from attempts where ctid = any (array(
             select ctid from attempts
-            where run_id < least(born_before, (
-                lpad(to_hex((extract(epoch from now() - interval '1 day') * 1000)::bigint), 12, '0') || repeat('0', 20)
-            )::uuid) and published_at is not null
+            where run_id < born_before and published_at is not null and deadline < now() - interval '1 day'
+              and not exists (
+                  select from attempts as other
+                  where other.run_id = attempts.run_id
+                    and (other.published_at is null or other.deadline >= now() - interval '1 day')
+              )
             order by run_id limit at_most
             for update skip locked
         ))

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 
 from services.inference.domain.attempt import Attempt, Ending
 from services.inference.domain.failures import NotAllowedError
@@ -18,11 +19,12 @@ from shared.contracts.runs import RunRequested
 from shared.kernel.errors import (
     ConsentRequiredError,
     DatabaseUnavailableError,
+    InvalidRequestError,
     PlatformError,
     SystemKeyExhaustedError,
     WorkerLostError,
 )
-from shared.kernel.ids import new_id
+from shared.kernel.ids import first_id_of, new_id
 from shared.kernel.names import Outcome
 
 
@@ -78,12 +80,21 @@ class RunInference:
         claimed by somebody, most likely: nothing is asked for it before that is known.
 
         Raises a PlatformError when the message must come back: the usage could not be published, this worker
-        closes, or the run was interrupted and wants another try.
+        closes, or the run was interrupted and wants another try; InvalidRequestError for a run so old that
+        its attempts may be forgotten.
         """
+        self._check_known(request)
         await self._in_flight.wait_for(request.run_id)
         with self._memory.share() as share:
             run = Run(request, self._audience, self._now, share=share, limits=self._limits)
             return await self._do(run, redelivered=redelivered)
+
+    def _check_known(self, request: RunRequested) -> None:
+        """Raise InvalidRequestError for one that would be taken for new, since its attempts are forgotten."""
+        now = self._now()
+        is_old = request.run_id < first_id_of(now - self._limits.attempts_ttl)
+        if is_old and request.deadline < now - timedelta(days=1):
+            raise InvalidRequestError("nobody knows any more what became of this run")
 
     async def _do(self, run: Run, *, redelivered: bool) -> Report | None:
         with self._in_flight.enter(run):

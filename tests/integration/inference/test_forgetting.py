@@ -23,7 +23,8 @@ pytestmark = pytest.mark.integration
 
 async def a_published_run_of(database: Pool, days_ago: int) -> RunRequested:
     store, now = PostgresAttemptStore(database), datetime.now(UTC)
-    request = a_request(run_id=first_id_of(now - timedelta(days=days_ago)))
+    born = now - timedelta(days=days_ago)
+    request = a_request(run_id=first_id_of(born), deadline=born)
     attempt = Attempt(request.run_id, 1, new_id(), "worker", now)
     await store.claim(attempt, request)
     await store.finish(usage_event(request, attempt, Ending(Outcome.COMPLETED), now), None)

@@ -10,15 +10,18 @@ from pamqp import frame
 from pamqp.commands import Connection
 from structlog.testing import capture_logs
 
+from services.api_edge.adapters.bus_runs import BusRuns
+from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts import topology
 from shared.contracts.credits import Balance, GetBalance
 from shared.contracts.runs import CancelRun, RunStarted
-from shared.kernel.errors import BusUnavailableError
+from shared.kernel.errors import BusUnavailableError, NotSentError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, INFERENCE, KeySource
 from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
+from shared.runtime.watchdog import QueueMissingError
 from tests.gate import Gate, open_gate
 from tests.realm import BusFor, TestRealm
 from tests.waiting import until
@@ -52,9 +55,11 @@ async def test_what_would_wait_for_the_broker_is_refused_at_once_until_it_is_wel
     worker.on_broadcast(topology.CONTROL, ignore)
     await worker.start()
     async with gated(realm, API_EDGE) as (gate, edge):
+        runs = BusRuns(edge, WaitingRuns(1))
+        assert not runs.is_cut_off
         with capture_logs() as logs:
             gate.say(BLOCKED)
-            await until(lambda: not edge.connected)
+            await until(lambda: runs.is_cut_off)
             start = time.monotonic()
             for refused in (
                 edge.publish(CancelRun(run_id=new_id())),
@@ -63,6 +68,8 @@ async def test_what_would_wait_for_the_broker_is_refused_at_once_until_it_is_wel
             ):
                 with pytest.raises(BusUnavailableError):
                     await refused
+            with pytest.raises(NotSentError):
+                await edge.publish(CancelRun(run_id=new_id()))
             assert time.monotonic() - start < AT_ONCE_S
 
             gate.say(UNBLOCKED)
@@ -73,6 +80,13 @@ async def test_what_would_wait_for_the_broker_is_refused_at_once_until_it_is_wel
         "rabbitmq takes nothing: it is short of memory or disk",
         "rabbitmq takes messages again",
     ]
+
+
+async def test_a_queue_that_is_missing_is_told_from_a_broker_that_is_away(bus_for: BusFor) -> None:
+    edge = bus_for(API_EDGE)
+    await edge.start()
+    with pytest.raises(QueueMissingError):
+        await edge.consumers("there.is.none")
 
 
 async def test_what_goes_on_is_told_all_the_same(realm: TestRealm, bus_for: BusFor) -> None:

@@ -18,11 +18,15 @@ from services.api_edge.domain.messages import Messages
 from services.api_edge.problems import RULES, Occasion, Problems
 from shared.kernel.errors import (
     BusUnavailableError,
+    ConflictError,
     ConsentRequiredError,
+    DatabaseUnavailableError,
     InternalError,
+    NotSentError,
     PlatformError,
     ProviderError,
     ProviderRateLimitedError,
+    ProviderTimeoutError,
     SystemKeyExhaustedError,
     UserApiKeyInvalidError,
     UserApiKeyRequiredError,
@@ -122,10 +126,16 @@ def test_openais_shape() -> None:
 
 def test_openais_clients_find_the_run_and_leave_alone_what_may_have_been_paid() -> None:
     there = Occasion(is_v1=True, language="en", run_id=new_id())
-    lost = PROBLEMS.response(WorkerLostError(), there).headers
-    away = PROBLEMS.response(BusUnavailableError(), there).headers
-    assert lost["x-request-id"] == away["x-request-id"] == str(there.run_id)
-    assert (lost["x-should-retry"], away.get("x-should-retry")) == ("false", None)
+    answers = {
+        error: PROBLEMS.response(error(), there).headers
+        for error in (
+            *(WorkerLostError, ProviderTimeoutError, BusUnavailableError, ConflictError),
+            *(NotSentError, DatabaseUnavailableError, ProviderRateLimitedError, InternalError),
+        )
+    }
+    assert {headers["x-request-id"] for headers in answers.values()} == {str(there.run_id)}
+    told = [headers.get("x-should-retry") for headers in answers.values()]
+    assert told == ["false"] * 4 + [None] * 4
     assert "x-should-retry" not in PROBLEMS.response(WorkerLostError(), API).headers
 
 

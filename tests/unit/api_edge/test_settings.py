@@ -59,6 +59,13 @@ def test_a_wrong_setting_is_named_but_not_told(monkeypatch: pytest.MonkeyPatch) 
     assert str(refusal.value) == "LATCHKEY_AUTH: the JWT secret has less than 32 characters"
 
 
+def test_answers_are_not_kept_for_longer_than_their_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATCHKEY_RESULTS_TTL_S", "172800")
+    monkeypatch.setenv("LATCHKEY_RUNS_TTL_S", "86400")
+    with pytest.raises(SettingsError, match="LATCHKEY_RUNS_TTL_S is shorter than LATCHKEY_RESULTS_TTL_S"):
+        EdgeSettings.load()
+
+
 @pytest.mark.parametrize(
     "values",
     [

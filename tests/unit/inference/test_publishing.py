@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.contracts.runs import RunRequested
-from shared.kernel.errors import BusUnavailableError, DatabaseUnavailableError
+from shared.kernel.errors import BusUnavailableError, DatabaseUnavailableError, InvalidRequestError
 from shared.kernel.ids import first_id_of
 from shared.kernel.names import KeySource, Outcome, TokensSource
 from tests.fakes.inference import Worker, a_key, a_request, an_answer
@@ -113,8 +113,16 @@ async def test_hundreds_wait_for_the_bus_and_one_sweep_publishes_them_all() -> N
 
 
 def a_request_of(days_ago: int) -> RunRequested:
+    """One that an edge asked for then, whose attempts are made now."""
     born = datetime.now(UTC) - timedelta(days=days_ago)
     return an_early_request(LATER).model_copy(update={"run_id": first_id_of(born)})
+
+
+def grow_old(worker: Worker) -> None:
+    """Their deadlines are long past."""
+    born = datetime.now(UTC) - timedelta(days=29)
+    requests = worker.store.requests
+    requests.update({place: one.model_copy(update={"deadline": born}) for place, one in requests.items()})
 
 
 async def test_what_is_old_is_forgotten_but_published_before() -> None:
@@ -126,6 +134,7 @@ async def test_what_is_old_is_forgotten_but_published_before() -> None:
     with the_bus_away(worker):
         with pytest.raises(BusUnavailableError):
             await worker.run(unpublished)
+        grow_old(worker)
         with pytest.raises(BusUnavailableError):
             await worker.service.sweep()
         assert {run_id for run_id, _ in worker.store.rows} == {unpublished.run_id, young.run_id}
@@ -134,6 +143,18 @@ async def test_what_is_old_is_forgotten_but_published_before() -> None:
 
     assert {run_id for run_id, _ in worker.store.rows} == {young.run_id}
     assert worker.usage_log.events[-1].run_id == unpublished.run_id
+
+
+async def test_a_message_that_comes_when_its_run_is_forgotten_is_refused_and_nothing_called() -> None:
+    worker = a_worker()
+    long_ago = timedelta(days=31)
+    old = an_early_request(long_ago).model_copy(update={"run_id": a_request_of(31).run_id})
+
+    for redelivered in (False, True):
+        with pytest.raises(InvalidRequestError):
+            await worker.service.run_inference(old, redelivered=redelivered)
+
+    assert (worker.provider.calls, worker.store.rows) == ([], {})
 
 
 # -- attempts without an end, whose message is gone -------------------------------------------------------

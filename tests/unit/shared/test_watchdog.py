@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import nullcontext
 
@@ -47,9 +48,12 @@ async def test_it_ends_the_process_only_when_consumers_stay_away(
 
 async def test_a_queue_that_is_missing_is_told_and_ends_nothing() -> None:
     ended: list[bool] = []
+    looks = itertools.count()
 
     async def consumers(_queue: str) -> int:
-        raise QueueMissingError
+        if next(looks) % 2:
+            raise QueueMissingError
+        return 0
 
     watch = watch_consumers(consumers, ["q"], every_s=0.01, end=lambda: ended.append(True))
     with capture_logs() as logs, pytest.raises(TimeoutError):
