@@ -8,7 +8,8 @@ import time
 import jwt
 
 from infra.bootstrap.postgres import connect
-from infra.bootstrap.realm import Realm
+from infra.bootstrap.realm import BootstrapError, Realm
+from shared.kernel.ids import is_user_id
 
 _PREFIX = "lk_"
 _JWT_LIFE_S = 3600
@@ -30,7 +31,10 @@ def mint_token(postgres_url: str, realm: Realm, user_id: str, role: str, *, labe
     """Make an API token that lives until it is revoked; only its hash is stored.
 
     `postgres_url` is the administrator's, of the realm's database. `role` is `user`, `admin` or `service`.
+    Raises BootstrapError for what is no user's id.
     """
+    if not is_user_id(user_id):
+        raise BootstrapError("a user's id is 1 to 128 printable characters")
     token = _PREFIX + secrets.token_urlsafe(32)
     label = f"{label} ({realm.name})"
     asyncio.run(_execute(postgres_url, _INSERT, _digest(token), user_id, role, label))

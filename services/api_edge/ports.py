@@ -72,7 +72,7 @@ class RunStore(Protocol):
         ...
 
     async def end(self, ends: Sequence[RunEnded]) -> None:
-        """Write down the ends of kept runs; one that has ended stays as it is."""
+        """Write down the ends of kept runs. One that has ended stays so, unless a sweep ended it as lost."""
         ...
 
     async def page(

@@ -53,11 +53,12 @@ class Publisher:
         self._batchers: dict[str, Batcher[Parcel, None]] = {}
 
     async def open(self, connection: AbstractRobustConnection) -> None:
-        self._connection = connection
+        """Until it returns, nothing can be published."""
         self._confirmed = await connection.channel(publisher_confirms=True, on_return_raises=True)
         self._fast = await connection.channel(publisher_confirms=False)
         self._streams = Streams(connection)
         self._blocking = Blocking(connection)
+        self._connection = connection
 
     @property
     def connected(self) -> bool:

@@ -1,6 +1,9 @@
 """A user who wants to be forgotten: nothing of theirs is left but the books, and nobody else is touched."""
 
+import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from tests.acceptance.callers import Caller
 from tests.acceptance.commands import latchkey
 from tests.acceptance.house import House, eventually
+from tests.loopback import http_client
 
 pytestmark = pytest.mark.acceptance
 
@@ -40,6 +44,25 @@ async def lived_in(house: House, caller: Caller) -> str:
     return told.strip()
 
 
+@asynccontextmanager
+async def at_work(house: House, token: str) -> AsyncIterator[None]:
+    """Somebody stores keys and has runs kept with this token, for as long as it works."""
+
+    async def work() -> None:
+        headers = {"authorization": f"Bearer {token}"}
+        async with http_client(base_url=house.url, headers=headers) as client:
+            while True:
+                key = {"service": "groq", "api_key": f"sk-forget-{secrets.token_hex(10)}"}
+                await client.post("/api/keys", json=key)
+                await client.post("/api/runs", json={"kind": "text", **CHOSEN, **QUESTION})
+                await asyncio.sleep(0.2)
+
+    working = asyncio.create_task(work())
+    yield
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
 async def left_of(caller: Caller) -> dict[str, Any]:
     lists = {name: (await caller.get(f"/api/{name}"))["items"] for name in ("keys", "runs", "councils")}
     settings = await caller.get("/api/user-settings")
@@ -55,16 +78,16 @@ async def test_nothing_is_left_but_the_books(house: House) -> None:
     token, others_token = [await lived_in(house, one) for one in (caller, other)]
     before, [run_id, *_] = await left_of(other), await run_ids(caller)
 
-    code, told = await latchkey(house, "forget", "--user", caller.user_id)
+    async with at_work(house, token):
+        code, told = await latchkey(house, "forget", "--user", caller.user_id)
 
     assert code == 0
-    assert f"revoked 1 of {caller.user_id}'s keys\n" in told
-    assert told.splitlines()[-5:] == [
-        "forgot 1 API tokens",
+    assert f"of {caller.user_id}'s keys\n" in told
+    assert told.startswith("forgot 1 API tokens\n")
+    assert told.splitlines()[-4:-1] == [
         "forgot 1 model settings",
         "forgot 1 consent settings",
         "forgot 1 councils",
-        "forgot 4 runs",
     ]
     fresh = await left_of(await house.caller())
     assert await left_of(caller) == fresh == {**fresh, "keys": 0, "runs": 0, "councils": 0}
@@ -75,4 +98,4 @@ async def test_nothing_is_left_but_the_books(house: House) -> None:
         for one in (token, others_token)
     ]
     assert statuses == [401, 200]
-    assert (await caller.get("/api/usage"))["totals"]["attempts"] == 4, "the books know what was used"
+    assert (await caller.get("/api/usage"))["totals"]["attempts"] >= 4, "the books know what was used"

@@ -59,6 +59,13 @@ async def page_of(runs: RunStore, user_id: str) -> tuple[KeptRun, ...]:
     return await runs.page(user_id, limit=9, before=None, session_id=None)
 
 
+async def ended_as(runs: RunStore, run: KeptRun) -> RunEnded:
+    found = await runs.find(run.record.user_id, run.record.run_id)
+    assert found is not None
+    assert found.end is not None
+    return found.end
+
+
 def a_run(user_id: str, **changes: Any) -> KeptRun:
     run = KeptRun(
         record=a_record(user_id, new_id()),
@@ -234,6 +241,28 @@ async def test_old_answers_are_forgotten_and_lost_runs_end(runs: RunStore) -> No
     assert found[2].end is not None
     assert found[2].end.error is not None
     assert found[2].end.error.code == "worker_lost"
+
+
+async def test_one_that_was_believed_lost_ends_as_it_is_told_at_last(runs: RunStore) -> None:
+    long_ago = _NOW - timedelta(days=3)
+    run = a_run(user_id := a_user(), start_by=long_ago, deadline=long_ago)
+    await runs.keep(run)
+    await runs.sweep(ended_before=_NOW - timedelta(days=9), lost_before=_NOW)
+    assert (await ended_as(runs, run)).outcome is Outcome.INTERRUPTED
+
+    await runs.end([an_end(run)])
+    await runs.end([an_end(run, outcome=Outcome.FAILED)])
+
+    assert (await ended_as(runs, run)).outcome is Outcome.COMPLETED
+    assert await runs.outcomes(user_id, [run.record.run_id]) == {run.record.run_id: Outcome.COMPLETED}
+
+
+async def test_one_that_ended_as_interrupted_stays_so(runs: RunStore) -> None:
+    run = a_run(a_user())
+    await runs.keep(run)
+    await runs.end([an_end(run, outcome=Outcome.INTERRUPTED)])
+    await runs.end([an_end(run)])
+    assert (await ended_as(runs, run)).outcome is Outcome.INTERRUPTED
 
 
 async def test_old_runs_are_forgotten_and_with_them_their_idempotency_keys(runs: RunStore) -> None:

@@ -65,7 +65,7 @@ class InMemoryRunStore:
             raise self.error
         for end in ends:
             run = self.kept.get(end.run_id)
-            if run is not None and run.outcome is None:
+            if run is not None and (run.outcome is None or run.end == lost_end(run)):
                 self.kept[end.run_id] = replace(run, outcome=end.outcome, ended_at=end.ended_at, end=end)
 
     def _going_on(self, user_id: str) -> int:

@@ -47,11 +47,12 @@ _FREE = """
 UPDATE runs SET idempotency_key = NULL, outcome = coalesce(outcome, $2), ended_at = coalesce(ended_at, now())
 WHERE run_id = $1
 """
-# What has ended stays as it ended.
+# What has ended stays as it ended. What was only believed lost, at its deadline, ends as it is told at last.
 _END = """
 UPDATE runs SET outcome = told.outcome, ended_at = told.ended_at, ending = told.ending
 FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::text[]) AS told (run_id, outcome, ended_at, ending)
-WHERE runs.run_id = told.run_id AND runs.kept AND runs.outcome IS NULL
+WHERE runs.run_id = told.run_id AND runs.kept
+  AND (runs.outcome IS NULL OR (runs.outcome = 'interrupted' AND runs.ended_at = runs.deadline))
 """
 _PAGE = f"SELECT {_LIGHT}, NULL AS ending FROM runs WHERE kept AND {page_clause('run_id')}"  # noqa: S608
 _OUTCOMES = "SELECT run_id, outcome FROM runs WHERE user_id = $1 AND run_id = ANY($2::uuid[]) AND kept"

@@ -16,6 +16,12 @@ async def test_a_token_is_all_that_is_printed(realm: TestRealm) -> None:
     assert len(told.split()) == 1
 
 
+async def test_a_token_names_a_user(realm: TestRealm) -> None:
+    for user in ("", "new\nline", "x" * 129):
+        code, told = await latchkey(realm, "token", "--user", user)
+        assert (code, told) == (1, "latchkey: a user's id is 1 to 128 printable characters\n")
+
+
 async def test_a_users_tokens_end_together(realm: TestRealm) -> None:
     for user in ("fay", "fay", "gil"):
         await latchkey(realm, "token", "--user", user)
