@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from infra.bootstrap.envfiles import write_private
+from infra.local.errors import StackError
 from infra.local.home import Home
 
 NAMES = ("edge", "amqp", "management", "epmd", "dist", "vault", "vault_cluster", "postgres", "simulator")
@@ -16,14 +17,20 @@ _FIRST, _LAST = 20_000, 32_000
 _TRIES = 200
 
 
-def ports(home: Home, *, running: bool, edge: int | None = None) -> dict[str, int]:
+def ports(
+    home: Home, *, running: bool, serving: bool | None = None, edge: int | None = None
+) -> dict[str, int]:
     """Return the stack's ports by name.
 
-    While the stack is down, a port that something else has taken meanwhile is replaced. `edge` asks for one.
+    While the stack is down, or (`serving`) its edge alone, a port that something else has taken meanwhile is
+    replaced. `edge` asks for one. Raises StackError when another program has that.
     """
+    up = {"edge": running if serving is None else serving}
     known = _read(home)
-    chosen = {name: port for name, port in known.items() if running or is_free(port)}
-    if edge is not None:
+    chosen = {name: port for name, port in known.items() if up.get(name, running) or is_free(port)}
+    if edge is not None and chosen.get("edge") != edge:
+        if not is_free(edge):
+            raise StackError(f"LATCHKEY_HTTP__PORT: another program has port {edge}")
         chosen["edge"] = edge
     if "edge" not in chosen and is_free(_EDGE_PREFERRED):
         chosen["edge"] = _EDGE_PREFERRED

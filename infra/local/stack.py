@@ -76,7 +76,8 @@ class Stack:
         running = self._supervisor.is_running()
         if not running:
             self._end_leftovers()  # they hold the stack's own ports
-        chosen = ports(self.home, running=running, edge=wishes.edge_port)
+        serving = running and any(one.part == API_EDGE for one in processes(self.home))
+        chosen = ports(self.home, running=running, serving=serving, edge=wishes.edge_port)
         with nullcontext() if running else held(chosen["edge"]):
             entries = self._start_servers(chosen, running=running)
             self._bootstrap(chosen, environ, wishes.jwt_secret(environ))
