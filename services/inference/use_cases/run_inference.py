@@ -92,8 +92,8 @@ class RunInference:
     def _check_known(self, request: RunRequested) -> None:
         """Raise InvalidRequestError for one that would be taken for new, since its attempts are forgotten."""
         now = self._now()
-        is_old = request.run_id < first_id_of(now - self._limits.attempts_ttl)
-        if is_old and request.deadline < now - timedelta(days=1):
+        is_over = request.deadline < now - timedelta(days=1)
+        if is_over and request.run_id < first_id_of(now - self._limits.attempts_ttl):
             raise InvalidRequestError("nobody knows any more what became of this run")
 
     async def _do(self, run: Run, *, redelivered: bool) -> Report | None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from pamqp import frame
@@ -18,11 +16,8 @@ from shared.contracts.runs import CancelRun, RunStarted
 from shared.kernel.errors import BusUnavailableError, NotSentError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, INFERENCE, KeySource
-from shared.kernel.secret import SecretText
-from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
-from shared.runtime.watchdog import QueueMissingError
-from tests.gate import Gate, open_gate
+from tests.integration.shared.gated import gated
 from tests.realm import BusFor, TestRealm
 from tests.waiting import until
 
@@ -31,17 +26,6 @@ pytestmark = pytest.mark.integration
 BLOCKED = frame.marshal(Connection.Blocked(reason="low on disk"), 0)
 UNBLOCKED = frame.marshal(Connection.Unblocked(), 0)
 AT_ONCE_S = 0.5
-
-
-@asynccontextmanager
-async def gated(realm: TestRealm, service: str) -> AsyncIterator[tuple[Gate, Bus]]:
-    """A started bus behind a gate."""
-    url = realm.env(service)["LATCHKEY_AMQP_URL"]
-    async with open_gate(url) as gate:
-        bus = Bus(SecretText(gate.before(url)), service=service, instance=new_id().hex[-8:], realm=realm.name)
-        await bus.start()
-        yield gate, bus
-        await bus.stop()
 
 
 async def ignore(_: Delivery) -> None:
@@ -56,6 +40,7 @@ async def test_what_would_wait_for_the_broker_is_refused_at_once_until_it_is_wel
     await worker.start()
     async with gated(realm, API_EDGE) as (gate, edge):
         runs = BusRuns(edge, WaitingRuns(1))
+        await edge.start()
         assert not runs.is_cut_off
         with capture_logs() as logs:
             gate.say(BLOCKED)
@@ -82,18 +67,12 @@ async def test_what_would_wait_for_the_broker_is_refused_at_once_until_it_is_wel
     ]
 
 
-async def test_a_queue_that_is_missing_is_told_from_a_broker_that_is_away(bus_for: BusFor) -> None:
-    edge = bus_for(API_EDGE)
-    await edge.start()
-    with pytest.raises(QueueMissingError):
-        await edge.consumers("there.is.none")
-
-
 async def test_what_goes_on_is_told_all_the_same(realm: TestRealm, bus_for: BusFor) -> None:
     edge, told = bus_for(API_EDGE), asyncio.Event()
     edge.on_reply(lambda _: told.set())
     await edge.start()
     async with gated(realm, INFERENCE) as (gate, worker):
+        await worker.start()
         gate.say(BLOCKED)
         await until(lambda: not worker.connected)
         started = RunStarted(run_id=new_id(), seq=0, attempt=1, key_source=KeySource.USER)

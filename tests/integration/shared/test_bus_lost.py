@@ -1,8 +1,8 @@
 """Connections that end without a word to the broker, or never get one from it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +18,10 @@ from shared.contracts.topology import BILLING_RPC, BILLING_USAGE
 from shared.kernel.errors import BusUnavailableError, PlatformError
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
-from shared.kernel.secret import SecretText
 from shared.runtime.bus import Bus
 from shared.runtime.delivery import Delivery
 from shared.runtime.rpc import Route, RpcServer
-from tests.gate import Gate, open_gate
+from tests.integration.shared.gated import gated
 from tests.realm import BusFor, TestRealm, temporary_realm
 from tests.stream_filler import Told, fill
 from tests.waiting import until
@@ -33,17 +32,6 @@ SOON_S: Final = 10.0
 CONSENT: Final = ConsentChanged(
     user_id="u", consent_id="c", allow_platform_fallback=True, allow_gateway_fallback=False
 )
-
-
-@asynccontextmanager
-async def gated(realm: TestRealm, service: str) -> AsyncIterator[tuple[Gate, Bus]]:
-    """A bus behind a gate, not started."""
-    url = realm.env(service)["LATCHKEY_AMQP_URL"]
-    async with open_gate(url) as gate:
-        instance = new_id().hex[-8:]
-        bus = Bus(SecretText(gate.before(url)), service=service, instance=instance, realm=realm.name)
-        yield gate, bus
-        await bus.stop()
 
 
 async def answer(request: GetBalance) -> Balance:

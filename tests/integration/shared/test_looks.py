@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from shared.contracts.topology import BILLING_USAGE
-from shared.kernel.errors import BusUnavailableError
 from shared.kernel.names import BILLING
 from shared.runtime.bus import Bus
+from shared.runtime.watchdog import QueueMissingError
 from tests.realm import BusFor
 from tests.waiting import until
 
@@ -25,7 +25,7 @@ def _of_the_client() -> Counter[str]:
 
 async def _look(bus: Bus) -> None:
     assert await bus.waiting(BILLING_USAGE) == 0
-    with pytest.raises(BusUnavailableError):
+    with pytest.raises(QueueMissingError):
         await bus.consumers("nowhere")
 
 

@@ -1,9 +1,8 @@
-"""What a native stack is made from: wishes, ports, launchers."""
+"""What a native stack is made from: wishes, services, launchers."""
 
 import os
 import re
 import shlex
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from infra.local.errors import StackError
 from infra.local.home import CHECKOUT, Home
 from infra.local.known_settings import check_settings
 from infra.local.parts import Part
-from infra.local.ports import held, is_free, is_open, ports
+from infra.local.ports import ports
 from infra.local.processes import processes
 from infra.local.services import service_parts
 from infra.local.stack import Stack
@@ -166,27 +165,6 @@ def test_keys_of_ones_own_identity_provider_take_the_generated_secrets_place(hom
     jwks = {"LATCHKEY_AUTH__JWKS_URL": "https://id.example/jwks"}
     assert "LATCHKEY_AUTH__JWT_SECRET" not in env(Wishes())
     assert env(Wishes(overrides=jwks)).items() >= {**jwks, "LATCHKEY_AUTH__JWT_SECRET": ""}.items()
-
-
-def test_ports_stay_but_a_taken_one_is_replaced(home: Home) -> None:
-    first = ports(home, running=False, edge=None)
-    assert ports(home, running=False) == first
-    assert len(set(first.values())) == len(first)
-    with socket.create_server(("127.0.0.1", first["amqp"])):
-        assert not is_free(first["amqp"])
-        assert is_open(first["amqp"])
-        assert ports(home, running=True) == first
-        second = ports(home, running=False)
-    assert {name for name in first if first[name] != second[name]} == {"amqp"}
-
-
-def test_a_held_port_is_nobody_elses_to_choose(home: Home) -> None:
-    mine = ports(home, running=False)["edge"]
-    with held(mine):
-        assert not is_free(mine)
-        with held(mine):  # taken already
-            pass
-    assert is_free(mine)
 
 
 def test_a_launcher_becomes_its_part(home: Home) -> None:
