@@ -1,11 +1,14 @@
 """A TCP gate before a server, so that the server can be away in every way the tests get it."""
 
 import asyncio
+import os
 import random
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import cycle, islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,16 +18,29 @@ from tests.passing import PIECE, by_way_of, first_of
 _FIRST_PORT, _LAST_PORT = 20_000, 32_000
 
 
+_SHARES = 4
+"""As many test processes as run at once, and one."""
+
+
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port that nobody listens on, and that nobody else among the tests is given."""
     while True:
-        port = random.randrange(_FIRST_PORT, _LAST_PORT)
+        port = next(_own_ports())
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
         return port
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """This test process' own share, each in turn: who was given one may not listen on it yet."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    size = (_LAST_PORT - _FIRST_PORT) // _SHARES
+    first = _FIRST_PORT + number % _SHARES * size
+    return islice(cycle(range(first, first + size)), random.randrange(size), None)
 
 
 class Gate:
