@@ -17,7 +17,7 @@ from services.key_vault.adapters.postgres_store import PostgresCredentialStore
 from services.key_vault.adapters.vault_cipher import VaultCipher
 from services.key_vault.adapters.vault_platform_keys import VaultPlatformKeys
 from services.key_vault.adapters.vault_sessions import VaultSessionCipher
-from services.key_vault.handlers.usage import UsageHandler
+from services.key_vault.handlers.usage import UsageHandler, has_failed
 from services.key_vault.service import Service, build
 from services.key_vault.settings import KeyVaultSettings
 from shared.contracts.topology import KEY_VAULT_RPC, KEY_VAULT_USAGE, KEYS
@@ -36,6 +36,8 @@ from shared.runtime.vault import VaultClient
 
 _VAULT_S: Final = 3
 _WATCH_S: Final = 1
+_USAGE_LINGER_MS: Final = 100.0
+"""So much later than a run's end may its key's last use be told."""
 _STATEMENT_S: Final = 2.0
 """Who asks waits five seconds: it is to hear which part is stuck, and not only that key_vault is silent. A
 stuck Postgres takes twice this: asyncpg waits as long again for the statement's cancellation."""
@@ -44,7 +46,8 @@ stuck Postgres takes twice this: asyncpg waits as long again for the statement's
 def listen(bus: BatchBus, service: Service, *, retry_s: float = 1.0) -> None:
     """Register the handlers of both queues. Usage is noted again every `retry_s` while Postgres is away."""
     RpcServer(bus, KEY_VAULT_RPC, service.requests.routes())
-    bus.subscribe_batches(KEY_VAULT_USAGE, UsageHandler(service.note_usage, retry_s=retry_s).on_batch)
+    usage = UsageHandler(service.note_usage, retry_s=retry_s)
+    bus.subscribe_batches(KEY_VAULT_USAGE, usage.on_batch, linger_ms=_USAGE_LINGER_MS, urgent=has_failed)
 
 
 @asynccontextmanager

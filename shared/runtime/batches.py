@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from aio_pika import IncomingMessage
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
@@ -23,13 +23,24 @@ LINGER_MS: Final = 10.0
 Verdicts: TypeAlias = Sequence[Exception | None]
 BatchHandler: TypeAlias = Callable[[Sequence[Delivery]], Awaitable[Verdicts]]
 """Returns a verdict for each delivery, in order: None when it is done with, else what a `Handler` raises."""
+Urgency: TypeAlias = Callable[[Delivery], bool]
+"""Says of a delivery whether it, with those before it, waits no longer."""
+
+
+def never(_: Delivery) -> bool:
+    return False
+
+
+class _Arrived(NamedTuple):
+    message: DeliveredMessage
+    delivery: Delivery
 
 
 class BatchBus(RequestBus, Protocol):
     """What a service that answers requests and works in batches needs of the bus."""
 
     def subscribe_batches(
-        self, queue: str, handler: BatchHandler, /, *, linger_ms: float = LINGER_MS
+        self, queue: str, handler: BatchHandler, /, *, linger_ms: float = LINGER_MS, urgent: Urgency = never
     ) -> None: ...
 
 
@@ -37,7 +48,8 @@ class BatchConsumer:
     """Hands over what waits in a queue, two batches at a time; the next one gathers meanwhile.
 
     One is read and written here while the other is in the database; they are acknowledged in order. A batch
-    is at least one message; then it waits until it has `size` of them, for `linger_ms` at most.
+    is at least one message; then it waits until it has `size` of them or an `urgent` one, for `linger_ms` at
+    most.
     """
 
     def __init__(
@@ -48,6 +60,7 @@ class BatchConsumer:
         realm: str,
         size: int,
         linger_ms: float,
+        urgent: Urgency = never,
         meters: BusMeters,
     ) -> None:
         self._name = queue
@@ -55,8 +68,10 @@ class BatchConsumer:
         self._realm = realm
         self._size = size
         self._linger_s = linger_ms / 1000
+        self._is_urgent = urgent
+        self._hurries = False
         self._meters = meters
-        self._waiting: list[DeliveredMessage] = []
+        self._waiting: list[_Arrived] = []
         self._some, self._enough = asyncio.Event(), asyncio.Event()
         self._stopping = False
         # Held, for aio-pika opens no others anew.
@@ -105,15 +120,22 @@ class BatchConsumer:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _arrived(self, message: DeliveredMessage) -> None:
-        self._waiting.append(message)
+        delivery = Delivery.told(message, self._realm)
+        self._waiting.append(_Arrived(message, delivery))
+        self._hurries = self._hurries or self._is_urgent(delivery)
         self._some.set()
-        if len(self._waiting) >= self._size:
+        if self._has_enough:
             self._enough.set()
+
+    @property
+    def _has_enough(self) -> bool:
+        return self._hurries or self._stopping or len(self._waiting) >= self._size
 
     async def _run(self) -> None:
         before: asyncio.Task[None] | None = None
         while await self._gather():
             batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+            self._hurries = any(self._is_urgent(left.delivery) for left in self._waiting)
             before = asyncio.create_task(self._handle(batch, before))
             self._at_work.add(before)
             before.add_done_callback(self._at_work.discard)
@@ -122,9 +144,9 @@ class BatchConsumer:
         if self._at_work:
             await asyncio.wait(self._at_work)
 
-    async def _handle(self, arrived: Sequence[DeliveredMessage], before: "asyncio.Task[None] | None") -> None:
+    async def _handle(self, arrived: Sequence[_Arrived], before: "asyncio.Task[None] | None") -> None:
         # Those of a connection that was lost come back on the new one; their tags mean nothing there.
-        batch = [message for message in arrived if not message.channel.is_closed]
+        batch = [one for one in arrived if not one.message.channel.is_closed]
         verdicts = await self._verdicts(batch) if batch else ()
         if before is not None:  # what acknowledges this batch acknowledges what came before it, too
             await asyncio.wait({before})
@@ -135,23 +157,23 @@ class BatchConsumer:
         if not self._waiting and not self._stopping:
             self._some.clear()
             await self._some.wait()
-        if len(self._waiting) < self._size and not self._stopping:
+        if not self._has_enough:
             self._enough.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._linger_s):
                     await self._enough.wait()
         return bool(self._waiting) or not self._stopping
 
-    async def _verdicts(self, batch: Sequence[DeliveredMessage]) -> Verdicts:
+    async def _verdicts(self, batch: Sequence[_Arrived]) -> Verdicts:
         try:
-            verdicts = await self._handler([Delivery.told(message, self._realm) for message in batch])
+            verdicts = await self._handler([one.delivery for one in batch])
             return [verdict for _, verdict in zip(batch, verdicts, strict=True)]
         except Exception as error:  # noqa: BLE001 - whatever it was, no message is lost
             return [error] * len(batch)
 
-    async def _acknowledge(self, batch: Sequence[DeliveredMessage], verdicts: Verdicts) -> None:
+    async def _acknowledge(self, batch: Sequence[_Arrived], verdicts: Verdicts) -> None:
         """One word for all that are done with, the last one's, after those of the others among them."""
-        judged = list(zip(batch, verdicts, strict=True))
+        judged = [(one.message, verdict) for one, verdict in zip(batch, verdicts, strict=True)]
         refused = [(message, error) for message, error in judged if error is not None]
         await asyncio.gather(
             *(

@@ -20,7 +20,7 @@ from shared.contracts.message import Message
 from shared.contracts.rpc import RpcReply
 from shared.kernel.secret import SecretText
 from shared.runtime.acknowledging import acknowledge
-from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler
+from shared.runtime.batches import BATCH_SIZE, LINGER_MS, BatchConsumer, BatchHandler, Urgency, never
 from shared.runtime.broker import RECONNECT_S, consume, make_broker, stop_consuming
 from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
@@ -179,7 +179,13 @@ class Bus:
         consume(self.broker, queue, on_message, prefetch=prefetch)
 
     def subscribe_batches(
-        self, queue: str, handler: BatchHandler, *, size: int = BATCH_SIZE, linger_ms: float = LINGER_MS
+        self,
+        queue: str,
+        handler: BatchHandler,
+        *,
+        size: int = BATCH_SIZE,
+        linger_ms: float = LINGER_MS,
+        urgent: Urgency = never,
     ) -> None:
         """Consume a work queue in batches, `batches.AT_ONCE` at a time. Call before `start()`.
 
@@ -194,6 +200,7 @@ class Bus:
                 realm=self.realm,
                 size=size,
                 linger_ms=linger_ms,
+                urgent=urgent,
                 meters=self.meters,
             )
         )

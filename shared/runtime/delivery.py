@@ -46,12 +46,13 @@ class Delivery:
 
     @classmethod
     def told(cls, message: DeliveredMessage, realm: str) -> Self:
-        """As `of`, of an event: for which nobody waits."""
+        """As `of`, of an event or an answer, as aiormq hands it over: nobody waits for what comes of it."""
         properties = message.header.properties
         return cls(
             body=message.body,
             sender=_sender(properties.user_id, realm),
             redelivered=bool(message.redelivered),
+            correlation_id=properties.correlation_id,
             traceparent=_traceparent(properties.headers),
         )
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
-from aio_pika.abc import AbstractIncomingMessage, AbstractRobustChannel, AbstractRobustConnection
+from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
+from aiormq.abc import DeliveredMessage
 
 from shared.contracts import topology
 from shared.kernel.errors import ForbiddenError, InvalidRequestError
@@ -75,17 +76,17 @@ class OwnQueues:
         channel.reopen_callbacks.add(consume_again)
 
     async def _consume_replies(self, channel: AbstractRobustChannel) -> None:
-        async def replied(message: AbstractIncomingMessage) -> None:
-            self._on_reply(Delivery.of(message, self._realm))
+        async def replied(message: DeliveredMessage) -> None:
+            self._on_reply(Delivery.told(message, self._realm))
 
         await _consume(channel, self.reply_to, "replies", replied, routing_key=self.reply_to)
 
     def _broadcast_consumer(
         self, exchange: str, handler: Handler
     ) -> Callable[[AbstractRobustChannel], Awaitable[None]]:
-        async def told(message: AbstractIncomingMessage) -> None:
+        async def told(message: DeliveredMessage) -> None:
             try:
-                await handler(Delivery.of(message, self._realm))
+                await handler(Delivery.told(message, self._realm))
             except (InvalidRequestError, ForbiddenError) as error:
                 get_logger().error("broadcast refused", exchange=exchange, code=error.code)
 
@@ -99,13 +100,15 @@ async def _consume(
     channel: AbstractRobustChannel,
     name: str,
     exchange: str,
-    handler: Callable[[AbstractIncomingMessage], Awaitable[None]],
+    handler: Callable[[DeliveredMessage], Coroutine[Any, Any, None]],
     *,
     routing_key: str,
 ) -> None:
+    """aio-pika's own consumer takes two tasks for each message, aiormq's takes one."""
     queue = await channel.declare_queue(name, exclusive=True, auto_delete=True, robust=False)
     await queue.bind(exchange, routing_key=routing_key)
-    await queue.consume(handler, no_ack=True)
+    underlay = await channel.get_underlay_channel()
+    await underlay.basic_consume(name, handler, no_ack=True)
 
 
 async def _end(connection: AbstractRobustConnection) -> None:

@@ -184,6 +184,14 @@ async def test_many_events_are_noted_in_few_statements(desk: Desk) -> None:
     assert 0 < desk.house.store.calls <= 5
 
 
+async def test_only_what_failed_is_noted_at_once(desk: Desk) -> None:
+    """The next run is not to be given a platform key that has just failed."""
+    is_urgent = desk.bus.urgencies[KEY_VAULT_USAGE]
+    failed = refused(KeyService.OPENAI, PLATFORM_KEY)
+    assert [is_urgent(_delivery(event)) for event in (failed, used())] == [True, False]
+    assert not is_urgent(Delivery(b"{", INFERENCE))
+
+
 async def test_usage_waits_for_a_database_that_is_away(desk: Desk, log: Log) -> None:
     """Given back ten times, an event would be a dead letter."""
     desk.house.marks.fails = DatabaseUnavailableError()

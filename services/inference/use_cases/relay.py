@@ -36,6 +36,7 @@ class ChunkRelay:
         wait_s = self._sent_at + self._linger_s - loop.time()
         if wait_s <= 0:
             await self._flush()
+            await asyncio.sleep(0)  # it is written while the rest of a burst is read
         else:
             self._timer = loop.call_later(wait_s, self._start_sending)
 

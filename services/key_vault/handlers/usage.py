@@ -5,11 +5,20 @@ from functools import partial
 
 from services.key_vault.use_cases.note_usage import Noted
 from shared.contracts.usage import UsageRecorded
+from shared.kernel.errors import InvalidRequestError
 from shared.kernel.isolation import isolating, past_refusals
-from shared.kernel.names import INFERENCE
+from shared.kernel.names import INFERENCE, Outcome
 from shared.runtime.delivery import Delivery
 from shared.runtime.logs import get_logger
 from shared.runtime.postgres import until_back
+
+
+def has_failed(delivery: Delivery) -> bool:
+    """Say whether an attempt failed: a platform key may be to blame, and is marked before the next run."""
+    try:
+        return delivery.envelope.data.get("outcome") == Outcome.FAILED
+    except InvalidRequestError:
+        return False
 
 
 class UsageHandler:

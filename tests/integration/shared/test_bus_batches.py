@@ -89,6 +89,24 @@ async def test_each_message_of_a_batch_has_its_own_fate(bus_for: BusFor, realm: 
     assert await _left(realm, dead_letters(BILLING_USAGE)) == [bodies[7]]
 
 
+async def test_what_is_urgent_takes_those_along_that_wait(bus_for: BusFor, realm: TestRealm) -> None:
+    taker = Taker()
+    billing = bus_for(BILLING)
+    billing.subscribe_batches(
+        BILLING_USAGE, taker.take, linger_ms=60_000, urgent=lambda delivery: delivery.body == b"message 2"
+    )
+    await billing.start()
+    bodies = await _put(realm, 2)
+    await asyncio.sleep(0.2)
+    assert taker.batches == []
+    bodies += await _put(realm, 1, first=2)
+    await until(lambda: taker.bodies == bodies)
+    bodies += await _put(realm, 1, first=2)
+    await until(lambda: taker.bodies == bodies)
+    assert len(taker.batches) == 2
+    await billing.stop()
+
+
 async def test_a_batch_that_is_done_first_acknowledges_none_of_the_one_before(
     bus_for: BusFor, realm: TestRealm
 ) -> None:

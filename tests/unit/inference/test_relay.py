@@ -31,6 +31,16 @@ async def test_the_first_goes_at_once_and_the_next_are_gathered() -> None:
     assert wire.sent == [("a",), ("b", "c")]
 
 
+async def test_the_first_is_written_before_the_rest_of_a_burst_is_read() -> None:
+    written: list[tuple[str, ...]] = []
+
+    async def send(chunks: tuple[str, ...]) -> None:
+        asyncio.get_running_loop().call_soon(written.append, chunks)
+
+    await ChunkRelay(send, linger_s=10).put("a", 1)
+    assert written == [("a",)]
+
+
 async def test_slow_chunks_are_not_held_back() -> None:
     wire = Wire()
     relay = ChunkRelay(wire.send, linger_s=0.005)
