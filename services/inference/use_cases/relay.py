@@ -35,8 +35,7 @@ class ChunkRelay:
         loop = asyncio.get_running_loop()
         wait_s = self._sent_at + self._linger_s - loop.time()
         if wait_s <= 0:
-            await self._flush()
-            await asyncio.sleep(0)  # it is written while the rest of a burst is read
+            await self._send_now()
         else:
             self._timer = loop.call_later(wait_s, self._start_sending)
 
@@ -56,6 +55,12 @@ class ChunkRelay:
 
     def _sent(self, _: asyncio.Task[None]) -> None:
         self._sending = None
+
+    async def _send_now(self) -> None:
+        is_first = self._sent_at == float("-inf")
+        await self._flush()
+        if is_first:
+            await asyncio.sleep(0)  # it is written before the rest of a burst is read
 
     async def _flush(self) -> None:
         while self._waiting:
