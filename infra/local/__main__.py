@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start what does not run")
     up.add_argument("--servers-only", action="store_true", help="no services")
-    up.add_argument("--inference", type=int, metavar="N", help="number of inference workers")
+    up.add_argument("--inference", type=_one_or_more, metavar="N", help="number of inference workers")
     up.add_argument("--simulator", action=argparse.BooleanOptionalAction, help="providers are simulated")
     commands.add_parser("down", help="stop everything")
     commands.add_parser("status", help="what runs, and how big it is")
@@ -90,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("stop", help="stop one part, until it is restarted").add_argument("part")
     commands.add_parser("logs", help="show logs").add_argument("part", nargs="?")
     return parser
+
+
+def _one_or_more(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 or more")
+    return int(text)
 
 
 def main() -> int:

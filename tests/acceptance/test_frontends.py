@@ -41,6 +41,8 @@ _DRIVER = """
   }));
   new MutationObserver(() => tell("/progress", seen())).observe(
     document.getElementById("answer"), { childList: true, characterData: true, subtree: true });
+  new MutationObserver(() => tell("/problems", seen())).observe(
+    document.getElementById("problem"), { childList: true });
   document.addEventListener("answered", () => tell("/answered", seen()));
   form.requestSubmit();
 </script>
@@ -54,6 +56,7 @@ class Site:
     port: int
     orders: dict[str, str] = field(default_factory=dict)
     progress: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+    problems: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
     answered: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
 
     @property
@@ -65,6 +68,7 @@ class Site:
             routes=[
                 Route("/", self._page),
                 Route("/progress", self._into(self.progress), methods=["POST"]),
+                Route("/problems", self._into(self.problems), methods=["POST"]),
                 Route("/answered", self._into(self.answered), methods=["POST"]),
             ]
         )
@@ -121,6 +125,8 @@ async def way(web_house: House) -> AsyncIterator[Gate]:
 
 
 async def asked(site: Site, way: Gate, house: House, caller: Caller, prompt: str) -> None:
+    while not site.problems.empty():
+        site.problems.get_nowait()
     site.orders = {"edge": way.before(house.url), "token": caller.token, "prompt": prompt}
 
 
@@ -143,6 +149,21 @@ async def test_the_page_shows_the_answer_whatever_the_connection_does(
     assert re.fullmatch(r"\d+ in, 60 out, [\d.]+ credits; this session: [\d.]+", shown["hud"]["text"])
     assert shown["problem"]["text"] == ""
     assert web_house.calls().with_key(KEY) == 1
+
+
+async def test_the_page_says_that_nobody_answers_for_as_long_as_that_is_so(
+    site: Site, web_house: House, way: Gate, tmp_path: Path
+) -> None:
+    caller = await web_house.caller()
+    await caller.store_key(KEY)
+    await asked(site, way, web_house, caller, "hello")
+    await way.close()
+    async with browsing(site.address, tmp_path), asyncio.timeout(_ANSWER_S):
+        told = await site.problems.get()
+        await way.open()
+        shown = await site.answered.get()
+    assert told["problem"]["text"].startswith("No answer")
+    assert (shown["problem"]["text"], shown["answer"]["text"]) == ("", "Echo: hello")
 
 
 async def test_the_page_shows_what_is_refused_and_where_to_mend_it(

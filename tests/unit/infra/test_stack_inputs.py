@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def test_wishes_last_until_they_are_forgotten(home: Home) -> None:
     assert recall(home).and_also(inference=None, simulator=None, environ={_BASE_URL: ""}).overrides == {}
     forget(home)
     assert recall(home) == Wishes()
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "two", ""])
+def test_a_stack_has_one_worker_at_least(asked: str) -> None:
+    words = (sys.executable, "-m", "infra.local", "up", f"--inference={asked}")
+    tried = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert tried.returncode == 2
+    assert "is no number of workers: 1 or more" in tried.stderr
 
 
 @pytest.mark.parametrize(
