@@ -7,15 +7,32 @@ from pathlib import Path
 import orjson
 import pytest
 
+from services.api_edge.domain.errors import (
+    BadInputError,
+    KeyRefusedError,
+    MissingCreditsError,
+    OverLimitError,
+)
 from services.api_edge.domain.language import LANGUAGES
-from services.api_edge.problems import RULES
-from shared.kernel.names import KeyService
+from services.api_edge.domain.messages import Messages
+from services.api_edge.problems import RULES, Occasion, Problems
+from shared.kernel.names import KeyService, KeyVerdict
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[3]
 MESSAGES = ROOT / "services/api_edge/data/messages.json"
 TEXTS = orjson.loads(MESSAGES.read_bytes())
+
+
+MEMBERS = [
+    KeyRefusedError(KeyVerdict.EXPIRED, KeyService.OPENAI),
+    MissingCreditsError(1),
+    OverLimitError(),
+    BadInputError("too_long", "model"),
+]
+_OF_EVERY_PROBLEM = {"type", "title", "status"}
+"""RFC 9457's."""
 
 
 def _listed() -> dict[str, str]:
@@ -25,6 +42,14 @@ def _listed() -> dict[str, str]:
 
 def test_every_code_is_explained_with_its_status() -> None:
     assert _listed() == {code: str(rule.status) for code, rule in RULES.items()}
+
+
+def test_every_member_is_explained() -> None:
+    problems, occasion = Problems(Messages.read(MESSAGES.read_bytes()), "https://x"), Occasion(False, "en")
+    told = {name for error in MEMBERS for name in problems.problem(error, occasion)}
+    page = (ROOT / "docs/errors.md").read_text().partition("| code |")[0]
+    listed = {name for row in re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE) for name in row.split(", ")}
+    assert {name.strip("`") for name in listed} == told - _OF_EVERY_PROBLEM
 
 
 def test_every_text_is_there_in_every_language() -> None:
