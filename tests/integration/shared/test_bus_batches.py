@@ -101,10 +101,27 @@ async def test_what_is_urgent_takes_those_along_that_wait(bus_for: BusFor, realm
     assert taker.batches == []
     bodies += await _put(realm, 1, first=2)
     await until(lambda: taker.bodies == bodies)
+    bodies += await _put(realm, 1, first=3)
+    await asyncio.sleep(0.2)
+    assert len(taker.batches) == 1
     bodies += await _put(realm, 1, first=2)
     await until(lambda: taker.bodies == bodies)
     assert len(taker.batches) == 2
     await billing.stop()
+
+
+async def test_what_waits_for_others_is_done_with_before_the_end(bus_for: BusFor, realm: TestRealm) -> None:
+    taker = Taker()
+    billing = bus_for(BILLING)
+    billing.subscribe_batches(BILLING_USAGE, taker.take, linger_ms=60_000)
+    await billing.start()
+    bodies = await _put(realm, 3)
+    await asyncio.sleep(0.2)
+    assert taker.batches == []
+    async with asyncio.timeout(5):
+        await billing.stop()
+    assert taker.bodies == bodies
+    assert await _left(realm, BILLING_USAGE) == []
 
 
 async def test_a_batch_that_is_done_first_acknowledges_none_of_the_one_before(
