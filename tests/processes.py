@@ -6,6 +6,7 @@ import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 _READY_S = 30.0
 
@@ -33,6 +34,12 @@ async def service_process(service: str, env: Mapping[str, str]) -> AsyncIterator
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def core_limits(pid: int) -> list[str]:
+    """How large a core file of this process may become, soft and hard: keys lie in its memory."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line.split()[4:6] for line in lines if line.startswith("Max core file size"))
 
 
 async def log_until_ready(process: Process) -> str:

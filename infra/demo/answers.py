@@ -1,4 +1,4 @@
-"""The edge's answers that the story reads (DESIGN §12); other fields are ignored."""
+"""The edge's answers that the story reads (docs/api.md); other fields are ignored."""
 
 from decimal import Decimal
 

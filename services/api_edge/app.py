@@ -39,14 +39,14 @@ from services.api_edge.use_cases.forget_runs import ForgetRuns
 from services.api_edge.use_cases.sweep_runs import SweepRuns
 from services.api_edge.use_cases.waiting_runs import WaitingRuns
 from shared.contracts import topology
-from shared.kernel.errors import DatabaseUnavailableError
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT
 from shared.runtime.background import Repeating
 from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.metrics import metrics_served, service_registry
 from shared.runtime.otlp import tracing_to
-from shared.runtime.process import run
+from shared.runtime.postgres import until_back
+from shared.runtime.process import harden, run
 from shared.runtime.tracing import Tracing
 from shared.runtime.trust import authorities
 from shared.runtime.vault import VaultClient
@@ -119,6 +119,7 @@ async def _traced_edge(settings: EdgeSettings, tracing: Tracing) -> AsyncIterato
 
 
 async def main() -> None:
+    harden()
     settings = EdgeSettings.load()
     configure_logging(API_EDGE, settings.log_level)
     async with edge(settings) as app:
@@ -134,15 +135,10 @@ async def _connect_and_sweep(
 
 
 async def _connect_database(settings: EdgeSettings, database: Database) -> None:
+    """And put in the flows that are shipped."""
     await database.connect(settings.postgres_url)
-    while True:
-        try:
-            await PostgresFlowStore(database).seed(tuple(shipped_flows()))
-        except DatabaseUnavailableError:
-            get_logger().warning("waiting to put in the flows")
-            await asyncio.sleep(_RETRY_S)
-        else:
-            return
+    seed = partial(PostgresFlowStore(database).seed, tuple(shipped_flows()))
+    await until_back(seed, retry_s=_RETRY_S, what="putting in the flows")
 
 
 @asynccontextmanager

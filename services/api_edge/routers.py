@@ -161,7 +161,6 @@ class EdgeRouters:
             waiting=ports.waiting,
             follow=self._follow,
             guard=RunGuard(back_pressure, rules.sizes, at_once_max=rules.runs_at_once_max),
-            times=rules.times,
         )
 
     def _choosing_model(self) -> ChooseModel:

@@ -39,7 +39,7 @@ from shared.runtime.bus import Bus
 from shared.runtime.logs import configure_logging, get_logger
 from shared.runtime.metrics import metrics_served, service_registry
 from shared.runtime.otlp import tracing_to
-from shared.runtime.postgres import create_pool
+from shared.runtime.postgres import create_pool, until_back
 from shared.runtime.process import harden, run
 from shared.runtime.rpc import RpcServer
 from shared.runtime.tracing import Tracing
@@ -143,7 +143,7 @@ def _traced(provider: Provider, tracing: Tracing) -> Provider:
 @asynccontextmanager
 async def _beating(heart: Heart) -> AsyncIterator[None]:
     """Beat once before anything is claimed, and on until the end."""
-    await _first_beat(heart)
+    await until_back(heart.beat, retry_s=_BEAT_S, what="telling that this worker lives")
     async with in_background(Repeating("tell that this worker lives", heart.beat, every_s=_BEAT_S)):
         yield
 
@@ -159,15 +159,6 @@ async def _publishing(service: Inference) -> AsyncIterator[None]:
         yield
     with suppress(DatabaseUnavailableError):
         await service.publish.note()
-
-
-async def _first_beat(heart: Heart) -> None:
-    while True:
-        try:
-            return await heart.beat()
-        except DatabaseUnavailableError as error:
-            get_logger().warning("waiting for postgres", code=error.code)
-            await asyncio.sleep(_BEAT_S)
 
 
 async def _wind_down(service: Inference, bus: Bus, grace_s: float) -> None:

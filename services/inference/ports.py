@@ -77,7 +77,7 @@ class Piece:
 class Provider(Protocol):
     """Calls a provider once, never again by itself.
 
-    Raises the errors of DESIGN §9 (`user_api_key_invalid`, `provider_error`, …); no error text holds the key.
+    Raises the errors of docs/errors.md (`user_api_key_invalid`, `provider_error`, …); none holds the key.
     """
 
     async def complete(self, call: ProviderCall) -> Piece: ...

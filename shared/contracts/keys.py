@@ -170,6 +170,10 @@ class KeyStatus(Answer):
     cache_age_s: float | None
     cache_size: int
 
+    def lends(self, service: KeyService) -> bool:
+        """Return whether the user consents to the platform's key for this; the gateway's is the team's."""
+        return self.allow_gateway_fallback if service is KeyService.GATEWAY else self.allow_platform_fallback
+
 
 class RewrapKeys(Request):
     """Encrypts up to `limit` credentials anew with the latest version of the master key."""

@@ -1,6 +1,7 @@
 """Messages about prices: US$ per million tokens, as decimal strings on the wire."""
 
 import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Final, Self
 
@@ -137,6 +138,13 @@ class PriceSet(Answer):
     price: PriceSpec | None
     valid_from: AwareDatetime
     set_by: str
+
+    @property
+    def rank(self) -> tuple[datetime, int, str]:
+        """Of a model's versions that have begun the highest holds: the latest `valid_from`, of equal ones the
+        later version (they are numbered).
+        """
+        return self.valid_from, len(self.version), self.version
 
 
 class ListPrices(Request):

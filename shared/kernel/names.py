@@ -36,6 +36,11 @@ class KeySource(StrEnum):
     def is_byok(self) -> bool:
         return self not in {KeySource.PLATFORM, KeySource.TEAM_GATEWAY}
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether it lies in key_vault as the user's own."""
+        return self in {KeySource.USER, KeySource.USER_GATEWAY}
+
 
 class CredentialStatus(StrEnum):
     """How a stored key stands: `inactive` by its owner's wish, the rest by what its provider last said."""
@@ -77,6 +82,14 @@ class KeyPolicy(StrEnum):
     USER_KEY_PREFERRED = "user_key_preferred"
     PLATFORM_ONLY = "platform_only"
     SYSTEM = "system"
+
+    @property
+    def takes_own_keys(self) -> bool:
+        return self in {KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED}
+
+    def is_strict(self, *, report_only: bool) -> bool:
+        """Return whether nothing but the user's own keys may serve; what is only reported refuses nothing."""
+        return self is KeyPolicy.USER_KEY_REQUIRED and not report_only
 
 
 class Operation(StrEnum):

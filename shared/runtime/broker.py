@@ -9,6 +9,7 @@ from faststream import AckPolicy
 from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 
 from shared.kernel.secret import SecretText
+from shared.runtime.pipelining import let_frames_wait
 from shared.runtime.publisher import AWAY, TIMEOUT_S
 
 RECONNECT_S: Final = 1.0
@@ -19,6 +20,7 @@ OnMessage: TypeAlias = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 
 def make_broker(url: SecretText, *, graceful_s: float) -> RabbitBroker:
+    let_frames_wait()
     return RabbitBroker(
         _with_heartbeat(url.reveal()),
         logger=None,

@@ -18,10 +18,7 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-# aiormq lets ten frames wait for its writer, and writes no more in a turn of the event loop. Of those who
-# wait for a place, some are passed by whoever comes later, again and again, for seconds.
-Connection.FRAME_BUFFER_SIZE = 8192
-
+_FRAMES_WAITING = 8192
 _LARGE = 64 * 1024
 """Bytes that are not left to the socket's buffer alone."""
 
@@ -33,6 +30,15 @@ class Parcel:
     routing_key: str
     properties: Basic.Properties
     body: bytes
+
+
+def let_frames_wait() -> None:
+    """Let more frames wait for the writer of each connection that is opened from now on.
+
+    aiormq lets ten, and writes no more in a turn of the event loop. Of those who wait for a place, some are
+    passed by whoever comes later, again and again, for seconds.
+    """
+    Connection.FRAME_BUFFER_SIZE = _FRAMES_WAITING
 
 
 async def send_on(channel: Channel, exchange: str, parcel: Parcel) -> None:

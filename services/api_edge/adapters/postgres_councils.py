@@ -42,7 +42,7 @@ class PostgresCouncilStore:
     async def keep(self, council: Council) -> Council | None:
         pool, key = self._database.pool(), council.idempotency
         with database_errors():
-            while (await pool.execute(_KEEP, *_values(council))).endswith(" 0"):
+            while not changed_rows(await pool.execute(_KEEP, *_values(council))):
                 row = await pool.fetchrow(_OF_KEY, council.user_id, key and key.key)
                 if row is not None:  # else it was let go in between
                     return _council(row)

@@ -80,7 +80,7 @@ class PostgresRunStore:
     async def keep(self, run: KeptRun, at_once_max: int = 0) -> KeptRun | None:
         pool = self._database.pool()
         with database_errors():
-            while (await pool.execute(_KEEP, *_values(run), at_once_max)).endswith(" 0"):
+            while not changed_rows(await pool.execute(_KEEP, *_values(run), at_once_max)):
                 if (before := await self._there(run)) is not None:
                     return before
                 if at_once_max and await pool.fetchval(_GOING_ON, run.record.user_id) >= at_once_max:

@@ -26,7 +26,7 @@ class StartRun:
     kept: bool = False
     idempotency: Idempotency | None = None
     timeout_s: float | None = None
-    """The client's own, when it is shorter than ours."""
+    """What the client asks for; ours holds when that is shorter (`RunTimes.for_client`)."""
     is_insistent: bool = False
     """Whoever starts it starts it again until the workers have it: when they cannot be asked, it stays kept.
     What came unconfirmed may come late, so it may begin as late as its deadline.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.api_edge.domain.flows import Flow
 from shared.contracts.keys import KeyStatus
 from shared.kernel.key_order import own_services, own_source, platform_services, platform_source
-from shared.kernel.names import KeyPolicy, KeyService, KeySource
+from shared.kernel.names import KeyService, KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ def usable_keys(provider: KeyService, status: KeyStatus) -> tuple[UsableKey, ...
 def is_served(provider: KeyService, flow: Flow, status: KeyStatus) -> bool:
     """Say whether a stored key or the platform's could serve a run of this flow."""
     usable = usable_keys(provider, status)
-    if flow.policy is KeyPolicy.USER_KEY_REQUIRED and not flow.report_only:
+    if flow.policy.is_strict(report_only=flow.report_only):
         return any(key.source.is_byok for key in usable)
-    if flow.policy in {KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED}:
+    if flow.policy.takes_own_keys:
         return bool(usable)
     routes = platform_services(provider)
     return any(keys.has_platform_key for keys in status.services if keys.service in routes)
@@ -38,9 +38,5 @@ def _usable(provider: KeyService, status: KeyStatus) -> Iterator[UsableKey]:
         if service in users:
             yield UsableKey(own_source(service), service)
     for service in platform_services(provider):
-        if service in platforms and _is_lent(service, status):
+        if service in platforms and status.lends(service):
             yield UsableKey(platform_source(service), service)
-
-
-def _is_lent(service: KeyService, status: KeyStatus) -> bool:
-    return status.allow_gateway_fallback if service is KeyService.GATEWAY else status.allow_platform_fallback

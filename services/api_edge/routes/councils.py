@@ -163,7 +163,7 @@ def councils_router(gate: Gate, councils: CouncilUseCases, problems: Problems) -
         receipts = await asyncio.gather(*(councils.read_receipt(caller, run_id) for run_id in runs))
         attempts = [attempt for found in receipts for attempt in found.receipt.attempts]
         is_final = council.question is None and all(found.is_final for found in receipts)
-        session = await councils.sessions.so_far(caller.user_id, council.session_id)
+        session = await councils.sessions(caller.user_id, council.session_id)
         told = receipt_view(attempts, session, is_final=is_final)
         return Json({"council_id": str(council.council_id), **told})
 

@@ -55,11 +55,9 @@ def _sources(keys: ServiceKeys, found: KeyStatus) -> dict[str, Any]:
 
 
 def _key_source(keys: ServiceKeys, found: KeyStatus) -> str:
-    is_team = keys.service is KeyService.GATEWAY
-    is_allowed = found.allow_gateway_fallback if is_team else found.allow_platform_fallback
     if keys.has_user_key:
         return "user"
-    return "server" if keys.has_platform_key and is_allowed else "none"
+    return "server" if keys.has_platform_key and found.lends(keys.service) else "none"
 
 
 def _cache(found: KeyStatus) -> dict[str, Any]:

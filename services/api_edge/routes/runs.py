@@ -134,7 +134,7 @@ def runs_router(gate: Gate, runs: RunUseCases, problems: Problems) -> APIRouter:
         found = await runs.read_receipt(caller_of(request), _noted(request, run_id))
         attempts = found.receipt.attempts
         name = attempts[0].usage.session_id if attempts else None
-        session = await runs.sessions.so_far(caller_of(request).user_id, name)
+        session = await runs.sessions(caller_of(request).user_id, name)
         told = receipt_view(attempts, session, is_final=found.is_final)
         return Json({"run_id": str(found.receipt.run_id), **told})
 

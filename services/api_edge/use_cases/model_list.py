@@ -49,10 +49,6 @@ class ModelList:
         age_s = None if self._told_at is None else self._clock() - self._told_at
         return ModelListing(self._models, age_s)
 
-    def find(self, model_id: str) -> ModelInfo | None:
-        """Return a listed model by its id."""
-        return next((model for model in self().models if model.id == model_id), None)
-
     async def _read(self) -> None:
         told = await self._ask()
         self._models = merged(self._shipped, self._priced(), told)

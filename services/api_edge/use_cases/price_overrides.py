@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Final
 
 from services.api_edge.ports import PriceAdministration
@@ -34,7 +35,7 @@ class PriceOverrides:
         self._refresh()
         now = self._now()
         begun = (version for version in self._versions.values() if version.valid_from <= now)
-        return {version.model.lower(): version for version in sorted(begun, key=_place)}
+        return {version.model.lower(): version for version in sorted(begun, key=attrgetter("rank"))}
 
     def note(self, version: PriceSet) -> None:
         """Remember one that was just set."""
@@ -44,8 +45,3 @@ class PriceOverrides:
         found = await self._prices.prices(None)
         for version in found.overrides:
             self.note(version)
-
-
-def _place(version: PriceSet) -> tuple[datetime, int, str]:
-    """The latest `valid_from` holds, of equal ones the later version: they are numbered."""
-    return version.valid_from, len(version.version), version.version

@@ -35,18 +35,15 @@ class SessionUsage:
         self._billing = billing
 
     async def __call__(
-        self, user_id: str, session_id: str | None, run_id: UUID, usage: RunUsage | None
+        self,
+        user_id: str,
+        session_id: str | None,
+        run_id: UUID | None = None,
+        usage: RunUsage | None = None,
     ) -> SessionTotals | None:
-        """Return None without a session, and when billing cannot say: an answer does not fail for that."""
-        return await self._totals(user_id, session_id, run_id, usage)
-
-    async def so_far(self, user_id: str, session_id: str | None) -> SessionTotals | None:
-        """Return what billing has seen."""
-        return await self._totals(user_id, session_id, None, None)
-
-    async def _totals(
-        self, user_id: str, session_id: str | None, run_id: UUID | None, usage: RunUsage | None
-    ) -> SessionTotals | None:
+        """Return what billing has seen, but of this run its usage as given. None without a session, and when
+        billing cannot say: an answer does not fail for that.
+        """
         if session_id is None:
             return None
         asked = ListUsage(user_id=user_id, session_id=session_id, excluding_run=run_id, limit=1)

@@ -3,7 +3,6 @@
 import asyncio
 from functools import partial
 
-from services.api_edge.domain.run_times import RunTimes
 from services.api_edge.domain.runs import KeptRun, RunRecord
 from services.api_edge.domain.start_run import StartRun
 from services.api_edge.ports import RunBus, RunStore
@@ -29,7 +28,6 @@ class StartRunUseCase:
         waiting: WaitingRuns,
         follow: FollowRun,
         guard: RunGuard,
-        times: RunTimes,
     ) -> None:
         self._decide = decide
         self._requests = requests
@@ -38,7 +36,6 @@ class StartRunUseCase:
         self._waiting = waiting
         self._follow = follow
         self._guard = guard
-        self._times = times
 
     async def __call__(self, command: StartRun) -> Running:
         """Return the run once the workers have it; with an idempotency key, the one that has it already.
@@ -53,7 +50,7 @@ class StartRunUseCase:
         message = self._requests(command, flow, model, reply_to=self._bus.reply_to)
         if message.kept:
             return await self._keep(command, message)
-        return await self._start(command, message)
+        return await self._start(message)
 
     async def _keep(self, command: StartRun, message: RunRequested) -> Running:
         kept = _kept(command, message)
@@ -88,8 +85,8 @@ class StartRunUseCase:
                 before = await self._runs.keep(run, at_once_max)
         return before
 
-    async def _start(self, command: StartRun, message: RunRequested) -> ActiveRun:
-        run = self._wait(command)
+    async def _start(self, message: RunRequested) -> ActiveRun:
+        run = self._wait(message)
         try:
             await self._runs.add(_record(message))
             run.asked = True
@@ -100,8 +97,8 @@ class StartRunUseCase:
             raise
         return run
 
-    def _wait(self, command: StartRun) -> ActiveRun:
-        run_id = command.run_id
+    def _wait(self, message: RunRequested) -> ActiveRun:
+        run_id = message.run_id
 
         def close(cancel: bool) -> None:  # noqa: FBT001
             give_back()
@@ -109,19 +106,18 @@ class StartRunUseCase:
             if cancel:
                 self._bus.cancel(run_id)
 
-        give_back = self._guard.take_place(command.caller.user_id)
+        give_back = self._guard.take_place(message.user_id)
         try:
             inbox = self._waiting.open(run_id)
         except PlatformError:
             give_back()
             raise
-        now, run_s = asyncio.get_running_loop().time(), self._times.for_client(command.timeout_s)
-        start_by = now + min(self._times.start_s, run_s)
+        now, asked_at = asyncio.get_running_loop().time(), message.requested_at
         return ActiveRun(
             run_id,
             inbox,
-            start_by=start_by,
-            deadline=now + run_s,
+            start_by=now + (message.start_by - asked_at).total_seconds(),
+            deadline=now + (message.deadline - asked_at).total_seconds(),
             not_taken=partial(not_taken, self._bus),
             close=close,
         )

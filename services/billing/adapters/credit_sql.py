@@ -27,8 +27,8 @@ WHERE main.idempotency_key = $1
 GROUP BY main.seq
 """
 
-# The accounts are looked up by whose they are, one by one: of "theirs or nobody's" a planner that knows the table as
-# it was with a few rows reads all accounts of a kind.
+# The accounts are looked up by whose they are. Asked for "theirs or nobody's", a planner that knows the
+# table as it was with a few rows reads all accounts of a kind.
 POST: Final = """
 WITH concerned AS MATERIALIZED (
     SELECT id, kind FROM accounts WHERE user_id = $8

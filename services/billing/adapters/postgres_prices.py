@@ -71,7 +71,7 @@ class PostgresPriceBook:
 
     def _know(self, found: list[PriceSet]) -> None:
         if len(found) > self._known:  # else another refresh, which began later, was faster
-            self._versions, self._known = PriceVersions(reversed(found)), len(found)
+            self._versions, self._known = PriceVersions(found), len(found)
 
 
 def _version(row: asyncpg.Record) -> PriceSet:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from operator import attrgetter
 
 from shared.contracts.prices import PriceSet
 from shared.kernel.errors import InvalidRequestError
@@ -9,13 +10,11 @@ from shared.kernel.names import KeyService
 
 
 class PriceVersions:
-    """All versions of all overrides, by rising version. Of a model, the latest `valid_from` holds; of equal
-    ones, the later version. A model's spelling is its provider's: upper and lower case are the same.
-    """
+    """All versions of all overrides. Of a model's name, upper and lower case are the same."""
 
     def __init__(self, versions: Iterable[PriceSet] = ()) -> None:
         self._latest_first: dict[str, list[PriceSet]] = {}
-        for version in sorted(versions, key=lambda each: each.valid_from):
+        for version in sorted(versions, key=attrgetter("rank")):
             self._latest_first.setdefault(version.model.lower(), []).insert(0, version)
 
     def find(self, provider: KeyService, model: str, at: datetime) -> PriceSet | None:

@@ -12,7 +12,7 @@ from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
-from shared.runtime.postgres import Pool, database_errors
+from shared.runtime.postgres import Pool, changed_rows, database_errors
 from shared.runtime.tracing import OFF, Tracing
 
 _CLAIM: Final = """
@@ -135,10 +135,9 @@ class PostgresAttemptStore:
             return bool(await self._pool.fetchval(question, *values))
 
     async def _changed(self, statement: str, *values: object) -> bool:
-        """Return whether a row was changed: the last word of Postgres's command tag is their number."""
+        """Return whether a row was changed."""
         with database_errors():
-            tag = await self._pool.execute(statement, *values)
-        return not tag.endswith(" 0")
+            return changed_rows(await self._pool.execute(statement, *values)) > 0
 
 
 def _key_columns(key: KeyUsed | None) -> tuple[str | int | None, ...]:

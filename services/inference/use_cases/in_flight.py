@@ -87,8 +87,7 @@ class InFlight:
         """Take no more runs."""
         self._closing = True
 
-    def interrupt(self) -> int:
-        """Stop what still runs; return how many."""
+    def interrupt(self) -> None:
+        """Stop what still runs."""
         for run in self._runs.values():
             run.stop(Stop.SHUTDOWN)
-        return len(self._runs)

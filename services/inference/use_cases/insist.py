@@ -1,4 +1,4 @@
-"""Patience with a database that is away."""
+"""Patience with a database that is away: of a run, which is given up when its time is over."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -8,13 +8,10 @@ from typing import Final, TypeAlias
 
 from services.inference.ports import KeyResolver, ResolvedKey
 from shared.contracts.runs import RunRequested
-from shared.kernel.names import KeyPolicy, KeySource
 
 _FRESH_S: Final = 0.25
 """From when it was asked for. So long a key may still be used after Vault was sealed."""
 _KEPT_MAX: Final = 10_000
-_REMEMBERED: Final = (KeySource.USER, KeySource.USER_GATEWAY)
-_OWN_POLICIES: Final = (KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED)
 
 _Place: TypeAlias = tuple[str, str, str, str, bool]
 
@@ -51,7 +48,7 @@ class RememberedKeys:
             return known
         if place in self._asking:
             key = await asyncio.shield(self._asking[place])
-            if key.used.source in _REMEMBERED:
+            if key.used.source.is_stored:
                 return key
             return await self._resolver.resolve(request, attempt, excluding=(), timeout_s=timeout_s)
         return await asyncio.shield(self._ask(place, request, attempt))
@@ -83,7 +80,7 @@ class RememberedKeys:
         finally:
             if self._asking.get(place) is asyncio.current_task():
                 del self._asking[place]
-        if key.used.source in _REMEMBERED and forgotten == self._forgotten[request.user_id]:
+        if key.used.source.is_stored and forgotten == self._forgotten[request.user_id]:
             self._keep(place, asked_at, key)
         return key
 
@@ -105,6 +102,6 @@ def _heard(task: "asyncio.Task[ResolvedKey]") -> None:
 def _place(request: RunRequested) -> _Place | None:
     """Return what a key is remembered for; None when it comes with the request, or is never the user's."""
     sent = request.request_key or request.further_keys or request.session_key
-    if sent or request.policy not in _OWN_POLICIES:
+    if sent or not request.policy.takes_own_keys:
         return None
     return request.user_id, request.provider, request.flow, request.policy, request.report_only

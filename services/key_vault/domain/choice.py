@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from services.key_vault.domain.ask import Ask, Sent
 from services.key_vault.domain.credentials import OwnKeys, StoredCredential
 from services.key_vault.domain.fallback import Leave, Lent, LookInPool, lend, no_own_key
-from services.key_vault.domain.order import Ask, Sent
 from services.key_vault.domain.platform import PoolState
 from shared.kernel.key_order import own_services
 from shared.kernel.names import CredentialStatus, KeyService

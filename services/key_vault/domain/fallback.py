@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from services.key_vault.domain.ask import Ask
 from services.key_vault.domain.credentials import Consent
-from services.key_vault.domain.order import Ask
 from services.key_vault.domain.platform import PLATFORM_PREFIX, PlatformKey, PoolState, next_in_turn
 from shared.kernel.errors import (
     ConsentRequiredError,

@@ -13,14 +13,12 @@ from shared.kernel.errors import (
     UserApiKeyExhaustedError,
     UserApiKeyInvalidError,
 )
-from shared.kernel.names import CredentialStatus, KeyService, KeySource, Outcome, PlatformKeyState
+from shared.kernel.names import CredentialStatus, KeyService, Outcome, PlatformKeyState
 
 COOLING_S: Final = 5.0
 """How long a rate limited key rests when its provider does not say."""
 COOLING_S_MAX: Final = 86_400.0
 
-_STORED: Final = (KeySource.USER, KeySource.USER_GATEWAY)
-_LENT: Final = (KeySource.PLATFORM, KeySource.TEAM_GATEWAY)
 _VERSION_MAX: Final = 2**31 - 1
 """What its column takes: one event of nonsense is not to stop the others in its batch."""
 _FAILURES: Final = {
@@ -32,9 +30,9 @@ _FAILURES: Final = {
 def use_of(event: UsageRecorded) -> CredentialUse | None:
     """Return what a run found of a user's stored key; None when it says nothing of one."""
     status, credential_id, version = _status(event), _uuid(event.credential_id), event.credential_version
-    if event.key_source not in _STORED or status is None or credential_id is None or not version:
+    if event.key_source is None or not event.key_source.is_stored:
         return None
-    if not 0 < version <= _VERSION_MAX:
+    if status is None or credential_id is None or not version or not 0 < version <= _VERSION_MAX:
         return None
     return CredentialUse(credential_id, version, status, event.finished_at)
 
@@ -42,7 +40,9 @@ def use_of(event: UsageRecorded) -> CredentialUse | None:
 def mark_of(event: UsageRecorded) -> PlatformMark | None:
     """Return what speaks against a platform key from now on; None when nothing does."""
     service = service_of(event.credential_id or "")
-    if service is None or event.key_source not in _LENT or event.outcome is not Outcome.FAILED:
+    if service is None or event.key_source is None or event.key_source.is_byok:
+        return None
+    if event.outcome is not Outcome.FAILED:
         return None
     is_exhausted = event.error_code == SystemKeyExhaustedError.code
     if is_exhausted and event.retry_after_s is None:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from services.key_vault.domain.ask import Ask, Sent
 from services.key_vault.domain.choice import Choice, Known, Look, LookForOwn, Own, choose
 from services.key_vault.domain.credentials import StoredCredential
 from services.key_vault.domain.fallback import Lent, LookInPool
-from services.key_vault.domain.order import Ask, Sent
 from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, Sealer
 from services.key_vault.use_cases.platform_pools import PlatformPools
 from services.key_vault.use_cases.sent_keys import SentKeys, came_with

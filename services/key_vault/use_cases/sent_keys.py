@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from services.key_vault.domain.ask import Sent, check_serves
 from services.key_vault.domain.entry import check_base_url, check_key
-from services.key_vault.domain.order import Sent, check_serves
 from services.key_vault.domain.session import read_token
 from services.key_vault.ports import Clock, Guarding, Sealer, SessionCipher
 from shared.contracts.resolving import ResolveKey

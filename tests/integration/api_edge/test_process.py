@@ -11,7 +11,7 @@ import pytest
 from shared.kernel.names import API_EDGE
 from tests.gate import free_port
 from tests.loopback import http_client
-from tests.processes import service_process
+from tests.processes import core_limits, service_process
 from tests.realm import TestRealm
 from tests.waiting import until
 
@@ -32,6 +32,7 @@ async def test_a_life(realm: TestRealm, mint: Mint) -> None:
         url = f"http://127.0.0.1:{port}"
         async with http_client(base_url=url, headers=headers) as client:
             await until(lambda: _has_all_servers(client))
+            assert core_limits(process.pid) == ["0", "0"]
             models = await client.get("/v1/models", params={"key": "canary-query"})
             nowhere = await client.get("/canary-path/x", params={"token": "canary-param"})
             no_run = await client.get("/api/runs/canary-run/events")

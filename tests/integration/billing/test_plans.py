@@ -68,7 +68,7 @@ async def test_a_batch_reads_what_it_needs_however_large_the_tables_became(
     url = realm.env(BILLING)["LATCHKEY_POSTGRES_URL"]
     async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool:
         teller = Teller(pool)
-        await database.execute("ANALYZE billing.accounts")  # the planner keeps to it until it is told otherwise
+        await database.execute("ANALYZE billing.accounts")  # what the planner goes by
         for _ in range(10):  # as often as it takes for plans to be kept
             await teller.work(2)
         await _until_alone(pool, database)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,16 +10,11 @@ import pytest
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KEY_VAULT
 from tests.integration.key_vault.clients import Edge, RpcWorker
-from tests.processes import log_until_ready, service_process
+from tests.processes import core_limits, log_until_ready, service_process
 from tests.realm import TestRealm
 from tests.traces import traces
 
 pytestmark = pytest.mark.integration
-
-
-def _core_limits(pid: int) -> list[str]:
-    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
-    return next(line.split()[4:6] for line in lines if line.startswith("Max core file size"))
 
 
 async def test_a_working_process_says_what_it_does_and_no_key(
@@ -31,7 +25,7 @@ async def test_a_working_process_says_what_it_does_and_no_key(
         KEY_VAULT, {"LATCHKEY_ENV_FILE": str(realm.env_dir / f"{KEY_VAULT}.env")}
     ) as process:
         log = await log_until_ready(process)
-        assert _core_limits(process.pid) == ["0", "0"]
+        assert core_limits(process.pid) == ["0", "0"]
         kept = await edge.keep(canary, user_id=user)
         assert (await worker.resolve(user_id=user))[1] == canary
         with pytest.raises(InvalidRequestError):

@@ -95,8 +95,7 @@ async def test_the_list_is_there_at_once_and_grows() -> None:
     await asyncio.sleep(0)
     now = 311.0
     assert (models().told_age_s, asked) == (10.0, 2)
-    found = models.find("anthropic/claude-haiku-4-5")
-    assert found is not None
+    found = next(each for each in models().models if each.id == "anthropic/claude-haiku-4-5")
     assert found.features == ("tools",)
     now = 6 * 3600.0 + 302
     models()

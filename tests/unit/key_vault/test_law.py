@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.key_vault.domain.ask import Ask, Sent
 from services.key_vault.domain.choice import Choice, Own
 from services.key_vault.domain.credentials import Consent, OwnKeys, Place, StoredCredential
 from services.key_vault.domain.fallback import Lent
-from services.key_vault.domain.order import Ask, Sent
 from services.key_vault.domain.platform import PlatformMark, PoolState, platform_key
 from shared.kernel.errors import PlatformError
 from shared.kernel.key_order import own_services, platform_services, platform_source

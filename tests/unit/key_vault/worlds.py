@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from uuid import UUID
 
+from services.key_vault.domain.ask import Ask, Sent
 from services.key_vault.domain.choice import Choice, Known, LookForOwn, Own, choose
 from services.key_vault.domain.credentials import Consent, OwnKeys, Place, StoredCredential
 from services.key_vault.domain.fallback import Lent, LookInPool
-from services.key_vault.domain.order import Ask, Sent
 from services.key_vault.domain.platform import PlatformKey, PlatformMark, PoolState, platform_key
 from shared.kernel.key_order import own_services, own_source, platform_source
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, PlatformKeyState

@@ -1,15 +1,12 @@
-"""What a run asks for. What may come with it is tried first, then what `key_order` says."""
+"""What a run asks for. What comes with it is tried first, then what `shared/kernel/key_order.py` says."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.key_order import own_services
 from shared.kernel.names import KeyPolicy, KeyService, KeySource
-
-_OWN_KEY_POLICIES: Final = (KeyPolicy.USER_KEY_REQUIRED, KeyPolicy.USER_KEY_PREFERRED)
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,12 @@ class Ask:
 
     @property
     def takes_own_keys(self) -> bool:
-        return self.policy in _OWN_KEY_POLICIES
+        return self.policy.takes_own_keys
 
     @property
     def is_strict(self) -> bool:
         """Whether nothing but the user's own keys may serve."""
-        return self.policy is KeyPolicy.USER_KEY_REQUIRED and not self.report_only
+        return self.policy.is_strict(report_only=self.report_only)
 
 
 def check_serves(service: KeyService, provider: KeyService) -> None:
