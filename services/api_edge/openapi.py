@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from services.api_edge.problems import RULES, Occasion, Problems
+from services.api_edge.error_schemas import ERROR_SCHEMAS
+from services.api_edge.problems import Occasion, Problems, status
 from shared.contracts.rpc import ErrorBody
+from shared.kernel.errors import PlatformError
 
 _Document = dict[str, Any]
 
@@ -40,44 +42,6 @@ _EVENT: Final[Mapping[str, Any]] = {
     "required": ["data"],
     "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
 }
-_ERRORS: Final[Mapping[str, _Document]] = {
-    "Problem": {
-        "description": "An RFC 9457 problem. docs/errors.md has every code with its cause and cure.",
-        "type": "object",
-        "required": ["type", "title", "status", "message", "code"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "message": {"type": "string", "description": "In the language of Accept-Language (en, it)."},
-            "code": {"type": "string", "enum": sorted(RULES)},
-            "param": {"type": ["string", "null"], "description": "The field or header, never its value."},
-            "service": {"type": ["string", "null"]},
-            "run_id": {"type": ["string", "null"]},
-            "detail": {"type": "string"},
-            "settings_url": {"type": "string", "description": "Where the user can mend it."},
-            "help_url": {"type": "string", "description": "Where to get a key."},
-            "retry_after_s": {"type": "integer"},
-        },
-    },
-    "OpenAIError": {
-        "description": "OpenAI's error object, with our members beside its own.",
-        "type": "object",
-        "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["type", "message", "code"],
-                "properties": {
-                    "type": {"type": "string"},
-                    "message": {"type": "string"},
-                    "code": {"type": "string", "enum": sorted(RULES)},
-                    "param": {"type": ["string", "null"]},
-                },
-            }
-        },
-    },
-}
 
 
 class Description:
@@ -99,7 +63,7 @@ class Description:
         app.openapi = openapi  # type: ignore[method-assign]
 
     def _completed(self, document: _Document) -> _Document:
-        document.setdefault("components", {})["schemas"] = dict(_ERRORS)
+        document.setdefault("components", {})["schemas"] = dict(ERROR_SCHEMAS)
         for path, item in document["paths"].items():
             for method, operation in item.items():
                 example = self._examples.get(f"{method.upper()} {path}")
@@ -111,11 +75,10 @@ class Description:
         is_v1 = path.startswith("/v1/")
         by_status: dict[int, list[str]] = defaultdict(list)
         for code in dict.fromkeys(_codes(path, method, operation)):
-            rule = RULES[code]
-            by_status[(rule.status_v1 if is_v1 else None) or rule.status].append(code)
+            by_status[status(_error(code), is_v1=is_v1)].append(code)
         if "requestBody" in operation:
             by_status[HTTPStatus.REQUEST_ENTITY_TOO_LARGE].append("invalid_request")
-        return {str(status): self._refusal(codes, is_v1=is_v1) for status, codes in sorted(by_status.items())}
+        return {str(number): self._refusal(codes, is_v1=is_v1) for number, codes in sorted(by_status.items())}
 
     def _refusal(self, codes: Sequence[str], *, is_v1: bool) -> _Document:
         schema, kind = ("OpenAIError", "json") if is_v1 else ("Problem", "problem+json")
@@ -129,19 +92,22 @@ class Description:
         }
 
     def _told(self, code: str, *, is_v1: bool) -> _Document:
-        error = ErrorBody(code=code, message=code).to_error()
-        occasion = Occasion(is_v1=is_v1, language="en")
+        error, occasion = _error(code), Occasion(is_v1=is_v1, language="en")
         return self._problems.openai(error, occasion) if is_v1 else self._problems.problem(error, occasion)
 
 
+def _error(code: str) -> PlatformError:
+    return ErrorBody(code=code, message=code).to_error()
+
+
 def _answers(path: str, operation: _Document, example: Any) -> _Document:
-    [(status, answer)] = [item for item in operation["responses"].items() if item[0].startswith("2")]
-    if status == str(HTTPStatus.NO_CONTENT):
-        return {status: {"description": "Done."}}
+    [(number, answer)] = [item for item in operation["responses"].items() if item[0].startswith("2")]
+    if number == str(HTTPStatus.NO_CONTENT):
+        return {number: {"description": "Done."}}
     described = {"description": answer["description"], "content": _content(path, example)}
     if not path.endswith("/events"):
-        return {status: described}
-    return {status: described, str(HTTPStatus.NO_CONTENT): {"description": "There is no more to be told."}}
+        return {number: described}
+    return {number: described, str(HTTPStatus.NO_CONTENT): {"description": "There is no more to be told."}}
 
 
 def _content(path: str, example: Any) -> _Document:

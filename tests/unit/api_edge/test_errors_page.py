@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -15,6 +16,7 @@ from services.api_edge.domain.errors import (
 )
 from services.api_edge.domain.language import LANGUAGES
 from services.api_edge.domain.messages import Messages
+from services.api_edge.error_schemas import ERROR_SCHEMAS
 from services.api_edge.problems import RULES, Occasion, Problems
 from shared.kernel.names import KeyService, KeyVerdict
 
@@ -40,16 +42,28 @@ def _listed() -> dict[str, str]:
     return dict(re.findall(r"^\| `(\w+)` \| (\d{3})", page, re.MULTILINE))
 
 
+def _told(*, is_v1: bool) -> Iterator[str]:
+    problems = Problems(Messages.read(MESSAGES.read_bytes()), "https://x")
+    for error in MEMBERS:
+        occasion = Occasion(is_v1, "en")
+        yield from problems.openai(error, occasion)["error"] if is_v1 else problems.problem(error, occasion)
+
+
 def test_every_code_is_explained_with_its_status() -> None:
     assert _listed() == {code: str(rule.status) for code, rule in RULES.items()}
 
 
 def test_every_member_is_explained() -> None:
-    problems, occasion = Problems(Messages.read(MESSAGES.read_bytes()), "https://x"), Occasion(False, "en")
-    told = {name for error in MEMBERS for name in problems.problem(error, occasion)}
+    told = set(_told(is_v1=False))
     page = (ROOT / "docs/errors.md").read_text().partition("| code |")[0]
     listed = {name for row in re.findall(r"^\| (`[^|]+) \|", page, re.MULTILINE) for name in row.split(", ")}
     assert {name.strip("`") for name in listed} == told - _OF_EVERY_PROBLEM
+
+
+def test_every_member_is_in_the_api_s_description() -> None:
+    assert set(ERROR_SCHEMAS["Problem"]["properties"]) == set(_told(is_v1=False))
+    of_openai = set(ERROR_SCHEMAS["OpenAIError"]["properties"]["error"]["properties"])
+    assert of_openai == set(_told(is_v1=True))
 
 
 def test_every_text_is_there_in_every_language() -> None:
