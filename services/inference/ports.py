@@ -137,8 +137,8 @@ class StoredAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class RunKept:
-    """What an attempt's row keeps of its run."""
+class StoredRun:
+    """What an attempt's row says of its run."""
 
     user_id: str
     flow: str
@@ -156,7 +156,7 @@ class AbandonedAttempt:
     """An attempt without an end, whose worker is lost and whose run should long be over."""
 
     attempt: Attempt
-    run: RunKept
+    run: StoredRun
 
 
 class AttemptStore(Protocol):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from services.inference.domain.attempt import Attempt
-from services.inference.ports import AbandonedAttempt, RunKept, StoredAttempt
+from services.inference.ports import AbandonedAttempt, StoredAttempt, StoredRun
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
@@ -162,8 +162,8 @@ class InMemoryAttemptStore:
             raise self.away
 
 
-def _kept(request: RunRequested) -> RunKept:
-    return RunKept(
+def _kept(request: RunRequested) -> StoredRun:
+    return StoredRun(
         user_id=request.user_id,
         flow=request.flow,
         policy=request.policy,

@@ -8,7 +8,7 @@ from services.api_edge.domain.transcript import Transcript
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.key_usage import METADATA, run_metadata, usage_view
 from services.api_edge.routes.wire import moment, moment_or_none
-from services.api_edge.use_cases.kept_run import rest_of
+from services.api_edge.use_cases.kept_run_in_progress import rest_of
 from shared.contracts.runs import RunChunk, RunCompleted, RunEnded, RunFailed
 from shared.kernel.errors import PlatformError
 from shared.kernel.names import Outcome

@@ -12,7 +12,7 @@ from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.runs import KeptRun
 from services.api_edge.ports import RunBus, RunStore
 from services.api_edge.use_cases.attaching import Attaching
-from services.api_edge.use_cases.kept_run import KeptRunInProgress
+from services.api_edge.use_cases.kept_run_in_progress import KeptRunInProgress
 from services.api_edge.use_cases.places import GiveBack, Places
 from services.api_edge.use_cases.running import START_GRACE_S, not_taken
 from services.api_edge.use_cases.waiting_runs import WaitingRuns

@@ -8,7 +8,7 @@ import httpx2
 
 from services.inference.adapters.http_clients import HttpClients
 from services.inference.adapters.provider_errors import parsed
-from services.inference.domain.model_list import listed_models, models_kept_nowhere
+from services.inference.domain.model_list import listed_models, zero_retention_models
 from services.inference.domain.providers import ProviderSpec
 from shared.contracts.models import ListedModel
 from shared.kernel.errors import ProviderError
@@ -24,15 +24,15 @@ class HttpModelLister:
         self._http = http.configured
 
     async def models(self) -> tuple[ListedModel, ...]:
-        listed, kept_nowhere = await asyncio.gather(self._read("/models"), self._kept_nowhere())
-        found = listed_models(listed, kept_nowhere)
+        listed, zero_retention = await asyncio.gather(self._read("/models"), self._zero_retention())
+        found = listed_models(listed, zero_retention)
         if not found:
             raise _unreadable()
         return found
 
-    async def _kept_nowhere(self) -> frozenset[str]:
+    async def _zero_retention(self) -> frozenset[str]:
         try:
-            return models_kept_nowhere(await self._read("/endpoints/zdr"))
+            return zero_retention_models(await self._read("/endpoints/zdr"))
         except ProviderError:
             return frozenset()
 

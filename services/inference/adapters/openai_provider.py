@@ -236,10 +236,10 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
 def _piece(call: ProviderCall, text: str, body: dict[str, Any], chars: int) -> Piece:
     secret = call.key.secret.reveal()
     usage = READINGS[call.operation].usage(body)
-    return Piece(without_key(secret, text, body), chars, _kept(secret, usage))
+    return Piece(without_key(secret, text, body), chars, _keepable_usage(secret, usage))
 
 
-def _kept(secret: str, usage: dict[str, Any] | None) -> dict[str, Any] | None:
+def _keepable_usage(secret: str, usage: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the usage object if it can be kept as it came, and the key is not in it."""
     usage = keepable(usage)
     return None if usage is None or holds_key(secret, orjson.dumps(usage).decode()) else usage

@@ -7,7 +7,7 @@ import asyncpg
 
 from services.inference.adapters.attempt_batches import AttemptBatches
 from services.inference.domain.attempt import Attempt, KeyUsed
-from services.inference.ports import AbandonedAttempt, RunKept, StoredAttempt
+from services.inference.ports import AbandonedAttempt, StoredAttempt, StoredRun
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.runs import RunEnded, RunRequested
 from shared.contracts.usage import UsageRecorded
@@ -178,8 +178,8 @@ def _attempt(row: "asyncpg.Record") -> Attempt:
     )
 
 
-def _run(row: "asyncpg.Record") -> RunKept:
-    return RunKept(
+def _run(row: "asyncpg.Record") -> StoredRun:
+    return StoredRun(
         user_id=row["user_id"],
         flow=row["flow"],
         policy=KeyPolicy(row["policy"]),

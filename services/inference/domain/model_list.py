@@ -27,16 +27,16 @@ _FEATURES: Final = {
 _INPUTS: Final = {"image": "vision", "audio": "audio_input", "file": "file_input"}
 
 
-def listed_models(body: object, kept_nowhere: frozenset[str] = frozenset()) -> tuple[ListedModel, ...]:
+def listed_models(body: object, zero_retention: frozenset[str] = frozenset()) -> tuple[ListedModel, ...]:
     """Return what can be read of the list; what cannot is left out.
 
-    `kept_nowhere`: what `models_kept_nowhere` returned.
+    `zero_retention`: what `zero_retention_models` returned.
     """
-    found = (_model(entry, kept_nowhere) for entry in _entries(body, _MODELS_MAX))
+    found = (_model(entry, zero_retention) for entry in _entries(body, _MODELS_MAX))
     return tuple(model for model in found if model is not None)
 
 
-def models_kept_nowhere(body: object) -> frozenset[str]:
+def zero_retention_models(body: object) -> frozenset[str]:
     """Return the models that a host keeps nothing of; none when that cannot be read."""
     names = (_text(entry.get("model_id")) for entry in _entries(body, _HOSTS_MAX))
     return frozenset(name for name in names if name is not None)
@@ -47,7 +47,7 @@ def _entries(body: object, most: int) -> list[Mapping[str, Any]]:
     return [entry for entry in data[:most] if isinstance(entry, dict)] if isinstance(data, list) else []
 
 
-def _model(entry: Mapping[str, Any], kept_nowhere: frozenset[str]) -> ListedModel | None:
+def _model(entry: Mapping[str, Any], zero_retention: frozenset[str]) -> ListedModel | None:
     name = _text(entry.get("id"))
     if name is None:
         return None
@@ -58,7 +58,7 @@ def _model(entry: Mapping[str, Any], kept_nowhere: frozenset[str]) -> ListedMode
         context_window=_count(entry.get("context_length")),
         features=tuple(sorted(set(_features(entry, kinds)))),
         output_kinds=tuple(_texts(kinds.get("output_modalities"))),
-        zero_data_retention=name in kept_nowhere if kept_nowhere else None,
+        zero_data_retention=name in zero_retention if zero_retention else None,
         input_usd=_usd(pricing.get("prompt")),
         output_usd=_usd(pricing.get("completion")),
     )

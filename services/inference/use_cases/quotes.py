@@ -13,14 +13,14 @@ from shared.kernel.errors import PlatformError
 from shared.kernel.names import KeyService
 
 _FRESH_S: Final = 30.0
-_KEPT_S: Final = 60.0
+_CACHED_S: Final = 60.0
 _RETRY_S: Final = 1.0
-_MODELS_KEPT: Final = 1_000
+_MODELS_CACHED: Final = 1_000
 _ASKED_AT_ONCE: Final = 32
 
 
 @dataclass(slots=True)
-class _Kept:
+class _CachedQuote:
     """`known_at`: when billing said it, None until then; `due_at`: from when it may be asked (again)."""
 
     price: PriceAsked = field(default_factory=PriceAsked)
@@ -41,39 +41,39 @@ class Quotes:
         self._finder = finder
         self._timeout_s = timeout_s
         self._now = now
-        self._kept: OrderedDict[tuple[KeyService, str], _Kept] = OrderedDict()
+        self._cached: OrderedDict[tuple[KeyService, str], _CachedQuote] = OrderedDict()
         self._asking: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)
 
     def ask(self, provider: KeyService, model: str) -> PriceAsked:
         """Return at once what is known of a price; what is not, is filled in when billing answers."""
-        kept, now = self._place(provider, model), self._now()
-        if kept.known_at is not None and now - kept.known_at > _KEPT_S:
-            kept.price, kept.known_at = PriceAsked(last=kept.price.quote), None
-        if now >= kept.due_at and len(self._asking) < _ASKED_AT_ONCE:
-            kept.due_at = now + self._timeout_s + _RETRY_S
-            asking = asyncio.create_task(self._find(kept, provider, model))
+        cached, now = self._place(provider, model), self._now()
+        if cached.known_at is not None and now - cached.known_at > _CACHED_S:
+            cached.price, cached.known_at = PriceAsked(last=cached.price.quote), None
+        if now >= cached.due_at and len(self._asking) < _ASKED_AT_ONCE:
+            cached.due_at = now + self._timeout_s + _RETRY_S
+            asking = asyncio.create_task(self._find(cached, provider, model))
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
-        return kept.price
+        return cached.price
 
-    def _place(self, provider: KeyService, model: str) -> _Kept:
-        kept = self._kept.setdefault((provider, model), _Kept())
-        if len(self._kept) > _MODELS_KEPT:
-            self._kept.popitem(last=False)
-        return kept
+    def _place(self, provider: KeyService, model: str) -> _CachedQuote:
+        cached = self._cached.setdefault((provider, model), _CachedQuote())
+        if len(self._cached) > _MODELS_CACHED:
+            self._cached.popitem(last=False)
+        return cached
 
-    async def _find(self, kept: _Kept, provider: KeyService, model: str) -> None:
+    async def _find(self, cached: _CachedQuote, provider: KeyService, model: str) -> None:
         try:
             quote = await self._finder.find(provider, model, timeout_s=self._timeout_s)
         except PlatformError:
-            kept.due_at = self._now() + _RETRY_S
+            cached.due_at = self._now() + _RETRY_S
             return
-        if kept.price.quote is None:
-            kept.price.is_now(quote)
-        elif kept.price.quote != quote:
-            kept.price = PriceAsked(quote)  # runs that have begun keep what they began with
-        kept.known_at = self._now()
-        kept.due_at = kept.known_at + _FRESH_S
+        if cached.price.quote is None:
+            cached.price.is_now(quote)
+        elif cached.price.quote != quote:
+            cached.price = PriceAsked(quote)  # runs that have begun keep what they began with
+        cached.known_at = self._now()
+        cached.due_at = cached.known_at + _FRESH_S

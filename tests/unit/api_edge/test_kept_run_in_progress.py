@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.api_edge.use_cases.kept_run import KeptRunInProgress
+from services.api_edge.use_cases.kept_run_in_progress import KeptRunInProgress
 from services.api_edge.use_cases.waiting_runs import Inbox
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import BusUnavailableError, ProviderTimeoutError
