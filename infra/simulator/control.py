@@ -1,18 +1,9 @@
-"""Reading a running simulator's counts, and running one: for the demo and the tests."""
-
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Reading a running simulator's counts."""
 
 import httpx2
 from pydantic import BaseModel
 
 from infra.simulator.calls import key_digest
-
-_READY_SECONDS = 15.0
 
 
 class Calls(BaseModel):
@@ -47,43 +38,3 @@ def read_calls(url: str) -> Calls:
     """The counts of the simulator at `url` (without a path)."""
     response = httpx2.get(f"{url}/_simulator/calls", trust_env=False, verify=False)
     return Calls.model_validate_json(response.raise_for_status().content)
-
-
-def reset_calls(url: str) -> None:
-    httpx2.post(f"{url}/_simulator/reset", trust_env=False, verify=False).raise_for_status()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx2.get(f"{url}/healthz", trust_env=False, verify=False).is_success
-    except httpx2.TransportError:
-        return False
-
-
-def _wait_ready(process: subprocess.Popen[bytes], url: str) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    while not _is_ready(url):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the simulator did not start at {url}")
-        time.sleep(0.05)
-
-
-@contextmanager
-def running_simulator() -> Iterator[str]:
-    """A simulator process for the length of the block; yields its URL without a path."""
-    port = _free_port()
-    command = [sys.executable, "-m", "infra.simulator", "--port", str(port)]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_ready(process, url)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=10)

@@ -72,7 +72,7 @@ async def _serving(
             prices=prices,
             price_store=prices,
             tariff=Tariff(settings.credit_usd, settings.markup),
-            clock=_now,
+            now=_now,
             wake=relay.wake,
         )
         listen(bus, parts)

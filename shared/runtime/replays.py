@@ -13,7 +13,7 @@ _REMEMBERED_MAX: Final = 200_000
 
 
 class Replays:
-    """What this process was asked lately. `now`: seconds since the epoch.
+    """What this process was asked lately. `clock`: seconds since the epoch.
 
     A request is remembered until it would be refused for its age, so a copy of it is always refused. Beyond
     `remembered_max` the oldest are forgotten first. Ask about requests of a known sender only: nobody else's
@@ -21,9 +21,9 @@ class Replays:
     """
 
     def __init__(
-        self, *, now: Callable[[], float] = time.time, remembered_max: int = _REMEMBERED_MAX
+        self, *, clock: Callable[[], float] = time.time, remembered_max: int = _REMEMBERED_MAX
     ) -> None:
-        self._now = now
+        self._clock = clock
         self._remembered_max = remembered_max
         self._until: dict[tuple[str, str], float] = {}
 
@@ -37,7 +37,7 @@ class Replays:
         ServiceUnavailableError when its caller has given up: the broker drops what waits in its queue, but a
         process that stood still finds what it had been handed, and meanwhile its user may have decided anew.
         """
-        now, sent = self._now(), delivery.envelope.time.timestamp()
+        now, sent = self._clock(), delivery.envelope.time.timestamp()
         if abs(now - sent) > WINDOW_S:
             raise InvalidRequestError("the request's time is too far off")
         if delivery.ttl_s is not None and now - sent > delivery.ttl_s:

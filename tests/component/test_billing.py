@@ -74,7 +74,7 @@ class Counter:
             prices=prices,
             price_store=prices,
             tariff=TARIFF,
-            clock=lambda: NOON,
+            now=lambda: NOON,
             wake=self.woken.set,
         )
         listen(self._bus, parts, retry_s=0.01)

@@ -18,5 +18,5 @@ class Parts:
     prices: PriceBook
     price_store: PriceStore
     tariff: Tariff
-    clock: Callable[[], datetime]
+    now: Callable[[], datetime]
     wake: Callable[[], None]

@@ -21,10 +21,10 @@ class PriceHandlers:
 
     async def on_find_price(self, request: FindPrice) -> PriceFound:
         parts = self._parts
-        return find_price(request, prices=parts.prices, tariff=parts.tariff, now=parts.clock())
+        return find_price(request, prices=parts.prices, tariff=parts.tariff, now=parts.now())
 
     async def on_set_price(self, request: SetPrice) -> PriceSet:
-        return await set_price(request, price_store=self._parts.price_store, now=self._parts.clock())
+        return await set_price(request, price_store=self._parts.price_store, now=self._parts.now())
 
     async def on_list_prices(self, request: ListPrices) -> PriceList:
         parts = self._parts
@@ -33,5 +33,5 @@ class PriceHandlers:
             price_store=parts.price_store,
             prices=parts.prices,
             tariff=parts.tariff,
-            now=parts.clock(),
+            now=parts.now(),
         )

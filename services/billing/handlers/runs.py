@@ -37,5 +37,5 @@ class RunHandlers:
     async def _authorize(self, batch: Sequence[AuthorizeRun]) -> list[Answer]:
         parts = self._parts
         return await authorize_runs(
-            batch, ledger=parts.ledger, prices=parts.prices, tariff=parts.tariff, now=parts.clock()
+            batch, ledger=parts.ledger, prices=parts.prices, tariff=parts.tariff, now=parts.now()
         )

@@ -29,18 +29,18 @@ class _CachedQuote:
 
 
 class Quotes:
-    """Remembers each model's quote, and asks for a new one after 30 s. `now` in seconds.
+    """Remembers each model's quote, and asks for a new one after 30 s. `clock` in seconds.
 
     A run takes one of up to 60 s as it is; an older one only if it ends before billing has answered. Without
     billing a model that was not asked for before has none, and nothing else is different.
     """
 
     def __init__(
-        self, finder: QuoteFinder, *, timeout_s: float, now: Callable[[], float] = time.monotonic
+        self, finder: QuoteFinder, *, timeout_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._finder = finder
         self._timeout_s = timeout_s
-        self._now = now
+        self._clock = clock
         self._cached: OrderedDict[tuple[KeyService, str], _CachedQuote] = OrderedDict()
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -49,7 +49,7 @@ class Quotes:
 
     def ask(self, provider: KeyService, model: str) -> PriceAsked:
         """Return at once what is known of a price; what is not, is filled in when billing answers."""
-        cached, now = self._place(provider, model), self._now()
+        cached, now = self._place(provider, model), self._clock()
         if cached.known_at is not None and now - cached.known_at > _CACHED_S:
             cached.price, cached.known_at = PriceAsked(last=cached.price.quote), None
         if now >= cached.due_at and len(self._asking) < _ASKED_AT_ONCE:
@@ -69,11 +69,11 @@ class Quotes:
         try:
             quote = await self._finder.find(provider, model, timeout_s=self._timeout_s)
         except PlatformError:
-            cached.due_at = self._now() + _RETRY_S
+            cached.due_at = self._clock() + _RETRY_S
             return
         if cached.price.quote is None:
             cached.price.is_now(quote)
         elif cached.price.quote != quote:
             cached.price = PriceAsked(quote)  # runs that have begun keep what they began with
-        cached.known_at = self._now()
+        cached.known_at = self._clock()
         cached.due_at = cached.known_at + _FRESH_S

@@ -19,17 +19,17 @@ _Place: TypeAlias = tuple[str, str, str, str, bool]
 class RememberedKeys:
     """Only keys that lie stored, and are the user's: the platform's go round, and their marks are heeded.
 
-    `now` in seconds. What is told of a user's keys makes everything of theirs forgotten. Who asks together is
-    answered within `timeout_s`, however short the time of the first of them: each has a deadline of its own.
+    `clock` in seconds. What is told of a user's keys makes everything of theirs forgotten. Who asks together
+    is answered within `timeout_s`, however short the time of the first of them: each has a deadline of its own.
     No frame has an asking in a variable: its error would hold the frame, and that the error, and the run.
     """
 
     def __init__(
-        self, resolver: KeyResolver, *, timeout_s: float, now: Callable[[], float] = time.monotonic
+        self, resolver: KeyResolver, *, timeout_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._resolver = resolver
         self._timeout_s = timeout_s
-        self._now = now
+        self._clock = clock
         self._kept: OrderedDict[_Place, tuple[float, ResolvedKey]] = OrderedDict()
         self._asking: dict[_Place, asyncio.Task[ResolvedKey]] = {}
         self._forgotten: Counter[str] = Counter()
@@ -65,7 +65,7 @@ class RememberedKeys:
 
     def _known(self, place: _Place) -> ResolvedKey | None:
         asked_at, key = self._kept.get(place, (float("-inf"), None))
-        return key if self._now() - asked_at < _FRESH_S else None
+        return key if self._clock() - asked_at < _FRESH_S else None
 
     def _ask(self, place: _Place, request: RunRequested, attempt: int) -> "asyncio.Task[ResolvedKey]":
         task = asyncio.create_task(self._asked(place, request, attempt))
@@ -74,7 +74,7 @@ class RememberedKeys:
         return task
 
     async def _asked(self, place: _Place, request: RunRequested, attempt: int) -> ResolvedKey:
-        asked_at, forgotten = self._now(), self._forgotten[request.user_id]
+        asked_at, forgotten = self._clock(), self._forgotten[request.user_id]
         try:
             key = await self._resolver.resolve(request, attempt, excluding=(), timeout_s=self._timeout_s)
         finally:
@@ -88,7 +88,7 @@ class RememberedKeys:
         self._kept[place] = (asked_at, key)
         self._kept.move_to_end(place)
         while self._kept and (
-            len(self._kept) > _KEPT_MAX or self._now() - next(iter(self._kept.values()))[0] > _FRESH_S
+            len(self._kept) > _KEPT_MAX or self._clock() - next(iter(self._kept.values()))[0] > _FRESH_S
         ):
             self._kept.popitem(last=False)
 

@@ -12,17 +12,17 @@ _REMEMBERED_S: Final = 60.0
 
 
 class Revocations:
-    """Credentials revoked lately: an answer with such a key may still be on its way. `now` in seconds."""
+    """Credentials revoked lately: an answer with such a key may still be on its way. `clock` in seconds."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._revoked: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._revoked)
 
     def add(self, credential_id: str) -> None:
-        now = self._now()
+        now = self._clock()
         while self._revoked and now - next(iter(self._revoked.values())) > _REMEMBERED_S:
             self._revoked.popitem(last=False)
         self._revoked[credential_id] = now
@@ -31,7 +31,7 @@ class Revocations:
     def check(self, credential_id: str) -> None:
         """Raise the error of a revoked key."""
         added = self._revoked.get(credential_id)
-        if added is not None and self._now() - added <= _REMEMBERED_S:
+        if added is not None and self._clock() - added <= _REMEMBERED_S:
             raise key_revoked()
 
 

@@ -9,7 +9,6 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
-from infra.simulator.control import reset_calls, running_simulator
 from shared.contracts.runs import RunRequested
 from shared.kernel.ids import new_id
 from shared.kernel.names import API_EDGE, BILLING, INFERENCE, KEY_VAULT, KeySource
@@ -26,6 +25,7 @@ from tests.integration.inference.house import (
 )
 from tests.nursery import Nursery
 from tests.realm import TestRealm, temporary_realm
+from tests.simulator import reset_calls, running_simulator
 
 GOOD = "canary-sim-good-000111222333"
 QUOTE = Quote(Price("v1", Rate(Decimal(1)), Rate(Decimal(2))), Tariff(Decimal("0.01"), Decimal(1)))

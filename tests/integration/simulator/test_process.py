@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import openai
 import pytest
 
-from infra.simulator.control import Calls, read_calls, reset_calls, running_simulator
+from infra.simulator.control import Calls, read_calls
+from tests.simulator import reset_calls, running_simulator
 
 pytestmark = pytest.mark.integration
 KEY = "sk-sim-process-0123456789"

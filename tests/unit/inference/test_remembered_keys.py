@@ -29,7 +29,7 @@ class Time:
 def remembering(*sources: KeySource) -> tuple[RememberedKeys, InMemoryKeyResolver, Time]:
     resolver = InMemoryKeyResolver([a_key(source.value, source) for source in sources])
     clock = Time()
-    return RememberedKeys(resolver, timeout_s=TIMEOUT_S, now=clock), resolver, clock
+    return RememberedKeys(resolver, timeout_s=TIMEOUT_S, clock=clock), resolver, clock
 
 
 async def resolve(keys: RememberedKeys, excluding: tuple[str, ...] = (), **changes: object) -> str:

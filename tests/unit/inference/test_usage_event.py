@@ -227,7 +227,7 @@ class Clock:
 
 def some_quotes(finder: InMemoryQuoteFinder) -> tuple[Quotes, Clock]:
     clock = Clock()
-    return Quotes(finder, timeout_s=5, now=clock), clock
+    return Quotes(finder, timeout_s=5, clock=clock), clock
 
 
 MODEL = (KeyService.OPENAI, "openai/gpt-4o-mini")

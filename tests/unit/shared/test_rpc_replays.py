@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def replays(clock: Clock) -> Replays:
-    return Replays(now=clock, remembered_max=100)
+    return Replays(clock=clock, remembered_max=100)
 
 
 def _request(
