@@ -8,6 +8,12 @@ from pydantic import AwareDatetime, Field
 from shared.contracts.answer import Answer
 from shared.contracts.message import Message
 from shared.contracts.rpc import Request
+from shared.kernel.lengths import (
+    FEATURE_CHARS_MAX,
+    IDEMPOTENCY_KEY_CHARS_MAX,
+    REASON_CHARS_MAX,
+    USER_ID_CHARS_MAX,
+)
 from shared.kernel.names import KeyService, TransferCause, TransferKind
 
 MICROS_MAX: Final = 10**15
@@ -22,9 +28,9 @@ class GrantCredits(Request):
 
     ROUTING_KEY = "billing.grant.v1"
 
-    user_id: str = Field(min_length=1, max_length=128)
+    user_id: str = Field(min_length=1, max_length=USER_ID_CHARS_MAX)
     amount_micros: int = Field(gt=0, le=MICROS_MAX)
-    idempotency_key: str = Field(min_length=1, max_length=200)
+    idempotency_key: str = Field(min_length=1, max_length=IDEMPOTENCY_KEY_CHARS_MAX)
     granted_by: str
 
 
@@ -36,13 +42,13 @@ class AdjustCredits(Request):
 
     ROUTING_KEY = "billing.adjust.v1"
 
-    user_id: str = Field(min_length=1, max_length=128)
+    user_id: str = Field(min_length=1, max_length=USER_ID_CHARS_MAX)
     amount_micros: int = Field(ge=-MICROS_MAX, le=MICROS_MAX)
     """More than 0 gives, less takes; never 0."""
-    reason: str = Field(min_length=1, max_length=500)
+    reason: str = Field(min_length=1, max_length=REASON_CHARS_MAX)
     run_id: UUID | None = None
     """The run whose charge it corrects."""
-    idempotency_key: str = Field(min_length=1, max_length=200)
+    idempotency_key: str = Field(min_length=1, max_length=IDEMPOTENCY_KEY_CHARS_MAX)
     adjusted_by: str
 
 
@@ -55,9 +61,9 @@ class DeductCredits(Request):
     ROUTING_KEY = "billing.deduct.v1"
 
     user_id: str
-    feature: str = Field(min_length=1, max_length=100)
+    feature: str = Field(min_length=1, max_length=FEATURE_CHARS_MAX)
     amount_micros: int = Field(gt=0, le=MICROS_MAX)
-    idempotency_key: str = Field(min_length=1, max_length=200)
+    idempotency_key: str = Field(min_length=1, max_length=IDEMPOTENCY_KEY_CHARS_MAX)
 
 
 class CreditsMoved(Answer):

@@ -1,5 +1,6 @@
 """Messages of key_vault about users' keys. A key travels only as `SealedKey`."""
 
+from typing import Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -7,10 +8,13 @@ from pydantic import AwareDatetime, Field
 from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
 from shared.contracts.sealed import SealedKey
+from shared.kernel.lengths import LABEL_CHARS_MAX
 from shared.kernel.names import (
     CredentialStatus,
     KeyService,
 )
+
+POSITION_MAX: Final = 1_000_000
 
 
 class StoreKey(Request):
@@ -25,7 +29,7 @@ class StoreKey(Request):
     user_id: str
     service: KeyService
     sealed: SealedKey
-    label: str | None = Field(default=None, max_length=200)
+    label: str | None = Field(default=None, max_length=LABEL_CHARS_MAX)
     base_url: str | None = None
     status: CredentialStatus = CredentialStatus.ACTIVE
 
@@ -58,8 +62,8 @@ class UpdateKey(Request):
 
     credential_id: UUID
     user_id: str
-    label: str | None = Field(default=None, max_length=200)
-    position: int | None = Field(default=None, ge=0, le=1_000_000)
+    label: str | None = Field(default=None, max_length=LABEL_CHARS_MAX)
+    position: int | None = Field(default=None, ge=0, le=POSITION_MAX)
     """Of two keys for one service, the lower is tried first; of equals, the newer."""
     status: CredentialStatus | None = None
     status_of_version: int | None = None

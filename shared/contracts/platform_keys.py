@@ -4,6 +4,7 @@ from pydantic import AwareDatetime, Field
 
 from shared.contracts.answer import Answer
 from shared.contracts.rpc import Request
+from shared.kernel.lengths import CREDENTIAL_ID_CHARS_MAX
 from shared.kernel.names import (
     KeyService,
     PlatformKeyState,
@@ -37,4 +38,4 @@ class MendPlatformKey(Request):
 
     ROUTING_KEY = "key_vault.mend_platform_key.v1"
 
-    credential_id: str = Field(max_length=128)
+    credential_id: str = Field(max_length=CREDENTIAL_ID_CHARS_MAX)

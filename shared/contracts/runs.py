@@ -10,6 +10,7 @@ from shared.contracts.message import Message
 from shared.contracts.rpc import ErrorBody
 from shared.contracts.sealed import RequestKey
 from shared.contracts.usage import TokenCounts, UsageRecorded
+from shared.kernel.lengths import SESSION_ID_CHARS_MAX
 from shared.kernel.names import KeyPolicy, KeyService, KeySource, Operation, Outcome
 
 
@@ -48,7 +49,7 @@ class RunRequested(Message):
     retry_on_worker_loss: bool = False
     kept: bool = False
     """It goes on without its client, edges may attach to it, and its end is told by `RunEnded`."""
-    session_id: str | None = Field(default=None, max_length=200)
+    session_id: str | None = Field(default=None, max_length=SESSION_ID_CHARS_MAX)
     """The client's name for the runs that belong together; their cost is summed up."""
 
 

@@ -1,12 +1,11 @@
 """Identifiers: ours are UUIDv7 (RFC 9562), so that they sort by time of birth; users' are others' to make."""
 
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-USER_ID_CHARS_MAX: Final = 128
+from shared.kernel.lengths import USER_ID_CHARS_MAX
 
 
 def new_id() -> UUID:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
+from shared.kernel.lengths import IDEMPOTENCY_KEY_CHARS_MAX
 from shared.kernel.secret import holds_secret
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
-_CHARS_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,12 @@ def idempotency_key(header: str | None) -> str | None:
     if header is None:
         return None
     key = header.strip()
-    if not 0 < len(key) <= _CHARS_MAX or not key.isprintable() or not key.isascii() or holds_secret(key):
+    if (
+        not 0 < len(key) <= IDEMPOTENCY_KEY_CHARS_MAX
+        or not key.isprintable()
+        or not key.isascii()
+        or holds_secret(key)
+    ):
         raise BadInputError("wrong_value", IDEMPOTENCY_HEADER)
     return key
 

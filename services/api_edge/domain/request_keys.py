@@ -24,7 +24,7 @@ KEY_HEADERS: Final = (
 )
 _ANY_PROVIDERS: Final = "x-provider-key"
 _BASE_URL: Final = "x-gateway-base-url"
-_SESSION_CHARS_MAX: Final = 12_000
+_SESSION_TOKEN_CHARS_MAX: Final = 12_000
 """What a sealed message holds."""
 
 
@@ -110,7 +110,7 @@ def _sent(header: str, service: KeyService, headers: Mapping[str, str]) -> SentK
 
 def _session_token(value: str, param: str) -> SecretText:
     token = value.strip()
-    if len(token) > _SESSION_CHARS_MAX or not is_visible_ascii(token):
+    if len(token) > _SESSION_TOKEN_CHARS_MAX or not is_visible_ascii(token):
         raise BadInputError("wrong_value", param)
     return SecretText(token)
 

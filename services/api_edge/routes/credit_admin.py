@@ -12,6 +12,7 @@ from services.api_edge.routes.docs import body_docs
 from services.api_edge.routes.gate import BEARER, Gate, caller_of
 from services.api_edge.routes.wire import IdempotencyKey, Input, Json, Shown, UserId, moment, money, read_body
 from shared.contracts.credits import AdjustCredits, CreditsMoved, GrantCredits
+from shared.kernel.lengths import REASON_CHARS_MAX
 from shared.kernel.money import credits_to_micros
 
 
@@ -28,7 +29,7 @@ class AdjustmentBody(Input):
 
     user_id: UserId
     credits: CreditsChange
-    reason: Shown = Field(min_length=1, max_length=500)
+    reason: Shown = Field(min_length=1, max_length=REASON_CHARS_MAX)
     run_id: UUID | None = None
     idempotency_key: IdempotencyKey
 

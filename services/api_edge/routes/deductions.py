@@ -17,6 +17,7 @@ from services.api_edge.routes.wire import IdempotencyKey, Input, Json, Shown, mo
 from services.api_edge.use_cases.charge_feature import charge_feature
 from services.api_edge.use_cases.read_receipt import ReadReceipt, RunReceipt
 from shared.contracts.credits import Balance, CreditsMoved, DeductCredits
+from shared.kernel.lengths import FEATURE_CHARS_MAX
 from shared.kernel.money import credits_to_micros
 
 _RETRY_S: Final = "1"
@@ -25,7 +26,7 @@ _RETRY_S: Final = "1"
 class FeatureBody(Input):
     """`credits`: as in a grant."""
 
-    feature: Shown = Field(min_length=1, max_length=100)
+    feature: Shown = Field(min_length=1, max_length=FEATURE_CHARS_MAX)
     credits: Credits
     idempotency_key: IdempotencyKey
 
@@ -35,7 +36,7 @@ class DeductionBody(Input):
 
     run_id: UUID | None = None
     camel: UUID | None = Field(default=None, validation_alias="runId")
-    feature: Shown | None = Field(default=None, min_length=1, max_length=100)
+    feature: Shown | None = Field(default=None, min_length=1, max_length=FEATURE_CHARS_MAX)
     credits: Credits | None = None
     idempotency_key: IdempotencyKey | None = None
 

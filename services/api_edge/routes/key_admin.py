@@ -12,9 +12,8 @@ from services.api_edge.routes.wire import Input, Json, UserId, moment_or_none, r
 from shared.contracts.keys import RevokeKeys
 from shared.contracts.platform_keys import PlatformKeyInfo
 from shared.kernel.errors import NotFoundError
+from shared.kernel.lengths import CREDENTIAL_ID_CHARS_MAX
 from shared.kernel.names import KeyService
-
-_ID_CHARS_MAX = 128
 
 
 class MendBody(Input):
@@ -45,7 +44,7 @@ def key_admin_router(gate: Gate, administration: KeyAdministration) -> APIRouter
     async def mend_platform_key(request: Request, credential_id: str) -> Json:
         """Make a key ready again that cools down or is out."""
         await read_body(request, MendBody)
-        if len(credential_id) > _ID_CHARS_MAX:
+        if len(credential_id) > CREDENTIAL_ID_CHARS_MAX:
             raise NotFoundError("no such key")
         return Json(_view(await administration.mend_platform_key(credential_id)))
 

@@ -5,12 +5,14 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field
 
 from services.api_edge.routes.wire import Input, Shown
+from shared.contracts.keys import POSITION_MAX
 from shared.kernel.base_url import BASE_URL_CHARS_MAX
+from shared.kernel.lengths import LABEL_CHARS_MAX
 from shared.kernel.names import KeyService
 from shared.kernel.secret import SecretText
 
-_Label = Annotated[Shown, Field(max_length=200)]
-_Position = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+_Label = Annotated[Shown, Field(max_length=LABEL_CHARS_MAX)]
+_Position = Annotated[int, Field(strict=True, ge=0, le=POSITION_MAX)]
 _BaseUrl = Annotated[
     Annotated[Shown, Field(max_length=BASE_URL_CHARS_MAX)] | None,
     Field(validation_alias=AliasChoices("baseUrl", "base_url")),

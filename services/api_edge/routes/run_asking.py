@@ -15,11 +15,11 @@ from services.api_edge.domain.idempotency import (
     request_sha256,
 )
 from services.api_edge.domain.request_keys import KEY_HEADERS
+from shared.kernel.lengths import IDEMPOTENCY_KEY_CHARS_MAX, SESSION_ID_CHARS_MAX
 from shared.kernel.secret import holds_secret
 
 SESSION_HEADER: Final = "Latchkey-Session"
 TIMEOUT_HEADER: Final = "Latchkey-Timeout"
-_SESSION_CHARS_MAX: Final = 200
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?", re.ASCII)
 
 _PARAMETERS: Final[list[dict[str, Any]]] = [
@@ -28,13 +28,13 @@ _PARAMETERS: Final[list[dict[str, Any]]] = [
         "in": "header",
         "name": IDEMPOTENCY_HEADER,
         "description": "The same key with the same request is the same run, also while it goes on.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        "schema": {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARS_MAX},
     },
     {
         "in": "header",
         "name": SESSION_HEADER,
         "description": "Your name for runs that belong together; their cost is summed up.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": _SESSION_CHARS_MAX},
+        "schema": {"type": "string", "minLength": 1, "maxLength": SESSION_ID_CHARS_MAX},
     },
     {
         "in": "header",
@@ -49,7 +49,7 @@ _PARAMETERS: Final[list[dict[str, Any]]] = [
 MESSAGES: Final[dict[str, Any]] = {"type": "array", "items": {"type": "object"}, "minItems": 1}
 NAMED: Final[dict[str, Any]] = {
     "flow": {"type": ["string", "null"]},
-    "session_id": {"type": ["string", "null"], "minLength": 1, "maxLength": _SESSION_CHARS_MAX},
+    "session_id": {"type": ["string", "null"], "minLength": 1, "maxLength": SESSION_ID_CHARS_MAX},
 }
 """What a body may name that is a header elsewhere."""
 
@@ -96,6 +96,6 @@ def _session(name: str | None, param: str) -> str | None:
     if name is None:
         return None
     name = name.strip()
-    if not 0 < len(name) <= _SESSION_CHARS_MAX or not name.isprintable() or holds_secret(name):
+    if not 0 < len(name) <= SESSION_ID_CHARS_MAX or not name.isprintable() or holds_secret(name):
         raise BadInputError("wrong_value", param)
     return name

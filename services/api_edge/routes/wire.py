@@ -22,6 +22,7 @@ from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.json_text import check_once
 from shared.kernel.errors import NotFoundError
 from shared.kernel.ids import is_user_id
+from shared.kernel.lengths import IDEMPOTENCY_KEY_CHARS_MAX
 from shared.kernel.money import format_credits
 from shared.kernel.secret import holds_secret
 
@@ -64,7 +65,7 @@ def _is_rfc3339(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339, json_schema_input_type=datetime)]
 """A time as RFC 3339 has it: no number of seconds."""
 
-IdempotencyKey = Annotated[Shown, Field(min_length=1, max_length=200)]
+IdempotencyKey = Annotated[Shown, Field(min_length=1, max_length=IDEMPOTENCY_KEY_CHARS_MAX)]
 
 
 def _is_digits(value: object) -> object:

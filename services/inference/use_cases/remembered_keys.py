@@ -20,8 +20,8 @@ class RememberedKeys:
     """Only keys that lie stored, and are the user's: the platform's go round, and their marks are heeded.
 
     `clock` in seconds. What is told of a user's keys makes everything of theirs forgotten. Who asks together
-    is answered within `timeout_s`, however short the time of the first of them: each has a deadline of its own.
-    No frame has an asking in a variable: its error would hold the frame, and that the error, and the run.
+    is answered within `timeout_s`, however short the time of the first of them: each has a deadline of its
+    own. No frame has an asking in a variable: its error would hold the frame, and that the error and the run.
     """
 
     def __init__(

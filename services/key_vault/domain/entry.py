@@ -5,11 +5,11 @@ from typing import Final
 
 from shared.kernel.base_url import BASE_URL_CHARS_MAX, is_base_url
 from shared.kernel.errors import InvalidRequestError
-from shared.kernel.ids import USER_ID_CHARS_MAX, is_user_id
+from shared.kernel.ids import is_user_id
+from shared.kernel.lengths import LABEL_CHARS_MAX, USER_ID_CHARS_MAX
 from shared.kernel.names import KeyService
 from shared.kernel.secret import KEY_CHARS_MAX, SecretText, holds_secret, is_provider_key
 
-LABEL_CHARS_MAX: Final = 200
 _NO_LABEL: Final = f"a label is at most {LABEL_CHARS_MAX} printable characters, and no key"
 
 
