@@ -11,7 +11,8 @@ import asyncpg
 
 from infra.bootstrap import BootstrapError
 from infra.commands import call, dead_letters, forget, keys, ledger, recover, token, usage
-from infra.commands.settings import UsageError
+from infra.local.console import complain
+from infra.stack_settings import UsageError
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,10 +32,10 @@ def main() -> int:
         try:
             return run(args)
         except ConnectionRefusedError as error:
-            print(f"latchkey: {error}; is the stack up? `make up` starts it", file=sys.stderr)
+            complain(f"{error}; is the stack up? `make up` starts it")
             return 1
         except (UsageError, BootstrapError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            print(f"latchkey: {error}", file=sys.stderr)
+            complain(str(error))
             return 1
     return 0
 

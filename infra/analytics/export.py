@@ -7,11 +7,11 @@ from pathlib import Path
 
 from infra.analytics.checking import Checker, Event
 from infra.analytics.columns import Row, row
-from infra.analytics.progress import Meter
 from infra.analytics.seen import Seen
-from infra.analytics.window import Progress, Window, events
+from infra.analytics.window import Window, events
 from infra.analytics.writers import Writer, whole_file, writer
 from infra.event_stream import EventStream
+from infra.stream_reading import Meter, Progress
 
 
 @dataclass

@@ -7,10 +7,10 @@ from typing import Any, Final, TypeAlias
 
 from infra.analytics.checking import Checker, Event
 from infra.analytics.columns import PLACES, Row, row
-from infra.analytics.progress import Meter
 from infra.analytics.seen import Seen
-from infra.analytics.window import Progress, Window, events
+from infra.analytics.window import Window, events
 from infra.event_stream import EventStream
+from infra.stream_reading import Meter, Progress
 from services.billing.domain.settlement import PAID
 from shared.kernel.names import KeyPolicy
 

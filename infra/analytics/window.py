@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from infra.analytics.checking import Checker, Event
-from infra.event_stream import FIRST, Entry, EventStream, Start
+from infra.event_stream import FIRST, EventStream, Start
+from infra.stream_reading import Progress, entries
 
 LATE: Final = timedelta(days=1)
 """How long after its time an event may reach the stream and still be found (outboxes wait for a broker)."""
@@ -44,15 +45,6 @@ class Window:
         return first, last
 
 
-@dataclass
-class Progress:
-    """How far a reading has come."""
-
-    first: int = 0
-    last: int = 0
-    at: int = 0
-
-
 async def events(
     stream: EventStream,
     window: Window,
@@ -66,23 +58,3 @@ async def events(
         async for batch in batches:
             yield [event for entry in batch if (event := checker.check(entry))]
     checker.conclude()
-
-
-async def entries(
-    stream: EventStream, start: Start, progress: Progress, tell: Callable[[str], None]
-) -> AsyncGenerator[list[Entry], None]:
-    """Yield in batches what is at the offsets of `progress`, which begin at `start`; keep how far it is."""
-    progress.at = progress.first
-    await _tell_of_retention(stream, start, progress, tell)
-    async with aclosing(stream.read(progress.first, progress.last)) as batches:
-        async for batch in batches:
-            progress.at = batch[-1].offset + 1
-            yield batch
-
-
-async def _tell_of_retention(
-    stream: EventStream, start: Start, progress: Progress, tell: Callable[[str], None]
-) -> None:
-    is_cut = isinstance(start, datetime) and 0 < progress.first < progress.last
-    if is_cut and await stream.find(FIRST) == progress.first:
-        tell(f"the stream begins at offset {progress.first}: what was before is no longer kept")

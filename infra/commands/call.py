@@ -4,8 +4,8 @@ import argparse
 import json
 from typing import Any
 
-from infra.commands.edge import edge
-from infra.commands.settings import UsageError
+from infra.edge import edge
+from infra.stack_settings import UsageError
 
 
 def add_to(commands: Any) -> None:

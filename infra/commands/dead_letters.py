@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from infra.commands.settings import UsageError, setting
 from infra.dead_letters import DeadLetter, Fate, is_taken_back, settle
+from infra.stack_settings import UsageError, setting
 from shared.contracts.topology import WORK_QUEUES
 
 _ABOUT: Final = "show what services refused or failed at; put it back, or throw it away"

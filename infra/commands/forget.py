@@ -5,10 +5,10 @@ import asyncio
 import time
 from typing import Any, Final
 
-from infra.commands.edge import edge
 from infra.commands.keys import revoke_keys
-from infra.commands.settings import setting
+from infra.edge import edge
 from infra.forgetting import forget_tokens, forget_user
+from infra.stack_settings import setting
 
 _TOKENS_REMEMBERED_S: Final = 6.0
 """Longer than edges go on with a token that they know."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from infra.commands.edge import Edge, edge
+from infra.edge import Edge, edge
 from infra.text_table import text_table
 from shared.kernel.names import KeyService
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 import asyncpg
 
 from infra.commands import rerate
-from infra.commands.settings import UsageError, setting
 from infra.event_stream import EventStream
 from infra.ledger.errors import CannotTellError
 from infra.ledger.rebuild import rebuild
 from infra.ledger.verify import verify
+from infra.local.console import complain
+from infra.stack_settings import UsageError, setting
 
 _CANNOT_TELL: Final = 2
 _INTERRUPTED: Final = 130
@@ -53,15 +54,13 @@ def _telling(check: Callable[[argparse.Namespace], int]) -> Callable[[argparse.N
         try:
             return check(args)
         except ConnectionRefusedError as error:
-            print(
-                f"latchkey: it cannot be told: {error}; is the stack up? `make up` starts it", file=sys.stderr
-            )
+            complain(f"it cannot be told: {error}; is the stack up? `make up` starts it")
             return _CANNOT_TELL
         except (CannotTellError, UsageError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            print(f"latchkey: it cannot be told: {error}", file=sys.stderr)
+            complain(f"it cannot be told: {error}")
             return _CANNOT_TELL
         except KeyboardInterrupt:
-            print("latchkey: it was not told to the end", file=sys.stderr)
+            complain("it was not told to the end")
             return _INTERRUPTED
 
     return told

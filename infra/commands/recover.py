@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import asyncpg
 
-from infra.commands.settings import UsageError, setting
 from infra.commands.times import time_argument
 from infra.event_stream import FIRST
 from infra.local.console import complain
@@ -15,6 +14,7 @@ from infra.recovery.beginning import EPOCH
 from infra.recovery.errors import RecoveryError
 from infra.recovery.ledger import LeftOut
 from infra.recovery.recover import Recovered, recover
+from infra.stack_settings import UsageError, setting
 from shared.kernel.errors import PlatformError
 
 _NOT_DONE: Final = 2

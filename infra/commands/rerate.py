@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from infra.bootstrap.postgres import connect
-from infra.commands.edge import edge
-from infra.commands.settings import UsageError, setting
 from infra.commands.times import time_argument
+from infra.edge import edge
 from infra.rating.corrections import Correction, check_first, check_posting, corrections, post
 from infra.rating.prices import PriceFile, Rates, rates, read_price_file
 from infra.rating.rerate import Period, Rerated, rerate
 from infra.rating.tables import as_ndjson, as_text, signed_credits
+from infra.stack_settings import UsageError, setting
 
 _ABOUT: Final = """
 Rates all usage of a period on the platform's keys again, from the tokens as they were recorded, and prints by

@@ -6,7 +6,7 @@ from typing import Any
 from infra.bootstrap import Realm, mint_token
 from infra.bootstrap.envfiles import read_env
 from infra.bootstrap.tokens import mint_jwt, revoke_tokens_of
-from infra.commands.settings import UsageError, home, setting
+from infra.stack_settings import UsageError, home, setting
 from shared.kernel.names import Role
 
 

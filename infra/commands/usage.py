@@ -14,13 +14,14 @@ from typing import Any, Final
 from infra.analytics.checking import Checker
 from infra.analytics.export import export
 from infra.analytics.summary import BY, summarize
+from infra.analytics.tables import as_json, as_text
 from infra.analytics.tail import tail
-from infra.analytics.telling import as_json, as_text
 from infra.analytics.window import Window
 from infra.analytics.writers import FORMATS, MissingLibraryError
-from infra.commands.settings import UsageError, setting
 from infra.commands.times import time_argument
 from infra.event_stream import FIRST, NEXT, EventStream, Start
+from infra.local.console import complain
+from infra.stack_settings import UsageError, setting
 
 _BAD_ARGUMENTS: Final = 2
 _INTERRUPTED: Final = 130
@@ -141,7 +142,7 @@ def _is_reversed(args: argparse.Namespace) -> bool:
 
 def _tell(line: str) -> None:
     with contextlib.suppress(BrokenPipeError):
-        print(f"latchkey: {line}", file=sys.stderr, flush=True)
+        complain(line)
 
 
 def _file(text: str) -> Path:

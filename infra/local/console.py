@@ -23,7 +23,7 @@ def stopwatch() -> Progress:
 
 
 def complain(line: str) -> None:
-    print(f"latchkey: {line}", file=sys.stderr)
+    print(f"latchkey: {line}", file=sys.stderr, flush=True)
 
 
 def last_lines(home: Home, part: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import asyncpg
 
-from infra.commands.edge import Edge
-from infra.commands.settings import UsageError
+from infra.edge import Edge
 from infra.rating.rerate import Period, Rerated
+from infra.stack_settings import UsageError
 from shared.kernel.money import format_credits
 
 _ROUTE: Final = "/api/admin/credits/adjustments"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import asyncpg
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from infra.commands.settings import UsageError
+from infra.stack_settings import UsageError
 from services.billing.adapters.genai_prices_book import GenaiPriceBook
 from services.billing.adapters.postgres_prices import PostgresPriceBook
 from services.billing.domain.price_versions import full_name, provider_of

@@ -5,8 +5,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
-from infra.analytics.progress import Meter
-from infra.analytics.window import Progress, entries
 from infra.bootstrap.postgres import connect
 from infra.event_stream import Entry, EventStream, Tell
 from infra.recovery.beginning import begin, check_alone
@@ -16,6 +14,7 @@ from infra.recovery.queue import drop_runs
 from infra.recovery.rating import Rated, rate_the_rest
 from infra.recovery.runs import end_runs
 from infra.recovery.told import take
+from infra.stream_reading import Meter, Progress, entries
 from shared.contracts.topology import KEYS_AUDIT, USAGE_EVENTS
 
 

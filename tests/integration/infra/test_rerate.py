@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 
 from infra.bootstrap import Servers
-from infra.commands.settings import UsageError
 from infra.rating.corrections import check_first, corrections
 from infra.rating.prices import PriceFile, rates
 from infra.rating.rerate import Period, Rerated, rerate
+from infra.stack_settings import UsageError
 from shared.contracts.prices import PriceSpec, RateSpec
 from shared.contracts.usage import TokenCounts
 from shared.kernel.ids import new_id

@@ -7,9 +7,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from infra.commands.edge import Edge
 from infra.commands.keys import revoke_keys, rewrap, show_platform_keys
-from infra.commands.settings import UsageError
+from infra.edge import Edge
+from infra.stack_settings import UsageError
 
 pytestmark = pytest.mark.unit
 

@@ -11,12 +11,12 @@ import httpx2
 import orjson
 import pytest
 
-from infra.commands.edge import Edge
-from infra.commands.settings import UsageError
+from infra.edge import Edge
 from infra.rating.corrections import Correction, check_posting, corrections, post
 from infra.rating.prices import PriceFile, Rates, read_price_file
 from infra.rating.rerate import Period, Rerated
 from infra.rating.tables import as_ndjson, as_text
+from infra.stack_settings import UsageError
 from shared.contracts.prices import PriceSpec, RateSpec
 from shared.contracts.usage import UsageRecorded
 from shared.kernel.names import KeyService

@@ -9,7 +9,7 @@ import httpx2
 from infra.bootstrap import Realm, mint_token
 from infra.bootstrap.http import verifying
 from infra.bootstrap.tokens import revoke_token
-from infra.commands.settings import UsageError, optional, setting
+from infra.stack_settings import UsageError, optional, setting
 
 _TIMEOUT_S = 60.0
 _USER = "latchkey-cli"
