@@ -1,15 +1,13 @@
 """`GET /api/councils/{id}/events`: every member's answer as it comes, then the one that is made of them."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import orjson
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.api_edge.domain.council import Council, CouncilMember
@@ -17,19 +15,18 @@ from services.api_edge.domain.errors import BadInputError
 from services.api_edge.domain.sse import event_frame
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.council_views import council_metadata, left_out, spent_view
-from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
 from services.api_edge.routes.run_events import LAST_EVENT_ID, event_number
 from services.api_edge.routes.run_views import answer_view
 from services.api_edge.routes.run_watch import SLOW_CLIENT_S, until_gone
+from services.api_edge.routes.server_sent_events import ServerSentEvents, send_events
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.hearing import Hearing
+from services.api_edge.use_cases.merging import merged
 from services.api_edge.use_cases.running import EdgeClosingError
 from services.api_edge.use_cases.session_usage import SessionUsage
 from shared.contracts.runs import RunCompleted, RunEnded
 from shared.kernel.errors import PlatformError, RunCancelledError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +48,8 @@ class Telling:
     sessions: SessionUsage
 
 
-class CouncilEvents(Response):
+class CouncilEvents(ServerSentEvents):
     """An event's id says how far each run was told: `after` is the last one that the client has had."""
-
-    media_type = "text/event-stream"
 
     def __init__(
         self, council: Council, telling: Telling, occasion: Occasion, *, after: tuple[int, ...]
@@ -67,12 +62,10 @@ class CouncilEvents(Response):
         self._heard = list(after)
         self._ends: dict[UUID, RunCompleted | RunEnded] = {}
         self._error: PlatformError | None = None
-        self.background = None
-        self.status_code = 200
-        self.init_headers({"X-Accel-Buffering": "no"})
+        super().__init__()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await self.begin(send)
         left_s = (self._council.deadline - datetime.now(UTC)).total_seconds()
         await until_gone(
             receive, send_events(self._frames(scope), send), timeout_s=max(left_s, 0.0) + SLOW_CLIENT_S
@@ -91,7 +84,7 @@ class CouncilEvents(Response):
 
     async def _events(self, scope: Scope) -> AsyncGenerator[_Told, None]:
         members = [self._member(place, member) for place, member in enumerate(self._council.members)]
-        async with aclosing(_merged(members)) as events:
+        async with aclosing(merged(members)) as events:
             async for told in events:
                 yield told
         async with aclosing(self._synthesis(scope)) as events:
@@ -174,22 +167,3 @@ def _answer(hearing: Hearing) -> dict[str, Any]:
         **usage_view(end.usage),
         METADATA: run_metadata(hearing.run.run_id, end),
     }
-
-
-async def _merged(sources: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[T, None]:
-    """Yield what comes first from any of them."""
-    coming = {asyncio.ensure_future(anext(source, None)): source for source in sources}
-    try:
-        while coming:
-            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                source = coming.pop(task)
-                if (told := task.result()) is not None:
-                    coming[asyncio.ensure_future(anext(source, None))] = source
-                    yield told
-    finally:
-        for task in coming:
-            task.cancel()
-        await asyncio.gather(*coming, return_exceptions=True)
-        for source in sources:
-            await source.aclose()

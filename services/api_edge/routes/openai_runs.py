@@ -13,10 +13,10 @@ from services.api_edge.domain.json_text import with_member
 from services.api_edge.domain.sse import CHAT_STREAM, RESPONSE_STREAM, Framing
 from services.api_edge.domain.start_run import StartRun
 from services.api_edge.problems import Problems
-from services.api_edge.routes.event_stream import EventStream
 from services.api_edge.routes.failures import occasion_of
 from services.api_edge.routes.gate import BEARER_DOCS, Gate, caller_of
 from services.api_edge.routes.key_usage import METADATA, run_metadata
+from services.api_edge.routes.openai_stream import OpenAIStream
 from services.api_edge.routes.run_asking import MESSAGES, idempotency_of, run_docs, session_of, timeout_of
 from services.api_edge.routes.run_watch import run_headers, watched
 from services.api_edge.use_cases.running import Running
@@ -99,7 +99,7 @@ def openai_router(
             session = _session(request, run, sessions)
             if not call.stream:
                 return await _plain(request, run, session)
-            return EventStream(
+            return OpenAIStream(
                 run,
                 problems,
                 occasion_of(request),

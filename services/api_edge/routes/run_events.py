@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Final
 
 import orjson
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.api_edge.domain.errors import BadInputError
@@ -13,10 +12,10 @@ from services.api_edge.domain.runs import KeptRun
 from services.api_edge.domain.sse import event_frame
 from services.api_edge.domain.transcript import Event
 from services.api_edge.problems import Occasion, Problems
-from services.api_edge.routes.heartbeats import send_events
 from services.api_edge.routes.key_usage import METADATA, run_metadata, session_view, usage_view
 from services.api_edge.routes.run_views import answer_view
 from services.api_edge.routes.run_watch import SLOW_CLIENT_S, watched
+from services.api_edge.routes.server_sent_events import ServerSentEvents, send_events
 from services.api_edge.use_cases.hearing import Hearing
 from services.api_edge.use_cases.running import EdgeClosingError, Running
 from services.api_edge.use_cases.session_usage import SessionUsage
@@ -30,10 +29,8 @@ _AFTER_CHUNKS: Final = 2
 """The final response, and what it used."""
 
 
-class RunEvents(Response):
+class RunEvents(ServerSentEvents):
     """Leaves out what its client has had: all events up to number `after`."""
-
-    media_type = "text/event-stream"
 
     def __init__(
         self,
@@ -51,18 +48,11 @@ class RunEvents(Response):
         self._problems = problems
         self._occasion = occasion
         self._sessions = sessions
-        self.background = None
-        self.status_code = 200
-        self.init_headers(
-            {
-                "X-Accel-Buffering": "no",
-                "Latchkey-Run-Id": str(run.run_id),
-            }
-        )
+        super().__init__({"Latchkey-Run-Id": str(run.run_id)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with watched(self._run, receive):
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self.begin(send)
             try:
                 async with asyncio.timeout_at(self._run.deadline + SLOW_CLIENT_S):
                     await send_events(self._frames(scope), send)

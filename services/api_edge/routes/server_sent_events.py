@@ -1,13 +1,30 @@
-"""Something is said now and then, so that nobody on the way takes a quiet connection for dead."""
+"""Answers that are streams of server-sent events."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Final
 
+from starlette.responses import Response
 from starlette.types import Send
 
 HEARTBEAT_S: Final = 15.0
 _HEARTBEAT: Final = b": the run goes on\n\n"
+"""So that nobody on the way takes a quiet connection for dead."""
+
+
+class ServerSentEvents(Response):
+    """The base of them. It has no body of its own, so it is not made as starlette makes others."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        self.background = None
+        self.status_code = 200
+        self.init_headers({"X-Accel-Buffering": "no", **(headers or {})})
+
+    async def begin(self, send: Send) -> None:
+        """Send status and headers."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
 
 async def send_events(frames: AsyncGenerator[bytes, None], send: Send) -> None:

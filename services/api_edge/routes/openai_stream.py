@@ -1,9 +1,8 @@
-"""A streamed run. Nothing is sent before the first chunk, so an error before it has its own status."""
+"""A run streamed as OpenAI does. Nothing is sent before the first chunk: an error then has its own status."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.api_edge.domain.json_text import with_member
@@ -11,6 +10,7 @@ from services.api_edge.domain.sse import Framing
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.key_usage import METADATA, run_metadata
 from services.api_edge.routes.run_watch import SLOW_CLIENT_S, run_headers, watched
+from services.api_edge.routes.server_sent_events import ServerSentEvents
 from services.api_edge.use_cases.running import Running
 from services.api_edge.use_cases.session_usage import SessionTotals
 from shared.contracts.runs import RunChunk, RunCompleted
@@ -18,12 +18,10 @@ from shared.kernel.errors import PlatformError
 from shared.runtime.logs import get_logger
 
 
-class EventStream(Response):
+class OpenAIStream(ServerSentEvents):
     """`include_usage`: the client asked for the chunk that tells of usage. It is held back until the run is
     over: it is the last, and tells which keys were used and, by `session`, what its session comes to.
     """
-
-    media_type = "text/event-stream"
 
     def __init__(
         self,
@@ -43,9 +41,7 @@ class EventStream(Response):
         self._framing = framing
         self._held: str | None = None
         self._told = 0
-        self.background = None
-        self.status_code = 200
-        self.init_headers({"X-Accel-Buffering": "no"})
+        super().__init__()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with watched(self._run, receive):
@@ -54,7 +50,7 @@ class EventStream(Response):
             finally:
                 scope["state"]["key_source"] = self._run.key_source
             self.headers.update(run_headers(self._run))
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self.begin(send)
             await self._send_all(first, scope, send)
 
     async def _send_all(self, first: RunChunk | RunCompleted, scope: Scope, send: Send) -> None:
