@@ -27,10 +27,10 @@ from services.api_edge.adapters.rpc import (
     RpcModelLister,
     RpcPriceAdministration,
 )
-from services.api_edge.adapters.run_ends import BATCH_SIZE, RunEnds
 from services.api_edge.adapters.sealer import VaultSealer
 from services.api_edge.api import create_api, shipped_flows
 from services.api_edge.domain.run_times import RunTimes
+from services.api_edge.handlers.run_ends import BATCH_SIZE, RunEnds
 from services.api_edge.parts import EdgePorts, EdgeRules
 from services.api_edge.ports import CouncilStore, Probe, RunStore, TokenVerifier
 from services.api_edge.serving import serve

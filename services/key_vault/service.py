@@ -35,7 +35,7 @@ from services.key_vault.use_cases.resolve_key import ResolveKeyUseCase
 from services.key_vault.use_cases.revoke_key import RevokeKeyUseCase
 from services.key_vault.use_cases.revoke_keys import RevokeKeysUseCase
 from services.key_vault.use_cases.rewrap_keys import RewrapKeysUseCase
-from services.key_vault.use_cases.sent_keys import SentKeys
+from services.key_vault.use_cases.sent_keys import SentKeyOpener
 from services.key_vault.use_cases.show_status import ShowKeyStatusUseCase
 from services.key_vault.use_cases.store_key import StoreKeyUseCase
 from services.key_vault.use_cases.update_key import UpdateKeyUseCase
@@ -75,7 +75,7 @@ def build(
         sealer=sealer,
         cipher=cipher,
         store=store,
-        sent_keys=SentKeys(sealer=sealer, sessions=sessions, guarding=guarding, now=now),
+        sent_keys=SentKeyOpener(sealer=sealer, sessions=sessions, guarding=guarding, now=now),
         pools=pools,
         guarding=guarding,
         now=now,

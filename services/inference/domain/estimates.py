@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 
-from services.inference.domain.parts import inline_chars, parts
+from services.inference.domain.message_parts import inline_chars, parts
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import Operation
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from services.inference.domain.parts import address_of, is_inline, objects, parts
+from services.inference.domain.message_parts import address_of, is_inline, objects, parts
 from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import Operation
 

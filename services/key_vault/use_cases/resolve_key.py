@@ -9,7 +9,7 @@ from services.key_vault.domain.credentials import StoredCredential
 from services.key_vault.domain.fallback import Lent, LookInPool
 from services.key_vault.ports import Cipher, Clock, CredentialStore, Guarding, Sealer
 from services.key_vault.use_cases.platform_pools import PlatformPools
-from services.key_vault.use_cases.sent_keys import SentKeys, came_with
+from services.key_vault.use_cases.sent_keys import SentKeyOpener, came_with
 from shared.contracts.resolving import KeyResolved, ResolveKey
 from shared.contracts.sealed import SEALED_FOR
 from shared.kernel.key_order import own_services, own_source, platform_source
@@ -40,7 +40,7 @@ class ResolveKeyUseCase:
         sealer: Sealer,
         cipher: Cipher,
         store: CredentialStore,
-        sent_keys: SentKeys,
+        sent_keys: SentKeyOpener,
         pools: PlatformPools,
         guarding: Guarding,
         now: Clock,

@@ -21,7 +21,7 @@ class SentKey:
     base_url: str | None
 
 
-class SentKeys:
+class SentKeyOpener:
     def __init__(self, *, sealer: Sealer, sessions: SessionCipher, guarding: Guarding, now: Clock) -> None:
         self._sealer = sealer
         self._sessions = sessions

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.api_edge.adapters.run_ends import RunEnds
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.runs import KeptRun, RunRecord
+from services.api_edge.handlers.run_ends import RunEnds
 from shared.contracts.runs import RunEnded
 from shared.kernel.errors import DatabaseUnavailableError, ForbiddenError
 from shared.kernel.ids import new_id
