@@ -10,6 +10,7 @@ _Schema = dict[str, Any]
 _MEMBERS: Final[_Schema] = {
     "message": {"type": "string", "description": "In the language of Accept-Language (en, it)."},
     "code": {"type": "string", "enum": sorted(RULES)},
+    "provider_code": {"type": "string", "description": "The provider's own, of a request that it refused."},
     "param": {"type": ["string", "null"], "description": "The field or header, never its value."},
     "service": {"type": ["string", "null"], "description": "Whose key it is about, or which part is away."},
     "run_id": {"type": ["string", "null"]},
@@ -20,6 +21,14 @@ _MEMBERS: Final[_Schema] = {
     "settings_url": {"type": "string", "description": "Where the user can mend it."},
     "help_url": {"type": "string", "description": "Where to get a key."},
     "retry_after_s": {"type": "integer"},
+}
+
+_OPENAI_MEMBERS: Final[_Schema] = {
+    **{name: schema for name, schema in _MEMBERS.items() if name != "provider_code"},
+    "code": {
+        "type": "string",
+        "description": "The provider's own, of a request that it refused.",
+    },
 }
 
 ERROR_SCHEMAS: Final[Mapping[str, _Schema]] = {
@@ -42,7 +51,7 @@ ERROR_SCHEMAS: Final[Mapping[str, _Schema]] = {
             "error": {
                 "type": "object",
                 "required": ["type", "message", "code"],
-                "properties": {"type": {"type": "string"}, **_MEMBERS},
+                "properties": {"type": {"type": "string"}, **_OPENAI_MEMBERS},
             }
         },
     },

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from services.api_edge.error_schemas import ERROR_SCHEMAS
-from services.api_edge.problems import Occasion, Problems, status
+from services.api_edge.problems import REFUSALS, Occasion, Problems, status
 from shared.contracts.rpc import ErrorBody
 from shared.kernel.errors import PlatformError
 
@@ -78,7 +78,11 @@ class Description:
             by_status[status(_error(code), is_v1=is_v1)].append(code)
         if "requestBody" in operation:
             by_status[HTTPStatus.REQUEST_ENTITY_TOO_LARGE].append("invalid_request")
-        return {str(number): self._refusal(codes, is_v1=is_v1) for number, codes in sorted(by_status.items())}
+        if is_v1 and path in _STARTS_RUNS:
+            for number in REFUSALS:
+                by_status[number].append("invalid_request")
+        told = ((number, tuple(dict.fromkeys(codes))) for number, codes in sorted(by_status.items()))
+        return {str(number): self._refusal(codes, is_v1=is_v1) for number, codes in told}
 
     def _refusal(self, codes: Sequence[str], *, is_v1: bool) -> _Document:
         schema, kind = ("OpenAIError", "json") if is_v1 else ("Problem", "problem+json")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from services.api_edge.domain.errors import (
+    UNKNOWN_MODEL,
     BadInputError,
     KeyRefusedError,
     MissingCreditsError,
@@ -17,7 +19,7 @@ from services.api_edge.domain.errors import (
     WrongMethodError,
 )
 from services.api_edge.domain.messages import Messages
-from shared.kernel.errors import InternalError, NotSentError, PlatformError
+from shared.kernel.errors import InternalError, InvalidRequestError, NotSentError, PlatformError
 from shared.kernel.money import format_credits
 
 
@@ -70,6 +72,9 @@ _EXCEPTIONS: Final[Mapping[type[PlatformError], int]] = {
     WrongMethodError: 405,
     KeyRefusedError: 401,
 }
+REFUSALS: Final = frozenset({400, 403, 404, 413, 415, 422})
+"""How providers refuse a request that is wrong, and so do we under `/v1`: OpenAI's clients go by it."""
+_MODEL_NOT_FOUND: Final = "model_not_found"
 _AWAY: Final = {
     "vault_unavailable": "vault",
     "bus_unavailable": "rabbitmq",
@@ -105,8 +110,17 @@ class Problems:
         )
 
     def openai(self, error: PlatformError, occasion: Occasion) -> dict[str, Any]:
-        """Return OpenAI's error object with our members beside its own."""
-        return {"error": {"type": _rule(error).openai_type, **self._members(error, occasion)}}
+        """Return OpenAI's error object with our members beside its own.
+
+        Its clients go by `code` and `message` alone: of a request that is wrong, these are the provider's own
+        where it was the provider who refused it, as if it had been asked directly.
+        """
+        members = self._members(error, occasion)
+        if code := members.pop("provider_code", None) or _openai_code(error):
+            members["code"] = code
+        if error.code == InvalidRequestError.code and "detail" in members:
+            members["message"] = members["detail"]
+        return {"error": {"type": _rule(error).openai_type, **members}}
 
     def problem(self, error: PlatformError, occasion: Occasion) -> dict[str, Any]:
         """Return an RFC 9457 problem."""
@@ -122,12 +136,14 @@ class Problems:
         members: dict[str, Any] = {
             "message": self._messages.message(error, occasion.language),
             "code": _code(error),
-            "param": error.param if isinstance(error, BadInputError) else None,
+            "param": _param(error),
             "service": error.service or _AWAY.get(error.code),
             "run_id": str(occasion.run_id) if occasion.run_id else None,
         }
         if detail := _detail(error):
             members["detail"] = detail
+        if error.refused and error.refused.code:
+            members["provider_code"] = error.refused.code
         if isinstance(error, KeyRefusedError):
             members["key_status"] = error.key_status
         if isinstance(error, MissingCreditsError):
@@ -146,7 +162,26 @@ def status(error: PlatformError, *, is_v1: bool) -> int:
     if own := _EXCEPTIONS.get(type(error)):
         return own
     rule = _rule(error)
-    return rule.status_v1 or rule.status if is_v1 else rule.status
+    return _status_v1(error, rule) if is_v1 else rule.status
+
+
+def _status_v1(error: PlatformError, rule: Rule) -> int:
+    if error.code == InvalidRequestError.code and error.refused and error.refused.status in REFUSALS:
+        return error.refused.status
+    if _openai_code(error) == _MODEL_NOT_FOUND:
+        return HTTPStatus.NOT_FOUND
+    return rule.status_v1 or rule.status
+
+
+def _openai_code(error: PlatformError) -> str | None:
+    """Return what OpenAI calls it, where its clients go by that."""
+    return _MODEL_NOT_FOUND if isinstance(error, BadInputError) and error.reason == UNKNOWN_MODEL else None
+
+
+def _param(error: PlatformError) -> str | None:
+    if isinstance(error, BadInputError):
+        return error.param
+    return error.refused.param if error.refused else None
 
 
 def _code(error: PlatformError) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from shared.contracts.message import Message
-from shared.kernel.errors import PlatformError, error_class
+from shared.kernel.errors import PlatformError, Refused, error_class
 
 
 class ErrorBody(BaseModel):
@@ -18,6 +18,7 @@ class ErrorBody(BaseModel):
     service: str | None = None
     retry_after_s: float | None = None
     detail: str | None = None
+    refused: Refused | None = None
 
     @classmethod
     def of(cls, error: PlatformError) -> Self:
@@ -27,11 +28,16 @@ class ErrorBody(BaseModel):
             service=error.service,
             retry_after_s=error.retry_after_s,
             detail=error.detail,
+            refused=error.refused,
         )
 
     def to_error(self) -> PlatformError:
         return error_class(self.code)(
-            self.message, service=self.service, retry_after_s=self.retry_after_s, detail=self.detail
+            self.message,
+            service=self.service,
+            retry_after_s=self.retry_after_s,
+            detail=self.detail,
+            refused=self.refused,
         )
 
 

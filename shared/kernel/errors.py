@@ -1,15 +1,25 @@
 """The one tree of typed errors. Codes are stable; only the edge maps them to HTTP."""
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from shared.kernel.names import KeyService
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """How a provider refused a request: HTTP status, its own code, and the parameter that it names."""
+
+    status: int
+    code: str | None = None
+    param: str | None = None
 
 
 class PlatformError(Exception):
     """Something the caller must be told, by a stable code.
 
     `retry_after_s`: in how many seconds the same call may succeed. `message` is public: it never holds a key
-    or a caller's text.
+    or a caller's text. `refused`: of a request that its provider takes for wrong.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -21,12 +31,14 @@ class PlatformError(Exception):
         service: str | None = None,
         retry_after_s: float | None = None,
         detail: str | None = None,
+        refused: Refused | None = None,
     ) -> None:
         super().__init__(message or self.code)
         self.message = message or self.code.replace("_", " ")
         self.service = service
         self.retry_after_s = retry_after_s
         self.detail = detail
+        self.refused = refused
 
 
 class InternalError(PlatformError):

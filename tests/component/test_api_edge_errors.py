@@ -85,13 +85,18 @@ async def test_problem_json_in_the_readers_language(language: str, title: str) -
 
 
 @pytest.mark.parametrize(
-    ("flow", "model", "param"),
-    [("nope", "gpt-4o-mini", "Latchkey-Flow"), ("chat", "nope", "model"), ("chat", "nobody/m", "model")],
+    ("flow", "model", "told"),
+    [
+        ("nope", "gpt-4o-mini", (400, "Latchkey-Flow", "invalid_request")),
+        ("chat", "nope", (404, "model", "model_not_found")),
+        ("chat", "nobody/m", (404, "model", "model_not_found")),
+    ],
 )
-async def test_unknown_words_are_named(flow: str, model: str, param: str) -> None:
+async def test_unknown_words_are_named(flow: str, model: str, told: tuple[int, str, str]) -> None:
     async with Edge().client() as client:
         answer = await client.post(CHAT, json={**ASK, "model": model}, headers={"Latchkey-Flow": flow})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == told
 
 
 async def test_a_key_header_is_never_echoed() -> None:

@@ -326,14 +326,14 @@ async def test_the_official_sdk_raises_what_is_wrong() -> None:
     edge = Edge()
     edge.bus.worker = breaks
     async with _sdk(edge) as sdk:
-        with pytest.raises(openai.BadRequestError) as refusal:
+        with pytest.raises(openai.NotFoundError) as refusal:
             await sdk.chat.completions.create(model="nope", messages=[{"role": "user", "content": "x"}])
         stream = await sdk.chat.completions.create(
             model="gpt-4o-mini", messages=[{"role": "user", "content": "x"}], stream=True
         )
         with pytest.raises(openai.APIError) as cut:
             _ = [piece async for piece in stream]
-    assert (refusal.value.code, refusal.value.param) == ("invalid_request", "model")
+    assert (refusal.value.code, refusal.value.param) == ("model_not_found", "model")
     assert cut.value.code == "provider_error"
 
 

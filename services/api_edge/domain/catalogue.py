@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.errors import UNKNOWN_MODEL, BadInputError
 from shared.kernel.names import KeyService
 from shared.kernel.secret import holds_secret
 
@@ -56,5 +56,5 @@ class Catalogue:
         prefix, _, rest = name.partition("/")
         provider = _PROVIDERS.get(prefix)
         if provider is None or not is_model_name(rest):
-            raise BadInputError("unknown_model", param)
+            raise BadInputError(UNKNOWN_MODEL, param)
         return Model(provider, name)

@@ -1,5 +1,7 @@
 """What the edge itself refuses, with a reason that it can say in every language it speaks."""
 
+from typing import Final
+
 from services.api_edge.domain.allowance import Allowance
 from shared.kernel.errors import (
     InsufficientCreditsError,
@@ -8,6 +10,8 @@ from shared.kernel.errors import (
     UserApiKeyInvalidError,
 )
 from shared.kernel.names import KeyService, KeyVerdict
+
+UNKNOWN_MODEL: Final = "unknown_model"
 
 
 class BadInputError(InvalidRequestError):

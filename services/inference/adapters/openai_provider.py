@@ -6,7 +6,6 @@ A key goes with each request as a header; the SDK's clients hold none, so no two
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, Final, cast
 
 import httpx2
@@ -226,8 +225,7 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         raise _not_an_answer(call) from None
     if (refusal := READINGS[call.operation].refusal(body)) is not None:
-        said = replace(refusal, message=quotable(refusal.message, call))
-        raise error_of(said, used.service, used.source)
+        raise error_of(quotable(refusal, call), used.service, used.source)
     if not isinstance(body, dict) or not READINGS[call.operation].is_answer(body):
         raise _not_an_answer(call)
     return body

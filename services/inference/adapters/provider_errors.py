@@ -12,7 +12,7 @@ import openai
 import orjson
 
 from services.inference.domain.failures import EndpointMissingError, error_of
-from services.inference.domain.refusals import refusal_of
+from services.inference.domain.refusals import Refusal, refusal_of
 from services.inference.ports import ProviderCall
 from shared.kernel.errors import InternalError, PlatformError, ProviderError, ProviderTimeoutError
 from shared.kernel.secret import REDACTED
@@ -48,20 +48,31 @@ def _refused(response: httpx2.Response, call: ProviderCall) -> PlatformError:
     used = call.key.used
     refusal = refusal_of(response.status_code, parsed(response.content), _retry_after_s(response))
     get_logger().info("provider refused", status=response.status_code, key_source=used.source)
-    error = error_of(replace(refusal, message=quotable(refusal.message, call)), used.service, used.source)
+    error = error_of(quotable(refusal, call), used.service, used.source)
     if refusal.status in _NOTHING_THERE and not refusal.shows("model_not_found"):
-        return EndpointMissingError(error.message, service=error.service)
+        return EndpointMissingError(error.message, service=error.service, refused=error.refused)
     return error
 
 
-def quotable(message: str, call: ProviderCall) -> str:
+def quotable(refusal: Refusal, call: ProviderCall) -> Refusal:
+    """Return what may be quoted of it: nothing in which a key is."""
+    code, param = (_quotable_word(word, call) for word in (refusal.code, refusal.param))
+    return replace(refusal, message=_quotable_text(refusal.message, call), code=code, param=param)
+
+
+def _quotable_text(text: str, call: ProviderCall) -> str:
     """Return the provider's words without any key or control character (Postgres keeps no NUL); none of them
     when the key is still in there.
     """
     secret = call.key.secret.reveal()
-    text = redact(message.replace(secret, REDACTED)[:_QUOTED_CHARS_MAX])
+    text = redact(text.replace(secret, REDACTED)[:_QUOTED_CHARS_MAX])
     printable = "".join(char if char.isprintable() else " " for char in text)
     return "" if secret in printable else printable
+
+
+def _quotable_word(word: str | None, call: ProviderCall) -> str | None:
+    """A word out of which something is to be taken is none any more."""
+    return word if word is None or _quotable_text(word, call) == word else None
 
 
 def parsed(content: bytes) -> object:

@@ -16,6 +16,7 @@ from shared.kernel.errors import (
     ProviderError,
     ProviderRateLimitedError,
     ProviderTimeoutError,
+    Refused,
     ServiceUnavailableError,
     SystemKeyExhaustedError,
     UserApiKeyExhaustedError,
@@ -204,15 +205,29 @@ def error_of(refusal: Refusal, service: KeyService, source: KeySource) -> Platfo
         )
     if meaning is Meaning.BAD_REQUEST:
         said = _quoted(refusal, source) or f"{name} refused the request"
-        return InvalidRequestError(said, service=name)
+        return InvalidRequestError(said, service=name, refused=_refused(refusal))
     if meaning in (Meaning.NOT_ALLOWED, Meaning.TOO_LARGE):
-        said = _quoted(refusal, source) if source.is_byok or meaning is Meaning.TOO_LARGE else ""
-        return NotAllowedError(said or f"{name} does not allow this with the key", service=name)
+        return _not_allowed(
+            refusal, service, source, is_quoted=source.is_byok or meaning is Meaning.TOO_LARGE
+        )
     if meaning is Meaning.TIMED_OUT:
         return ProviderTimeoutError(f"{name} timed out", service=name)
     if meaning is Meaning.BROKEN:
         return ProviderError(f"{name} failed (HTTP {refusal.status})", service=name)
     return _key_error(meaning, service, source, refusal.status)
+
+
+def _not_allowed(
+    refusal: Refusal, service: KeyService, source: KeySource, *, is_quoted: bool
+) -> NotAllowedError:
+    """What the platform's key may not do is nobody's business but the platform's."""
+    said = (_quoted(refusal, source) if is_quoted else "") or f"{service} does not allow this with the key"
+    refused = _refused(refusal) if is_quoted else None
+    return NotAllowedError(said, service=service.value, refused=refused)
+
+
+def _refused(refusal: Refusal) -> Refused:
+    return Refused(refusal.status, refusal.code, refusal.param)
 
 
 def _quoted(refusal: Refusal, source: KeySource) -> str:

@@ -8,6 +8,7 @@ _SAID_CHARS_MAX: Final = 500
 _DETAILS_MAX: Final = 20
 FLAGGED: Final = "flagged"
 """The code of a moderated request, however the provider says so."""
+_WORD: Final = re.compile(r"[\w.\[\]-]{1,128}", re.ASCII)
 _MODERATED: Final = ("input was flagged", "requires moderation")  # OpenRouter
 
 
@@ -16,13 +17,15 @@ class Refusal:
     """What the provider answered.
 
     `codes`: its codes in lower case; `said`: how its message begins, in lower case; `message`: the words that
-    may be quoted. `retry_after_s`: its wish.
+    may be quoted; `code`, `param`: OpenAI's members, as they came. `retry_after_s`: its wish.
     """
 
     status: int
     codes: frozenset[str] = frozenset()
     said: str = ""
     message: str = ""
+    code: str | None = None
+    param: str | None = None
     retry_after_s: float | None = None
 
     def shows(self, *signs: str) -> bool:
@@ -45,13 +48,19 @@ def refusal_of(status: int, body: object, retry_after_s: float | None = None) ->
     inner = outer.get("error", outer)
     codes, message = _codes(outer), inner
     if isinstance(inner, dict):
-        codes, message = _codes(inner), inner.get("message")
+        codes, message, outer = _codes(inner), inner.get("message"), inner
     text = message if isinstance(message, str) else ""
     said = text[:_SAID_CHARS_MAX].strip().lower()
     if any(sign in said for sign in _MODERATED):
         codes |= {FLAGGED}
     asked = retry_after_s if retry_after_s is not None else _retry_delay_s(inner)
-    return Refusal(status, codes, said, text, asked)
+    return Refusal(status, codes, said, text, _word(outer, "code"), _word(outer, "param"), asked)
+
+
+def _word(error: dict[str, Any], name: str) -> str | None:
+    """Return a member that is a name of something, not a sentence."""
+    found = error.get(name)
+    return found if isinstance(found, str) and _WORD.fullmatch(found) else None
 
 
 def _codes(error: dict[str, Any]) -> frozenset[str]:

@@ -13,8 +13,10 @@ from services.inference.adapters.egress import PinningBackend
 from services.inference.adapters.http_clients import HttpClients, http_clients
 from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
+from services.inference.adapters.provider_errors import quotable
 from services.inference.domain.failures import NotAllowedError
 from services.inference.domain.provider_usage import measured_tokens
+from services.inference.domain.refusals import Refusal
 from services.inference.ports import ProviderCall
 from shared.kernel.errors import (
     InternalError,
@@ -23,6 +25,7 @@ from shared.kernel.errors import (
     ProviderError,
     ProviderRateLimitedError,
     ProviderTimeoutError,
+    Refused,
     SystemKeyExhaustedError,
     UserApiKeyExhaustedError,
     UserApiKeyInvalidError,
@@ -220,6 +223,7 @@ async def test_an_unknown_model_is_an_invalid_request_in_the_providers_words(
 
     assert type(failure) is InvalidRequestError
     assert "no-such" in failure.message
+    assert failure.refused == Refused(404, "model_not_found")
 
 
 async def test_a_key_in_the_providers_words_is_cut_out(provider: OpenAIProvider) -> None:
@@ -231,6 +235,15 @@ async def test_a_key_in_the_providers_words_is_cut_out(provider: OpenAIProvider)
     assert type(failure) is InvalidRequestError
     assert "[redacted]" in failure.message
     assert secret not in failure.message
+
+
+def test_a_key_in_place_of_a_code_or_a_parameter_is_left_out() -> None:
+    secret = "canary9good9key9000333"
+    refusal = Refusal(400, code=f"no-{secret}", param=secret, message="no")
+
+    quoted = quotable(refusal, a_call("hi", secret=secret))
+
+    assert quoted == Refusal(400, message="no")
 
 
 @pytest.mark.parametrize("stream", [False, True])

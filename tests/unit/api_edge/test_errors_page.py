@@ -18,6 +18,7 @@ from services.api_edge.domain.language import LANGUAGES
 from services.api_edge.domain.messages import Messages
 from services.api_edge.error_schemas import ERROR_SCHEMAS
 from services.api_edge.problems import RULES, Occasion, Problems
+from shared.kernel.errors import InvalidRequestError, Refused
 from shared.kernel.names import KeyService, KeyVerdict
 
 pytestmark = pytest.mark.unit
@@ -32,6 +33,7 @@ MEMBERS = [
     MissingCreditsError(1),
     OverLimitError(),
     BadInputError("too_long", "model"),
+    InvalidRequestError("too long", refused=Refused(400, "context_length_exceeded", "messages")),
 ]
 _OF_EVERY_PROBLEM = {"type", "title", "status"}
 """RFC 9457's."""

@@ -22,11 +22,13 @@ from shared.kernel.errors import (
     ConsentRequiredError,
     DatabaseUnavailableError,
     InternalError,
+    InvalidRequestError,
     NotSentError,
     PlatformError,
     ProviderError,
     ProviderRateLimitedError,
     ProviderTimeoutError,
+    Refused,
     SystemKeyExhaustedError,
     UserApiKeyInvalidError,
     UserApiKeyRequiredError,
@@ -137,6 +139,39 @@ def test_openais_clients_find_the_run_and_leave_alone_what_may_have_been_paid() 
     told = [headers.get("x-should-retry") for headers in answers.values()]
     assert told == ["false"] * 4 + [None] * 4
     assert "x-should-retry" not in PROBLEMS.response(WorkerLostError(), API).headers
+
+
+def _refused(status: int) -> InvalidRequestError:
+    refused = Refused(status, "context_length_exceeded", "messages")
+    return InvalidRequestError("This model's maximum is 8 tokens.", service="openai", refused=refused)
+
+
+def test_openais_clients_hear_what_the_provider_said_in_its_own_words() -> None:
+    error = PROBLEMS.openai(_refused(400), Occasion(is_v1=True, language="it"))["error"]
+    assert (error["message"], error["param"]) == ("This model's maximum is 8 tokens.", "messages")
+    assert (error["code"], error["type"]) == ("context_length_exceeded", "invalid_request_error")
+    assert (error["service"], "provider_code" in error) == ("openai", False)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [*((one, one) for one in (400, 403, 404, 413, 415, 422)), (405, 400), (501, 400)]
+)
+def test_under_v1_a_refused_request_has_the_provider_s_status(theirs: int, ours: int) -> None:
+    assert PROBLEMS.response(_refused(theirs), V1).status_code == ours
+    assert PROBLEMS.response(_refused(theirs), API).status_code == 422
+    assert PROBLEMS.response(ProviderError(refused=Refused(theirs)), V1).status_code == 502
+
+
+def test_elsewhere_the_code_is_ours_and_the_provider_s_is_beside_it() -> None:
+    problem = PROBLEMS.problem(_refused(404), API)
+    assert (problem["code"], problem["provider_code"]) == ("invalid_request", "context_length_exceeded")
+    assert (problem["message"], problem["title"]) == (MESSAGES.codes["invalid_request"]["en"],) * 2
+    assert (problem["detail"], problem["param"]) == ("This model's maximum is 8 tokens.", "messages")
+
+
+def test_what_credits_do_not_pay_for_is_named_in_the_message() -> None:
+    error = PROBLEMS.openai(InvalidRequestError("plugins needs a key of your own"), V1)["error"]
+    assert (error["message"], error["code"]) == ("plugins needs a key of your own", "invalid_request")
 
 
 def test_rfc_9457s_shape() -> None:

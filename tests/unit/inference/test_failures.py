@@ -4,7 +4,7 @@ import pytest
 
 from services.inference.domain.failures import CURABLE, MESSAGE_CHARS_MAX, NotAllowedError, error_of
 from services.inference.domain.refusals import Refusal, refusal_of
-from shared.kernel.errors import InvalidRequestError, PlatformError
+from shared.kernel.errors import InvalidRequestError, PlatformError, Refused
 from shared.kernel.names import KeyService, KeySource
 from tests.unit.inference.provider_bodies import RefusalCase, refusal_cases
 
@@ -180,6 +180,33 @@ def test_only_an_invalid_request_quotes_the_provider() -> None:
 
     assert errors[400].message == said[:MESSAGE_CHARS_MAX]
     assert all("sk-" not in errors[status].message for status in (401, 429, 500))
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        (
+            {"error": {"code": "no_such", "param": "tools[0].name"}},
+            "no_such",
+            "tools[0].name",
+        ),
+        ({"error": {"code": 400, "param": None}}, None, None),
+        ({"code": "Client specified an invalid argument", "error": "x"}, None, None),  # xAI's sentence
+        ([{"error": {"code": 400, "status": "INVALID_ARGUMENT"}}], None, None),
+        ({"error": {"code": "a" * 129, "param": "a b"}}, None, None),
+        (None, None, None),
+    ],
+)
+def test_what_the_provider_calls_it_is_passed_on(body: object, code: str | None, param: str | None) -> None:
+    assert error(400, body).refused == Refused(400, code, param)
+    assert error(404, body, PLATFORM).refused == Refused(404, code, param)
+    assert error(500, body).refused is None
+
+
+def test_what_the_platforms_key_may_not_do_is_not_told_of() -> None:
+    body = {"error": {"message": "not for you", "code": "missing_scope"}}
+    assert error(403, body).refused == Refused(403, "missing_scope")
+    assert error(403, body, PLATFORM).refused is None
 
 
 def test_openrouters_exhausted_platform_key_has_its_detail() -> None:
