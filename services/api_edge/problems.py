@@ -13,8 +13,10 @@ from starlette.responses import Response
 from services.api_edge.domain.errors import (
     UNKNOWN_MODEL,
     BadInputError,
+    EdgeClosingError,
     KeyRefusedError,
     MissingCreditsError,
+    NotHeardError,
     TooLargeError,
     WrongMethodError,
 )
@@ -221,8 +223,13 @@ def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
     return headers
 
 
+def _is_repeatable(error: PlatformError) -> bool:
+    if isinstance(error, NotSentError):
+        return True
+    return _rule(error).repeatable and not isinstance(error, NotHeardError | EdgeClosingError)
+
+
 def _for_openai_clients(error: PlatformError, occasion: Occasion) -> dict[str, str]:
     """Return what OpenAI's own clients look for. Source: `_base_client.py` of the openai package."""
     headers = {} if occasion.run_id is None else {"X-Request-Id": str(occasion.run_id)}
-    may_repeat = _rule(error).repeatable or isinstance(error, NotSentError)
-    return headers if may_repeat else {**headers, "X-Should-Retry": "false"}
+    return headers if _is_repeatable(error) else {**headers, "X-Should-Retry": "false"}

@@ -66,6 +66,7 @@ class Bus:
         self._publisher = Publisher(service=service, user=user, tracing=self.tracing)
         self._watchdog: asyncio.Task[None] | None = None
         self._stopping = False
+        self._away = False
         self._on_reply: Callable[[Delivery], None] | None = None
         self._queues: list[str] = []
         self._batches: list[BatchConsumer] = []
@@ -101,6 +102,7 @@ class Bus:
         connection = await self._connect()
         self._connection = connection
         connection.close_callbacks.add(self._lost)
+        connection.reconnect_callbacks.add(self._back)
         await self._publisher.open(connection)
         await self._own.start(connection)
         await self.broker.start()
@@ -256,12 +258,18 @@ class Bus:
                 await asyncio.sleep(RECONNECT_S)
 
     def _lost(self, *_: object) -> None:
-        if not self._stopping:
+        """aio-pika calls it again for each attempt that fails."""
+        if not (self._stopping or self._away):
             get_logger().warning("rabbitmq connection lost")
+        self._away = True
         self._own.name_anew()
         self.rpc.fail_pending(bus_unavailable)
         for callback in self.on_lost:
             callback()
+
+    def _back(self, *_: object) -> None:
+        get_logger().info("rabbitmq is connected again")
+        self._away = False
 
     async def _consume(self, message: AbstractIncomingMessage, handler: Handler, queue: str) -> None:
         verdict: Exception | None = None

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
 from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from shared.contracts import topology
 from shared.kernel.errors import ForbiddenError, InvalidRequestError
@@ -65,15 +66,27 @@ class OwnQueues:
             if channel is None or self._ending is not None:
                 return
             try:
-                await consume(channel)
+                await consume_here(channel)
             except Exception as error:  # noqa: BLE001 - aio-pika would tell nobody, and we would be deaf
                 get_logger().warning("cannot consume our own queues", reason=type(error).__name__)
-                self._ending = asyncio.create_task(_end(connection))
+                self._give_up(connection)
+
+        async def consume_here(channel: AbstractRobustChannel) -> None:
+            (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(deleted)
+            await consume(channel)
+
+        def deleted(_: Basic.Cancel) -> None:
+            get_logger().warning("our own queue was deleted")
+            self._give_up(connection)
 
         channel = await connection.channel()
         self._channels.append(channel)  # aio-pika opens anew only those that somebody holds
-        await consume(channel)
+        await consume_here(channel)
         channel.reopen_callbacks.add(consume_again)
+
+    def _give_up(self, connection: AbstractRobustConnection) -> None:
+        if self._ending is None:
+            self._ending = asyncio.create_task(_end(connection))
 
     async def _consume_replies(self, channel: AbstractRobustChannel) -> None:
         async def replied(message: DeliveredMessage) -> None:

@@ -7,6 +7,7 @@ from shared.kernel.errors import (
     InsufficientCreditsError,
     InvalidRequestError,
     RateLimitedError,
+    ServiceUnavailableError,
     UserApiKeyInvalidError,
 )
 from shared.kernel.names import KeyService, KeyVerdict
@@ -48,6 +49,14 @@ class OverLimitError(RateLimitedError):
             detail="too_many_at_once" if allowance is None else f"too_many_{allowance.limited}",
         )
         self.allowance = allowance
+
+
+class EdgeClosingError(ServiceUnavailableError):
+    """The edge ends. What it waited for may go on."""
+
+
+class NotHeardError(ServiceUnavailableError):
+    """No worker was heard of a run in time. One may have taken it all the same, and called its provider."""
 
 
 class KeyRefusedError(UserApiKeyInvalidError):

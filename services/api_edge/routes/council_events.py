@@ -11,7 +11,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from services.api_edge.domain.council import Council, CouncilMember
-from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.errors import BadInputError, EdgeClosingError
 from services.api_edge.domain.sse import event_frame
 from services.api_edge.problems import Occasion, Problems
 from services.api_edge.routes.council_views import council_metadata, left_out, spent_view
@@ -23,7 +23,6 @@ from services.api_edge.routes.server_sent_events import ServerSentEvents, send_e
 from services.api_edge.use_cases.follow_council import FollowCouncil
 from services.api_edge.use_cases.hearing import Hearing
 from services.api_edge.use_cases.merging import merged
-from services.api_edge.use_cases.running import EdgeClosingError
 from services.api_edge.use_cases.session_usage import SessionUsage
 from shared.contracts.runs import RunCompleted, RunEnded
 from shared.kernel.errors import PlatformError, RunCancelledError

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from starlette.types import Receive, Scope, Send
 
-from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.errors import BadInputError, EdgeClosingError
 from services.api_edge.domain.runs import KeptRun
 from services.api_edge.domain.sse import event_frame
 from services.api_edge.domain.transcript import Event
@@ -17,7 +17,7 @@ from services.api_edge.routes.run_views import answer_view
 from services.api_edge.routes.run_watch import SLOW_CLIENT_S, watched
 from services.api_edge.routes.server_sent_events import ServerSentEvents, send_events
 from services.api_edge.use_cases.hearing import Hearing
-from services.api_edge.use_cases.running import EdgeClosingError, Running
+from services.api_edge.use_cases.running import Running
 from services.api_edge.use_cases.session_usage import SessionUsage
 from shared.contracts.runs import RunCompleted, RunEnded
 from shared.kernel.errors import PlatformError

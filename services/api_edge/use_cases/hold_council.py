@@ -11,7 +11,7 @@ from uuid import UUID
 
 from services.api_edge.domain.chat import OpenAICall
 from services.api_edge.domain.council import Answer, Council, CouncilMember, Question, answer_of, with_answers
-from services.api_edge.domain.errors import OverLimitError
+from services.api_edge.domain.errors import EdgeClosingError, OverLimitError
 from services.api_edge.domain.identity import Caller
 from services.api_edge.domain.run_call import RunKind
 from services.api_edge.domain.sizes import Sizes
@@ -19,7 +19,6 @@ from services.api_edge.domain.start_run import StartRun
 from services.api_edge.ports import CouncilStore
 from services.api_edge.use_cases.follow_council import FollowCouncil, NotAskedError
 from services.api_edge.use_cases.hearing import Hearing
-from services.api_edge.use_cases.running import EdgeClosingError
 from services.api_edge.use_cases.start_run import StartRunUseCase
 from shared.kernel.errors import (
     DatabaseUnavailableError,

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
+from services.api_edge.domain.errors import EdgeClosingError, NotHeardError
 from services.api_edge.ports import RunBus
 from shared.contracts.runs import RunChunk, RunCompleted
 from shared.kernel.errors import (
@@ -12,7 +13,6 @@ from shared.kernel.errors import (
     PlatformError,
     ProviderTimeoutError,
     RunCancelledError,
-    ServiceUnavailableError,
 )
 from shared.kernel.names import API_EDGE, INFERENCE, KeySource
 
@@ -23,10 +23,6 @@ START_GRACE_S: Final = 5.0
 run of a worker that was lost is ended by another, mostly.
 """
 RETRY_S: Final = 2.0
-
-
-class EdgeClosingError(ServiceUnavailableError):
-    """The edge ends. What it waited for may go on."""
 
 
 class Running(Protocol):
@@ -60,10 +56,10 @@ def reached_deadline() -> ProviderTimeoutError:
 
 
 def not_taken(bus: RunBus) -> PlatformError:
-    """Return what is said of a run that nobody has told of in time. Its worker may only not be heard."""
+    """Return what is said of a run that nobody has told of in time."""
     if bus.is_cut_off:
         return BusUnavailableError(retry_after_s=RETRY_S)
-    return ServiceUnavailableError("no worker took the run in time", service=INFERENCE, retry_after_s=RETRY_S)
+    return NotHeardError("no worker took the run in time", service=INFERENCE, retry_after_s=RETRY_S)
 
 
 def client_gone() -> RunCancelledError:

@@ -63,6 +63,45 @@ async def test_who_lost_its_connection_unnoticed_is_soon_answered_again(realm: T
         await until(lambda: is_answered(edge), SOON_S)
 
 
+@pytest.mark.usefixtures("billing")
+async def test_who_lost_its_queue_is_soon_answered_again(bus_for: BusFor) -> None:
+    edge = bus_for(API_EDGE)
+    await edge.start()
+    before = edge.reply_to
+    await _delete(edge, before)
+    await until(lambda: edge.reply_to != before, SOON_S)
+    await until(lambda: is_answered(edge), SOON_S)
+
+
+async def test_who_lost_its_queue_is_soon_told_again(bus_for: BusFor) -> None:
+    key_vault, worker, told = bus_for(KEY_VAULT), bus_for(INFERENCE), asyncio.Event()
+
+    async def hear(_: Delivery) -> None:
+        told.set()
+
+    worker.on_broadcast(topology.KEYS, hear)
+    await asyncio.gather(key_vault.start(), worker.start())
+    before = worker.reply_to
+    await _delete(worker, worker._own.name_of(topology.KEYS))
+    await until(lambda: worker.reply_to != before, SOON_S)
+    await until(lambda: _hears(worker), SOON_S)
+    await key_vault.publish(CONSENT)
+    await asyncio.wait_for(told.wait(), SOON_S)
+
+
+async def _hears(bus: Bus) -> bool:
+    try:
+        return await bus.hears(topology.KEYS)
+    except BusUnavailableError:
+        return False
+
+
+async def _delete(bus: Bus, queue: str) -> None:
+    """Only who made an exclusive queue may do so, or an administrator at the broker itself."""
+    channel = await (await bus.broker.connect()).channel()
+    await channel.queue_delete(queue)
+
+
 async def test_who_lost_its_connection_unnoticed_is_soon_told_again(
     realm: TestRealm, bus_for: BusFor
 ) -> None:

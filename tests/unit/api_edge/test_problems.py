@@ -9,7 +9,9 @@ import pytest
 import services.api_edge.api
 from services.api_edge.domain.errors import (
     BadInputError,
+    EdgeClosingError,
     KeyRefusedError,
+    NotHeardError,
     TooLargeError,
     WrongMethodError,
 )
@@ -29,6 +31,7 @@ from shared.kernel.errors import (
     ProviderRateLimitedError,
     ProviderTimeoutError,
     Refused,
+    ServiceUnavailableError,
     SystemKeyExhaustedError,
     UserApiKeyInvalidError,
     UserApiKeyRequiredError,
@@ -132,12 +135,14 @@ def test_openais_clients_find_the_run_and_leave_alone_what_may_have_been_paid() 
         error: PROBLEMS.response(error(), there).headers
         for error in (
             *(WorkerLostError, ProviderTimeoutError, BusUnavailableError, ConflictError),
+            *(NotHeardError, EdgeClosingError),
             *(NotSentError, DatabaseUnavailableError, ProviderRateLimitedError, InternalError),
+            ServiceUnavailableError,
         )
     }
     assert {headers["x-request-id"] for headers in answers.values()} == {str(there.run_id)}
     told = [headers.get("x-should-retry") for headers in answers.values()]
-    assert told == ["false"] * 4 + [None] * 4
+    assert told == ["false"] * 6 + [None] * 5
     assert "x-should-retry" not in PROBLEMS.response(WorkerLostError(), API).headers
 
 
