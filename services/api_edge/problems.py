@@ -21,7 +21,13 @@ from services.api_edge.domain.errors import (
     WrongMethodError,
 )
 from services.api_edge.domain.messages import Messages
-from shared.kernel.errors import InternalError, InvalidRequestError, NotSentError, PlatformError
+from shared.kernel.errors import (
+    InternalError,
+    InvalidRequestError,
+    NotSentError,
+    PlatformError,
+    ProviderError,
+)
 from shared.kernel.money import format_credits
 
 
@@ -226,6 +232,8 @@ def _headers(error: PlatformError, occasion: Occasion) -> dict[str, str]:
 def _is_repeatable(error: PlatformError) -> bool:
     if isinstance(error, NotSentError):
         return True
+    if error.detail == ProviderError.TOO_LONG:
+        return False
     return _rule(error).repeatable and not isinstance(error, NotHeardError | EdgeClosingError)
 
 

@@ -113,7 +113,10 @@ class ProviderRateLimitedError(PlatformError):
 
 
 class ProviderError(PlatformError):
+    """`TOO_LONG` is the detail of an answer that is longer than anybody passes on."""
+
     code = "provider_error"
+    TOO_LONG: ClassVar[str] = "answer_is_too_long"
 
 
 class ProviderTimeoutError(PlatformError):

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -163,6 +164,36 @@ async def test_the_page_says_that_nobody_answers_for_as_long_as_that_is_so(
         await way.open()
         shown = await site.answered.get()
     assert told["problem"]["text"].startswith("No answer")
+    assert (shown["problem"]["text"], shown["answer"]["text"]) == ("", "Echo: hello")
+
+
+async def _bad_gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What a proxy says in place of an edge that is away, to every request but a browser's own."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    status = "204 No Content" if head.startswith(b"OPTIONS") else "502 Bad Gateway"
+    writer.write(
+        f"HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/html\r\n"
+        "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: *\r\n"
+        "Access-Control-Allow-Headers: authorization, content-type, idempotency-key, last-event-id\r\n"
+        "\r\n".encode()
+    )
+    writer.close()
+
+
+async def test_the_page_waits_for_an_edge_that_is_away_behind_its_proxy(
+    site: Site, web_house: House, way: Gate, tmp_path: Path
+) -> None:
+    caller = await web_house.caller()
+    await caller.store_key(KEY)
+    await asked(site, way, web_house, caller, "hello")
+    await way.close()
+    proxy = urlsplit(site.orders["edge"])
+    async with browsing(site.address, tmp_path), asyncio.timeout(_ANSWER_S):
+        async with await asyncio.start_server(_bad_gateway, proxy.hostname, proxy.port):
+            while "Not now" not in (await site.problems.get())["problem"]["text"]:
+                pass
+        await way.open()
+        shown = await site.answered.get()
     assert (shown["problem"]["text"], shown["answer"]["text"]) == ("", "Echo: hello")
 
 

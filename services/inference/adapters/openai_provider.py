@@ -24,6 +24,7 @@ from services.inference.domain.generated import chars_in
 from services.inference.domain.operations import READINGS
 from services.inference.domain.provider_usage import keepable
 from services.inference.domain.providers import ProviderSpec, request_body
+from services.inference.domain.run_end import too_long
 from services.inference.domain.split_key import SplitKey
 from services.inference.ports import Piece, ProviderCall
 from shared.kernel.errors import InvalidRequestError, ProviderError, ProviderTimeoutError
@@ -32,7 +33,6 @@ from shared.kernel.names import KeyService
 CONNECT_TIMEOUT_S: Final = 5.0
 _WRITE_TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 12 * 1024 * 1024
-_EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
 _LARGE_BYTES: Final = 1024 * 1024
 _LARGE_AT_ONCE: Final = 2
 _COMMAS_MAX: Final = 1_250_000
@@ -74,7 +74,7 @@ class OpenAIProvider:
         with provider_errors(call):
             async with self._post(call, stream=True) as response:
                 finished, split_key = False, SplitKey(call.key.secret.reveal())
-                events = aiter(httpx2.EventSource(response, _EVENT_BYTES_MAX))
+                events = _events(call, response)
                 async for event in events:
                     if event.data.startswith(_DONE):
                         await _drain(events)
@@ -103,7 +103,7 @@ class OpenAIProvider:
                     "the answer came too slowly", service=call.key.used.service
                 ) from None
             if len(read) > _ANSWER_BYTES_MAX:
-                raise _too_long(call)
+                raise too_long(call.key.used.service)
             return bytes(read)
 
     @asynccontextmanager
@@ -219,7 +219,7 @@ def _parsed(call: ProviderCall, text: str) -> dict[str, Any]:
     """Raise the provider's error when that is what came, ProviderError for what is no answer."""
     used = call.key.used
     if len(text) > _LARGE_BYTES and text.count(",") > _COMMAS_MAX:
-        raise _too_long(call)
+        raise too_long(call.key.used.service)
     try:
         body = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -243,8 +243,15 @@ def _keepable_usage(secret: str, usage: dict[str, Any] | None) -> dict[str, Any]
     return None if usage is None or holds_key(secret, orjson.dumps(usage).decode()) else usage
 
 
-def _too_long(call: ProviderCall) -> ProviderError:
-    return ProviderError("the answer is too long", service=call.key.used.service)
+async def _events(call: ProviderCall, response: httpx2.Response) -> AsyncIterator[httpx2.ServerSentEvent]:
+    """Raise ProviderError for an answer that is no stream, and for an event as long as no answer may be."""
+    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        raise _not_an_answer(call)
+    try:
+        async for event in httpx2.EventSource(response, _ANSWER_BYTES_MAX):
+            yield event
+    except httpx2.SSEError:
+        raise too_long(call.key.used.service) from None
 
 
 def _not_an_answer(call: ProviderCall) -> ProviderError:

@@ -4,12 +4,12 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 from collections.abc import Iterator
-from http import HTTPStatus
+from dataclasses import replace
 from typing import Any, Final
 
 from services.inference.domain import answers
 from services.inference.domain.generated import Text, number_in, texts_of
-from services.inference.domain.refusals import Refusal, refusal_of
+from services.inference.domain.refusals import Refusal
 
 _ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
 _GENERATED: Final = (
@@ -22,6 +22,15 @@ _GENERATED: Final = (
     "response.reasoning_text.delta",
     "response.reasoning_summary_text.delta",
 )
+_OF_THE_REQUEST: Final = (
+    *("invalid_prompt", "data_residency_mismatch", "bio_policy", "misalignment_policy_violation"),
+    *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url"),
+    *("invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error"),
+    *("image_content_policy_violation", "image_file_too_large", "unsupported_image_media_type"),
+    *("empty_image_file", "failed_to_download_image", "image_file_not_found"),
+)
+_STATUSES: Final = {"rate_limit_exceeded": 429, **dict.fromkeys(_OF_THE_REQUEST, 400)}
+"""Of a response that failed: what a refusal before it would have had."""
 _TEXTS: Final = ("text", "refusal", "arguments", "input")
 _DELTA: Final = ("delta",)
 _INDEXES: Final = ("output_index", "content_index", "summary_index")
@@ -61,9 +70,16 @@ def refusal_in(body: object) -> Refusal | None:
     if not isinstance(body, dict):
         return None
     if body.get("type") == "error":
-        told = body if "error" in body else {"error": body}
-        return refusal_of(HTTPStatus.BAD_GATEWAY.value, told)
-    return answers.refusal_in(_response(body))
+        return _refusal(body if body.get("error") else {"error": body})
+    return _refusal(_response(body))
+
+
+def _refusal(body: dict[str, Any]) -> Refusal | None:
+    """Their codes have no status: https://platform.openai.com/docs/api-reference/responses/object"""
+    refusal = answers.refusal_in(body)
+    if refusal is None or refusal.code is None:
+        return refusal
+    return replace(refusal, status=_STATUSES.get(refusal.code, refusal.status))
 
 
 def _response(body: dict[str, Any]) -> dict[str, Any]:

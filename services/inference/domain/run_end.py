@@ -36,8 +36,8 @@ def run_ended(
     )
 
 
-def too_long() -> ProviderError:
-    return ProviderError("the answer is too long")
+def too_long(service: str | None = None) -> ProviderError:
+    return ProviderError("the answer is too long", service=service, detail=ProviderError.TOO_LONG)
 
 
 def publishable(end: RunEnded) -> RunEnded:

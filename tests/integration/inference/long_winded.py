@@ -1,4 +1,4 @@
-"""A provider that does what prompts say: `whole 9`, `pieces 9` or `values 9` (MiB), `slow 20` (pieces)."""
+"""A provider that does what prompts say: `whole 9`, `pieces 9`, `piece 9`, `values 9` (MiB), `slow 20` (pieces)."""
 
 import asyncio
 import json
@@ -43,6 +43,9 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def _stream(writer: asyncio.StreamWriter, kind: str, size: int) -> None:
     writer.write(_HEAD % b"text/event-stream")
+    if kind == "piece":
+        writer.write(_chunk({"content": "a" * size * MIB}))
+        size = 0
     for _ in range(size):
         writer.write(_chunk({"content": backslashes(MIB) if kind == "pieces" else "word "}))
         await writer.drain()

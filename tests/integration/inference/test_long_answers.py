@@ -54,6 +54,15 @@ async def test_a_stream_that_is_not_kept_may_be_as_long_as_it_likes(edge: Edge, 
     assert len(words(edge, run_id)) == 16
 
 
+async def test_one_event_of_a_stream_may_be_as_long_as_a_whole_answer(
+    edge: Edge, billing: Billing, a_run: ARun
+) -> None:
+    run_id = await edge.ask(a_run("piece 9", stream=True))
+    assert isinstance(await edge.ended(run_id), RunCompleted)
+    assert "a" * 9 * MIB in words(edge, run_id)[0]
+    await fails_alone(edge, billing, a_run, a_run("piece 13", stream=True))
+
+
 async def test_an_end_that_was_written_down_though_no_message_can_hold_it(
     realm: TestRealm, pool_for: PoolFor
 ) -> None:

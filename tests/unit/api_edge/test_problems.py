@@ -179,6 +179,12 @@ def test_what_credits_do_not_pay_for_is_named_in_the_message() -> None:
     assert (error["message"], error["code"]) == ("plugins needs a key of your own", "invalid_request")
 
 
+def test_an_answer_that_is_too_long_would_be_so_again() -> None:
+    error = ProviderError("the answer is too long", detail=ProviderError.TOO_LONG)
+    assert PROBLEMS.response(error, V1).headers["x-should-retry"] == "false"
+    assert PROBLEMS.openai(error, V1)["error"]["message"] == MESSAGES.details[ProviderError.TOO_LONG]["en"]
+
+
 def test_rfc_9457s_shape() -> None:
     run_id = new_id()
     response = PROBLEMS.response(

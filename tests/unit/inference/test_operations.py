@@ -56,6 +56,22 @@ def test_an_error_under_200_is_one(body: dict[str, Any], code: str) -> None:
     assert code in refusal.codes
 
 
+@pytest.mark.parametrize(
+    ("code", "status"), [("invalid_prompt", 400), ("image_too_large", 400), ("rate_limit_exceeded", 429)]
+)
+def test_what_a_failed_response_says_is_as_if_it_were_refused(code: str, status: int) -> None:
+    error = {"code": code, "message": "no"}
+    for body in (
+        {"object": "response", "status": "failed", "output": [], "error": error},
+        {"type": "response.failed", "response": {"status": "failed", "error": error}},
+        {"type": "error", **error},
+        {"type": "error", "error": error},
+    ):
+        refusal = READINGS[Operation.RESPONSES].refusal(body)
+        assert refusal is not None
+        assert (refusal.status, refusal.code, refusal.message) == (status, code, "no")
+
+
 def test_a_whole_response_is_measured() -> None:
     body = {
         "output": [
