@@ -93,7 +93,7 @@ class EdgeSettings(VaultSettings, ServiceSettings):
     """How long the answers of kept runs are kept."""
     runs_ttl_s: float | None = Field(default=None, ge=DAY_S, le=10 * YEAR_S)
     """How long it is known whose run one was, and so its receipt and its answer found; none is for ever."""
-    body_bytes_max: int = Field(default=4 * _MIB, ge=1024)
+    body_bytes_max: int = Field(default=10 * _MIB, ge=1024)
     settings_url: str = Field(default="/settings/api-keys", pattern=r"^(/|https?://)")
 
     @model_validator(mode="after")

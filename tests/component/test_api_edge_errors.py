@@ -232,3 +232,12 @@ async def test_frontends_elsewhere_are_let_in_when_configured() -> None:
     )
     assert "canary" not in answer.text + str(answer.headers)
     assert "access-control-allow-origin" not in closed.headers
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/audio/speech", "/v1/completions", "/api/nothing"])
+async def test_an_endpoint_that_is_not_there_is_told_from_a_thing_that_is_not(path: str) -> None:
+    async with Edge().client() as client:
+        answer = await client.post(path, json={})
+    told = answer.json().get("error", answer.json())
+    assert (answer.status_code, told["code"], told["detail"]) == (404, "not_found", "no_such_endpoint")
+    assert told["message"] == "Latchkey has no such endpoint."

@@ -102,7 +102,7 @@ async def test_what_is_not_named_stays(change: dict[str, object]) -> None:
         ({"key_policy": "free_for_all"}, "key_policy"),
         ({"key_policy": None}, "key_policy"),
         ({"key_policy": ["system"]}, "key_policy"),
-        ({"default_model": "gpt-99"}, "default_model"),
+        ({"default_model": "model-99"}, "default_model"),
         ({"default_model": ""}, "default_model"),
         ({"default_model": None}, "default_model"),
         ({"default_model": 5}, "default_model"),

@@ -341,6 +341,7 @@ async def test_the_official_sdk_lists_models() -> None:
     async with _sdk(Edge()) as sdk:
         listed = [model.id async for model in sdk.models.list()]
         one = await sdk.models.retrieve("openai/gpt-4o-mini")
+        assert (await sdk.models.retrieve("gpt-4o-mini")).id == one.id
         with pytest.raises(openai.NotFoundError):
             await sdk.models.retrieve("openai/gpt-99")
     assert "openai/gpt-4o-mini" in listed

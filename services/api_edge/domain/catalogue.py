@@ -1,7 +1,7 @@
-"""Models: `provider/model`, or a bare name that the catalogue knows."""
+"""Models: `provider/model`, or a bare name that is listed or tells its provider."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -28,11 +28,16 @@ class Model:
 
 
 class Catalogue:
-    """`created`: Unix seconds, for OpenAI's list shape. Raises ValueError when a bare name is ambiguous."""
+    """`created`: Unix seconds, for OpenAI's list shape; `bare`: how providers' bare names begin. Raises
+    ValueError when the bare name of a listed model is ambiguous.
+    """
 
-    def __init__(self, models: tuple[Model, ...], created: int) -> None:
+    def __init__(
+        self, models: tuple[Model, ...], created: int, bare: Mapping[KeyService, Sequence[str]] | None = None
+    ) -> None:
         self.created = created
         self._models = models
+        self._beginnings = {provider: tuple(names) for provider, names in (bare or {}).items()}
         self._bare = {model.id.partition("/")[2]: model for model in models}
         if len(self._bare) != len(models):
             raise ValueError("two models of the catalogue share a bare name")
@@ -41,10 +46,15 @@ class Catalogue:
     def read(cls, text: bytes) -> "Catalogue":
         data = orjson.loads(text)
         models = (Model(KeyService(name.partition("/")[0]), name) for name in data["models"])
-        return cls(tuple(models), data["created"])
+        bare = {KeyService(provider): names for provider, names in data.get("bare", {}).items()}
+        return cls(tuple(models), data["created"], bare)
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models)
+
+    def listed(self, name: str) -> Model | None:
+        """Return a listed model by its id or its bare name."""
+        return self._bare.get(name) or next((model for model in self._models if model.id == name), None)
 
     def find(self, name: str, param: str = "model") -> Model:
         """Return the model a caller means by a `param`. A known provider's model need not be listed.
@@ -54,7 +64,15 @@ class Catalogue:
         if known := self._bare.get(name):
             return known
         prefix, _, rest = name.partition("/")
-        provider = _PROVIDERS.get(prefix)
-        if provider is None or not is_model_name(rest):
-            raise BadInputError(UNKNOWN_MODEL, param)
-        return Model(provider, name)
+        if (provider := _PROVIDERS.get(prefix)) is not None and is_model_name(rest):
+            return Model(provider, name)
+        if (maker := self._maker(name)) is not None and is_model_name(name):
+            return Model(maker, f"{maker}/{name}")
+        raise BadInputError(UNKNOWN_MODEL, param)
+
+    def _maker(self, bare: str) -> KeyService | None:
+        """Return whose model a bare name must be: clients have the names of new ones, and of snapshots."""
+        if "/" in bare:
+            return None
+        begun = (provider for provider, names in self._beginnings.items() if bare.startswith(names))
+        return next(begun, None)

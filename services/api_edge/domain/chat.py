@@ -14,13 +14,15 @@ _DEPTH_MAX = 64
 """More than any reader downstream must bear."""
 _OURS = ("model", "stream")
 _MANY_PROVIDERS = (KeyService.OPENROUTER, KeyService.GATEWAY)
+_INPUT_ELSEWHERE = ("prompt", "previous_response_id", "conversation")
+"""What a Responses request may go on from without an `input` of its own."""
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class OpenAICall:
     """A call of one of OpenAI's endpoints. `body` holds what the client sent without `model` and `stream`; a
-    chat's without `stream_options`, too.
+    chat's without `include_usage` of its `stream_options`, too.
 
     `model` is None when the client leaves it to the flow.
     """
@@ -47,6 +49,9 @@ def chat_call(body: dict[str, Any]) -> OpenAICall:
     stream = bool(optional(body, "stream", bool))
     for name in (*_OURS, "stream_options"):
         body.pop(name, None)
+    others = {name: value for name, value in options.items() if name != "include_usage"}
+    if stream and others:
+        body["stream_options"] = others
     return OpenAICall(model, stream, options.get("include_usage") is True, body)
 
 
@@ -67,7 +72,7 @@ def parse_responses(raw: bytes) -> OpenAICall:
 
 def _call(body: dict[str, Any], operation: Operation, *, stream: bool = False) -> OpenAICall:
     asked = body.get("input")
-    if asked is None and body.get("prompt") is None:
+    if asked is None and all(body.get(name) is None for name in _INPUT_ELSEWHERE):
         raise BadInputError("required", "input")
     if asked is not None and not isinstance(asked, str | list):
         raise BadInputError("wrong_type", "input")

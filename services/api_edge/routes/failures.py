@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -18,7 +19,7 @@ from shared.kernel.errors import InternalError, NotFoundError, PlatformError, Ru
 
 KEY_SOURCE_HEADER = "Latchkey-Key-Source"
 _FRAMEWORK: Final[Mapping[int, Callable[[], PlatformError]]] = {
-    404: NotFoundError,
+    404: partial(NotFoundError, detail="no_such_endpoint"),
     405: WrongMethodError,
     413: TooLargeError,
 }

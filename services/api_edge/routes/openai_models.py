@@ -27,9 +27,8 @@ def openai_models_router(gate: Gate, catalogue: Catalogue) -> APIRouter:
 
     @router.get("/{model:path}", response_class=Json)
     async def get_model(model: str) -> Json:
-        for known in catalogue:
-            if known.id == model:
-                return Json(describe(known))
-        raise NotFoundError("no such model")
+        if (known := catalogue.listed(model)) is None:
+            raise NotFoundError("no such model")
+        return Json(describe(known))
 
     return router

@@ -49,6 +49,8 @@ heed it), and `prediction` (what of it is rejected costs as a completion does, b
 What is not known may cost anything: gateways have parameters that call another model (`fallbacks`,
 `providerOptions`), or search (`search_parameters`).
 """
+_FREE: Final[Mapping[str, object]] = {"modalities": ["text"], "background": False}
+"""What asks for nothing more by that."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PARTS: Final = ("text", "refusal", "image_url", "input_text", "output_text", "input_image")
 """Of messages, what is rated as text is. Audio is dearer, files are read at a price of their own, and a link
@@ -84,7 +86,7 @@ def check_priceable(model: str, body: dict[str, Any], operation: Operation = Ope
 
 def _check_parameters(body: dict[str, Any], operation: Operation) -> None:
     for name, value in body.items():
-        if value is not None and name not in PARAMETERS[operation]:
+        if value is not None and name not in PARAMETERS[operation] and value != _FREE.get(name):
             said = name if _NAME.fullmatch(name) else "this parameter"
             raise InvalidRequestError(f"{said} needs a key of your own: credits pay for tokens only")
     if not _is_plain(body.get("metadata")):

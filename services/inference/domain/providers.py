@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from services.inference.domain.estimates import completion_limit
+from shared.kernel.errors import InvalidRequestError
 from shared.kernel.names import KeyService, KeyVerdict, Operation
 
 ModelSpelling = Literal["bare", "prefixed"]
@@ -82,7 +83,14 @@ def request_body(
     ceiling: int | None,
     operation: Operation = Operation.CHAT,
 ) -> dict[str, Any]:
-    """Return the client's parameters as this provider is to get them; a stream always tells its usage."""
+    """Return the client's parameters as this provider is to get them; a stream always tells its usage.
+
+    Raises InvalidRequestError for a response that nobody could read: here is no asking for it later.
+    """
+    if operation is Operation.RESPONSES and body.get("background"):
+        raise InvalidRequestError(
+            "a response in the background could not be read later", service=spec.service
+        )
     sent = {**body, "model": spec.model_name(model)}
     if operation is Operation.EMBEDDINGS:
         return sent
@@ -90,7 +98,9 @@ def request_body(
     if is_chat:
         sent |= spec.extra_body
     if stream:
-        sent |= {"stream": True, "stream_options": {"include_usage": True}} if is_chat else {"stream": True}
+        sent["stream"] = True
+        if is_chat:
+            sent["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     if ceiling is not None and completion_limit(sent) is None:
         sent[spec.limit_parameter if is_chat else "max_output_tokens"] = ceiling
     return sent

@@ -1,4 +1,4 @@
-"""A provider that does what prompts say: `whole 9`, `pieces 9`, `piece 9`, `values 9` (MiB), `slow 20` (pieces)."""
+"""A provider that does what prompts say: `whole 9`, `pieces 9`, `piece 9` or `values 9` (MiB), `slow 20`."""
 
 import asyncio
 import json

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from services.api_edge.domain.chat import parse_chat, with_preferred
+from services.api_edge.domain.chat import parse_chat, parse_responses, with_preferred
 from services.api_edge.domain.errors import BadInputError
 from services.inference.adapters.provider_catalogue import load_providers
 from shared.kernel.names import KeyService
@@ -40,6 +40,22 @@ def test_everything_unknown_passes_untouched() -> None:
 def test_streaming_is_asked_for(more: dict[str, object], *, stream: bool, include_usage: bool) -> None:
     call = parse_chat(_body(**more))
     assert (call.stream, call.include_usage) == (stream, include_usage)
+
+
+def test_what_else_is_asked_of_a_stream_goes_along() -> None:
+    options = {"include_usage": True, "include_obfuscation": False}
+    call = parse_chat(_body(stream=True, stream_options=options))
+    assert call.include_usage
+    assert call.body["stream_options"] == {"include_obfuscation": False}
+    assert "stream_options" not in parse_chat(_body(stream_options=options)).body
+
+
+@pytest.mark.parametrize("instead", ["prompt", "previous_response_id", "conversation"])
+def test_a_response_may_go_on_from_what_lies_at_the_provider(instead: str) -> None:
+    assert parse_responses(orjson.dumps({instead: "id"})).body == {instead: "id"}
+    with pytest.raises(BadInputError) as refusal:
+        parse_responses(orjson.dumps({instead: None, "instructions": "be brief"}))
+    assert (refusal.value.reason, refusal.value.param) == ("required", "input")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_defaults() -> None:
     settings = EdgeSettings.load()
     assert (settings.start_timeout_s, settings.run_timeout_s) == (10, 300)
-    assert (settings.runs_in_flight_max, settings.body_bytes_max) == (4096, 4 * 1024 * 1024)
+    assert (settings.runs_in_flight_max, settings.body_bytes_max) == (4096, 10 * 1024 * 1024)
     assert settings.auth.jwt_secret is None
     assert settings.auth_mode == "users"
 

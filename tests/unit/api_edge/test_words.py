@@ -28,6 +28,13 @@ CATALOGUE = Catalogue.read((DATA / "catalogue.json").read_bytes())
         ("openrouter/deepseek/deepseek-chat:free", KeyService.OPENROUTER, None),
         ("openai/ft:gpt-4o-mini:org::id", KeyService.OPENAI, None),
         ("gateway/anything", KeyService.GATEWAY, None),
+        ("gpt-99", KeyService.OPENAI, "openai/gpt-99"),
+        ("o3-mini", KeyService.OPENAI, "openai/o3-mini"),
+        ("ft:gpt-4o-mini:org::id", KeyService.OPENAI, "openai/ft:gpt-4o-mini:org::id"),
+        ("text-embedding-ada-002", KeyService.OPENAI, "openai/text-embedding-ada-002"),
+        ("claude-3-5-haiku-latest", KeyService.ANTHROPIC, "anthropic/claude-3-5-haiku-latest"),
+        ("gemini-3-pro", KeyService.GEMINI, "gemini/gemini-3-pro"),
+        ("grok-5", KeyService.XAI, "xai/grok-5"),
     ],
 )
 def test_a_model_is_found(name: str, provider: KeyService, model: str | None) -> None:
@@ -40,7 +47,10 @@ def test_a_model_is_found(name: str, provider: KeyService, model: str | None) ->
     [
         "",
         "/",
-        "gpt-99",
+        "model-99",
+        "gpt-4 o",
+        "ft:sk-canary-0123456789",
+        "o1/mini",
         "nobody/gpt-4o",
         "openai/",
         "openai/a b",

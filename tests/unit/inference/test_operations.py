@@ -117,6 +117,18 @@ def test_what_is_sent_is_each_endpoints_own() -> None:
     assert sent(router, Operation.EMBEDDINGS, input="x") == {"input": "x", "model": "openai/m"}
 
 
+def test_a_streamed_chat_tells_its_usage_whatever_else_is_asked_of_it() -> None:
+    spec, body = load_providers({})[KeyService.OPENAI], {"stream_options": {"include_obfuscation": False}}
+    sent = request_body(spec, "openai/m", body, stream=True, ceiling=None)
+    assert sent["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+
+
+def test_nobody_could_read_a_response_in_the_background() -> None:
+    spec, body = load_providers({})[KeyService.OPENAI], {"input": "x", "background": True}
+    with pytest.raises(InvalidRequestError, match="background"):
+        request_body(spec, "openai/m", body, stream=False, ceiling=None, operation=Operation.RESPONSES)
+
+
 def test_a_prompt_is_measured_wherever_it_is() -> None:
     image = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 9000}
     size = prompt_size({"input": [{"role": "user", "content": [{"type": "input_text", "text": "x"}, image]}]})

@@ -64,6 +64,7 @@ def test_what_tokens_do_not_pay_for_is_no_matter_of_credits(extra: dict[str, obj
         *({"reasoning_effort": "high", "verbosity": "low"}, {"thinking": {"type": "enabled"}}, {"seed": 1}),
         *({"logit_bias": {}, "logprobs": True, "stop": ["x"]}, {"top_k": 1, "min_p": 0.1}),
         {"response_format": {"type": "json_object"}, "parallel_tool_calls": False, "tool_choice": "auto"},
+        *({"modalities": ["text"]}, {"background": False}),
         {"max_tokens": 5, "max_completion_tokens": 5, "n": 2, "functions": [], "function_call": "auto"},
     ],
 )
