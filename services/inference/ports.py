@@ -1,6 +1,6 @@
 """What inference needs of the world."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -60,6 +60,7 @@ class ProviderCall:
     on_request_id: Callable[[str], None] = _unheard
     on_sent: Callable[[], None] = _unheard
     run_id: UUID | None = None
+    openai_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,10 @@ class RunRequested(Message):
     operation: Operation = Operation.CHAT
     body: dict[str, Any]
     """OpenAI's parameters as the client sent them, without `model` and `stream`; a chat's without
-    `stream_options`, too.
+    `include_usage` of its `stream_options`, too.
     """
+    openai_headers: dict[str, str] = Field(default_factory=dict)
+    """The client's own for OpenAI (`openai-organization`, …), to go along with the caller's own key only."""
     request_key: RequestKey | None = None
     further_keys: tuple[RequestKey, ...] = ()
     """Those sent beside it, to be tried after it, in this order."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.api_edge.domain.catalogue import Model
 from services.api_edge.domain.flows import Flow, run_terms
+from services.api_edge.domain.openai_headers import openai_headers
 from services.api_edge.domain.request_keys import SentKey, sent_keys
 from services.api_edge.domain.run_times import RunTimes
 from services.api_edge.domain.start_run import StartRun
@@ -37,6 +38,7 @@ class RunRequests:
             stream=command.call.stream,
             operation=command.call.operation,
             body=command.call.body,
+            openai_headers=openai_headers(command.headers),
             request_key=plain[0] if plain else None,
             further_keys=tuple(plain[1:]),
             session_key=sent.session and self._sealed(command, sent.session, now),

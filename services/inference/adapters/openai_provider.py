@@ -38,6 +38,7 @@ _LARGE_AT_ONCE: Final = 2
 _COMMAS_MAX: Final = 1_250_000
 """As many as embeddings of that length have. A value takes up to 72 bytes in memory for three that came."""
 _DRAIN_S: Final = 0.2
+_OPENAI_OR_ITS_LIKE: Final = (KeyService.OPENAI, KeyService.GATEWAY)
 _DONE: Final = "[DONE]"
 _ABOUT_THE_MACHINE: Final = (
     *("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version"),
@@ -184,8 +185,15 @@ def _headers(call: ProviderCall, spec: ProviderSpec, *, stream: bool) -> dict[st
         "Accept": "text/event-stream" if stream else "application/json",
         "Accept-Encoding": "identity",
         **_NOT_SENT,
+        **_of_the_account(call),
         spec.auth_header: spec.auth_prefix + call.key.secret.reveal(),
     }
+
+
+def _of_the_account(call: ProviderCall) -> Mapping[str, str]:
+    """What a caller says of their account at OpenAI says nothing of the platform's, nor of one elsewhere."""
+    used = call.key.used
+    return call.openai_headers if used.source.is_byok and used.service in _OPENAI_OR_ITS_LIKE else {}
 
 
 async def _drain(events: AsyncIterator[object]) -> None:

@@ -168,6 +168,7 @@ class TryAttempt:
             on_request_id=meter.name,
             on_sent=meter.send,
             run_id=request.run_id,
+            openai_headers=request.openai_headers,
         )
         meter.begin()
         if not request.stream:

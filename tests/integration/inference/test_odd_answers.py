@@ -14,7 +14,7 @@ from services.inference.adapters.openai_provider import OpenAIProvider
 from services.inference.adapters.provider_catalogue import load_providers
 from services.inference.domain.operations import READINGS
 from shared.kernel.errors import InvalidRequestError
-from shared.kernel.names import KeyService, Operation
+from shared.kernel.names import KeyService, KeySource, Operation
 from tests.integration.inference.calls import IDLE_S, a_call, collect, failure_of
 
 pytestmark = pytest.mark.integration
@@ -48,6 +48,28 @@ async def test_a_provider_hears_nothing_of_the_machine_that_asks() -> None:
         *("host", "user-agent"),
     ]
     assert request.headers["user-agent"].startswith("AsyncOpenAI/Python ")
+
+
+@pytest.mark.parametrize(
+    ("source", "service", "is_told"),
+    [
+        (KeySource.USER, KeyService.OPENAI, True),
+        (KeySource.REQUEST, KeyService.OPENAI, True),
+        (KeySource.PLATFORM, KeyService.OPENAI, False),
+        (KeySource.USER, KeyService.OPENROUTER, False),
+    ],
+)
+async def test_which_account_is_meant_is_told_with_the_callers_own_key_for_openai(
+    source: KeySource, service: KeyService, *, is_told: bool
+) -> None:
+    asked: list[httpx2.Request] = []
+    call = replace(a_call(), openai_headers={"openai-project": "proj_1"})
+    used = replace(call.key.used, source=source, service=service)
+    async with answering('{"choices": []}', asked=asked) as provider:
+        await provider.complete(replace(call, key=replace(call.key, used=used)))
+
+    [request] = asked
+    assert request.headers.get("openai-project") == ("proj_1" if is_told else None)
 
 
 ECHO = "canary9good9key9000333"

@@ -1,0 +1,20 @@
+"""Headers by which OpenAI's clients say what of the caller's account there is meant."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from services.api_edge.domain.errors import BadInputError
+from shared.kernel.secret import holds_secret
+
+_NAMES: Final = ("openai-organization", "openai-project", "openai-beta")
+_CHARS_MAX: Final = 200
+
+
+def openai_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return those that were sent. Raises BadInputError for what is too long, not printable, or a key."""
+    sent = {name: headers[name].strip() for name in _NAMES if name in headers}
+    for name, value in sent.items():
+        is_text = value.isascii() and value.isprintable() and len(value) <= _CHARS_MAX
+        if not is_text or holds_secret(value):
+            raise BadInputError("wrong_value", name)
+    return {name: value for name, value in sent.items() if value}
