@@ -117,7 +117,7 @@ async def test_odd_text_is_no_bad_input(stand: Stand) -> None:
 
 async def test_a_model_that_nobody_knows_is_left_to_the_provider_of_ones_own_key(stand: Stand) -> None:
     refused = await stand.user.ask("hello", model="openai/no-such-model")
-    assert error_of(refused) in {(400, "invalid_request"), (404, "not_found")}
+    assert error_of(refused) == (404, "model_not_found")
 
 
 def _takes_input(operation: dict[str, Any]) -> bool:

@@ -9,16 +9,16 @@ _LONG: Final = "x" * 2_000_001
 _HEAD: Final = b"POST /v1/chat/completions HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer <user>\r\n"
 
 CASES: Final[tuple[Case, ...]] = (
-    case("a chat", CHAT, {**ASKED, "x": "x" * 9 * _MIB}, status=413),
-    case("a run", RUNS, {**ASKED, "x": "x" * 5 * _MIB}, status=413),
-    case("a key", KEYS, {**NEW_KEY, "x": "x" * 5 * _MIB}, status=413),
-    case("a grant", GRANTS, {"user_id": "x" * 5 * _MIB}, status=413),
+    case("a chat", CHAT, {**ASKED, "x": "x" * 11 * _MIB}, status=413),
+    case("a run", RUNS, {**ASKED, "x": "x" * 11 * _MIB}, status=413),
+    case("a key", KEYS, {**NEW_KEY, "x": "x" * 11 * _MIB}, status=413),
+    case("a grant", GRANTS, {"user_id": "x" * 11 * _MIB}, status=413),
     raw("announced and waited for", _HEAD + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n", 413),
     raw(
         "in pieces of unknown number",
         _HEAD
         + b"Transfer-Encoding: chunked\r\n\r\n"
-        + (b"100000\r\n" + b"x" * _MIB + b"\r\n") * 5
+        + (b"100000\r\n" + b"x" * _MIB + b"\r\n") * 11
         + b"0\r\n\r\n",
         413,
     ),

@@ -7,6 +7,7 @@ from tests.acceptance.bad_inputs.case import (
     CHAT,
     COUNCILS,
     GRANTS,
+    INVALID,
     KEYS,
     MESSAGES,
     MODEL,
@@ -50,11 +51,6 @@ _MEMBERS: Final[dict[str, dict[str, Any]]] = {
         "stream that is a text": {**ASKED, "stream": "yes"},
         "stream that is a number": {**ASKED, "stream": 1},
         "stream options that are a list": {**ASKED, "stream_options": []},
-        "no model of any provider": {**ASKED, "model": "gpt-none"},
-        "an unknown provider": {**ASKED, "model": "nobody/gpt"},
-        "a model without a name": {**ASKED, "model": "openai/"},
-        "a provider in capitals": {**ASKED, "model": "OpenAI/gpt-4o-mini"},
-        "a model that climbs out of its path": {**ASKED, "model": "openai/../../admin?x=1"},
     },
     _RESPONSES: {
         "no input": {"model": MODEL},
@@ -78,6 +74,13 @@ _MEMBERS: Final[dict[str, dict[str, Any]]] = {
         "no messages": {"kind": "text", "model": MODEL},
     },
 }
+_UNKNOWN: Final = {
+    "no model of any provider": "model-none",
+    "an unknown provider": "nobody/gpt",
+    "a model without a name": "openai/",
+    "a provider in capitals": "OpenAI/gpt-4o-mini",
+    "a model that climbs out of its path": "openai/../../admin?x=1",
+}
 _TWICE: Final = {
     KEYS: b'{"service": "openai", "api_key": "<canary>", "service": "groq"}',
     "POST /api/user-settings": b'{"allowPlatformFallback": false, "allowPlatformFallback": true}',
@@ -93,6 +96,11 @@ CASES: Final[tuple[Case, ...]] = (
         case(f"{name}, {call}", call, body)
         for call, bodies in _MEMBERS.items()
         for name, body in bodies.items()
+    ),
+    *(
+        case(f"{name}, {call}", call, {**ASKED, "model": model}, code=code, status=status)
+        for call, code, status in ((CHAT, "model_not_found", 404), (RUNS, INVALID, 422))
+        for name, model in _UNKNOWN.items()
     ),
     *(case(f"a member twice, {call}", call, body) for call, body in _TWICE.items()),
     case("deep inside a message", CHAT, b'{"messages": [{"content": ' + b"[" * 70 + b"]" * 70 + b"}]}"),
