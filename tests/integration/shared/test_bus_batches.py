@@ -110,6 +110,23 @@ async def test_what_is_urgent_takes_those_along_that_wait(bus_for: BusFor, realm
     await billing.stop()
 
 
+async def test_what_is_urgent_hurries_behind_a_full_batch_too(bus_for: BusFor, realm: TestRealm) -> None:
+    taker = Taker()
+    billing = bus_for(BILLING)
+    billing.subscribe_batches(
+        BILLING_USAGE,
+        taker.take,
+        size=2,
+        linger_ms=60_000,
+        urgent=lambda delivery: delivery.body == b"message 2",
+    )
+    bodies = await _put(realm, 3)
+    await billing.start()
+    await until(lambda: taker.bodies == bodies)
+    assert [len(batch) for batch in taker.batches] == [2, 1]
+    await billing.stop()
+
+
 async def test_what_waits_for_others_is_done_with_before_the_end(bus_for: BusFor, realm: TestRealm) -> None:
     taker = Taker()
     billing = bus_for(BILLING)
