@@ -8,9 +8,9 @@ from typing import Any, Final
 import orjson
 
 from infra.event_stream import Entry
+from shared.contracts.message import TYPE_PREFIX
 from shared.kernel.names import BILLING, INFERENCE
 
-TYPE_PREFIX: Final = "latchkey."
 _PUBLISHERS: Final = {"usage": INFERENCE, "credits": BILLING}
 _TOLD_MAX: Final = 20
 

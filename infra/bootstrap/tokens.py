@@ -10,8 +10,8 @@ import jwt
 from infra.bootstrap.postgres import connect
 from infra.bootstrap.realm import BootstrapError, Realm
 from shared.kernel.ids import is_user_id
+from shared.kernel.names import API_TOKEN_PREFIX
 
-_PREFIX = "lk_"
 _JWT_LIFE_S = 3600
 _INSERT = "INSERT INTO edge.api_tokens (token_sha256, user_id, role, label) VALUES ($1, $2, $3, $4)"
 _REVOKE = "UPDATE edge.api_tokens SET revoked_at = now() WHERE token_sha256 = $1"
@@ -35,7 +35,7 @@ def mint_token(postgres_url: str, realm: Realm, user_id: str, role: str, *, labe
     """
     if not is_user_id(user_id):
         raise BootstrapError("a user's id is 1 to 128 printable characters")
-    token = _PREFIX + secrets.token_urlsafe(32)
+    token = API_TOKEN_PREFIX + secrets.token_urlsafe(32)
     label = f"{label} ({realm.name})"
     asyncio.run(_execute(postgres_url, _INSERT, _digest(token), user_id, role, label))
     return token

@@ -13,6 +13,7 @@ from shared.kernel.errors import InvalidRequestError
 from shared.kernel.ids import new_id
 
 CONTENT_TYPE = "application/cloudevents+json"
+TYPE_PREFIX: Final = "latchkey."
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
 """The broker's `max_message_size`: it closes the channel on which more comes, whoever else uses that."""
 
@@ -26,7 +27,7 @@ def text_bytes(text: str) -> int:
 
 def event_type(routing_key: str) -> str:
     """Return the CloudEvents type of what travels under a routing key."""
-    return f"latchkey.{routing_key}"
+    return TYPE_PREFIX + routing_key
 
 
 class Message(BaseModel):

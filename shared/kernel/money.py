@@ -1,5 +1,6 @@
 """Money in integers: one credit = 1,000,000 credit_micros. Floats never touch it."""
 
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 MICROS_PER_CREDIT = 1_000_000
@@ -21,8 +22,19 @@ def credits_to_micros(amount: Decimal | int | str) -> int:
 
 def format_credits(micros: int) -> str:
     """Return credits as a plain decimal string: 1500000 → "1.5"."""
-    text = f"{Decimal(micros) / MICROS_PER_CREDIT:f}"
+    return format_amount(Decimal(micros) / MICROS_PER_CREDIT)
+
+
+def format_amount(amount: Decimal) -> str:
+    """Return a plain decimal without an exponent or zeros at its end."""
+    text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def sum_if_known(amounts: Sequence[int | None]) -> int | None:
+    """Return a sum; None when one of the amounts is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None
 
 
 def usd_to_micros(usd: Decimal, *, credit_usd: Decimal, markup: Decimal) -> int:

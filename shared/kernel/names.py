@@ -8,6 +8,8 @@ KEY_VAULT: Final = "key_vault"
 INFERENCE: Final = "inference"
 BILLING: Final = "billing"
 SERVICES: Final = (API_EDGE, KEY_VAULT, INFERENCE, BILLING)
+API_TOKEN_PREFIX: Final = "lk_"  # noqa: S105 - of all of them
+SESSION_KEY_PREFIX: Final = "lks_"
 
 
 class KeyService(StrEnum):

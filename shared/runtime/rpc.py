@@ -10,7 +10,7 @@ from uuid import uuid4
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts.message import read
+from shared.contracts.message import TYPE_PREFIX, read
 from shared.contracts.rpc import ErrorBody, Request, RpcReply
 from shared.kernel.errors import InternalError, InvalidRequestError, PlatformError, ServiceUnavailableError
 from shared.runtime.delivery import Delivery, Handler
@@ -199,7 +199,7 @@ def _attributes(request: Request) -> dict[str, str]:
 
 def _named(kind: str) -> dict[str, str]:
     """Attributes of a request, by its CloudEvents type."""
-    method = kind.removeprefix("latchkey.")
+    method = kind.removeprefix(TYPE_PREFIX)
     return {
         "rpc.system.name": "latchkey",
         "rpc.method": method,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
-from services.api_edge.domain.session_tokens import SESSION_PREFIX, service_of
+from services.api_edge.domain.session_tokens import service_of
 from shared.kernel.base_url import is_base_url
 from shared.kernel.key_order import own_services
-from shared.kernel.names import KeyService
+from shared.kernel.names import SESSION_KEY_PREFIX, KeyService
 from shared.kernel.secret import SecretText, is_provider_key, is_visible_ascii
 
 KEY_HEADERS: Final = (
@@ -89,7 +89,7 @@ def check_is_for_all(headers: Mapping[str, str], providers: Collection[KeyServic
 
 
 def is_session_key(value: str) -> bool:
-    return value.strip().startswith(SESSION_PREFIX)
+    return value.strip().startswith(SESSION_KEY_PREFIX)
 
 
 def usable_key(value: str, param: str) -> SecretText:

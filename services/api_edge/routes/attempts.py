@@ -8,6 +8,7 @@ from services.api_edge.routes.wire import moment, money
 from services.api_edge.use_cases.session_usage import SessionTotals
 from shared.contracts.billing import ReceiptAttempt
 from shared.contracts.usage import TokenCounts
+from shared.kernel.money import sum_if_known
 
 
 def attempt_view(billed: ReceiptAttempt) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def totals_view(billed: Iterable[ReceiptAttempt]) -> dict[str, Any]:
             cache_write=sum(tokens.cache_write for tokens in counts),
             reasoning=sum(tokens.reasoning for tokens in counts),
         ),
-        **money("cost", None if None in costs else sum(cost for cost in costs if cost is not None)),
+        **money("cost", sum_if_known(costs)),
         **money("charged", sum(attempt.charged_micros for attempt in attempts)),
     }
 

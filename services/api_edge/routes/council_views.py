@@ -12,6 +12,7 @@ from services.api_edge.routes.run_views import run_view, status_of
 from services.api_edge.routes.wire import moment, money
 from shared.contracts.runs import RunCompleted, RunEnded
 from shared.kernel.errors import UserApiKeyRequiredError
+from shared.kernel.money import sum_if_known
 from shared.kernel.names import Outcome
 
 
@@ -66,7 +67,7 @@ def spent_view(ends: Iterable[RunCompleted | RunEnded]) -> dict[str, Any]:
         "usage": counts_view(
             sum(usage.tokens.prompt for usage in usages), sum(usage.tokens.completion for usage in usages)
         ),
-        **money("cost", None if None in costs else sum(cost for cost in costs if cost is not None)),
+        **money("cost", sum_if_known(costs)),
     }
 
 

@@ -18,6 +18,7 @@ from services.api_edge.use_cases.model_list import ModelList, ModelListing
 from services.api_edge.use_cases.price_overrides import PriceOverrides
 from shared.contracts.keys import KeyStatus
 from shared.contracts.prices import PriceSet
+from shared.kernel.money import format_amount
 from shared.kernel.names import KeyService
 
 PINNED_MAX: Final = 100
@@ -137,10 +138,7 @@ def _price(model: ModelInfo, override: PriceSet | None) -> dict[str, Any]:
 
 def _usd(amount: Decimal | None) -> str | None:
     """Write US$ per million tokens as a plain decimal."""
-    if amount is None:
-        return None
-    text = f"{amount:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return None if amount is None else format_amount(amount)
 
 
 def _cache(listing: ModelListing) -> dict[str, Any]:

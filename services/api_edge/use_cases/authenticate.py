@@ -7,8 +7,8 @@ from collections.abc import Callable
 from services.api_edge.domain.identity import Caller, bearer_token
 from services.api_edge.ports import TokenStore, TokenVerifier
 from shared.kernel.errors import UnauthenticatedError
+from shared.kernel.names import API_TOKEN_PREFIX
 
-_API_TOKEN = "lk_"  # noqa: S105 - the prefix of all API tokens
 _TOKEN_CHARS_MAX = 4096
 _REMEMBERED_S = 5.0
 _REMEMBERED_MAX = 10_000
@@ -35,7 +35,7 @@ class Authenticate:
     async def _caller(self, token: str) -> Caller:
         if len(token) > _TOKEN_CHARS_MAX or not token.isascii():
             raise UnauthenticatedError("not a token")
-        if token.startswith(_API_TOKEN):
+        if token.startswith(API_TOKEN_PREFIX):
             return await self._by_api_token(hashlib.sha256(token.encode()).digest())
         return await self._jwt.verify(token)
 

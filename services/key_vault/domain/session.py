@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from shared.kernel.errors import InvalidRequestError, UserApiKeyInvalidError
-from shared.kernel.names import KeyService
+from shared.kernel.names import SESSION_KEY_PREFIX, KeyService
 from shared.kernel.secret import SecretText
 
 EXPIRED: Final = "session_key_expired"
@@ -22,7 +22,6 @@ TAMPERED: Final = "session_key_tampered"
 SESSION_KEY_CHARS_MAX: Final = 4_096
 """Of the key in it: the token must still fit into a header, and sealed into a message."""
 
-_PREFIX: Final = "lks_"
 _VERSION: Final = 1
 _DIGEST_CHARS: Final = 32
 
@@ -57,7 +56,7 @@ def check_fits(key: SecretText) -> None:
 
 def write_token(claims: SessionClaims, ciphertext: str) -> str:
     text = json.dumps({**claims.fields(), "c": ciphertext}, separators=(",", ":"))
-    return _PREFIX + urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return SESSION_KEY_PREFIX + urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def read_token(token: SecretText, user_id: str, now: datetime) -> tuple[SessionClaims, str]:
@@ -88,9 +87,9 @@ def session_refused(detail: str) -> UserApiKeyInvalidError:
 
 
 def _decoded(token: str) -> dict[str, Any]:
-    if not token.startswith(_PREFIX):
+    if not token.startswith(SESSION_KEY_PREFIX):
         raise ValueError("no session key")
-    text = token.removeprefix(_PREFIX)
+    text = token.removeprefix(SESSION_KEY_PREFIX)
     padded = text.encode("ascii") + b"=" * (-len(text) % 4)
     decoded: dict[str, Any] = json.loads(urlsafe_b64decode(padded))
     return decoded
