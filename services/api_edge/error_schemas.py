@@ -25,10 +25,8 @@ _MEMBERS: Final[_Schema] = {
 
 _OPENAI_MEMBERS: Final[_Schema] = {
     **{name: schema for name, schema in _MEMBERS.items() if name != "provider_code"},
-    "code": {
-        "type": "string",
-        "description": "The provider's own, of a request that it refused.",
-    },
+    "code": {"type": "string", "description": "The provider's own, of a request that it refused."},
+    "message": {"type": "string", "description": "Of a wrong request, what whoever refused it said."},
 }
 
 ERROR_SCHEMAS: Final[Mapping[str, _Schema]] = {

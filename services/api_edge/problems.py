@@ -120,11 +120,13 @@ class Problems:
     def openai(self, error: PlatformError, occasion: Occasion) -> dict[str, Any]:
         """Return OpenAI's error object with our members beside its own.
 
-        Its clients go by `code` and `message` alone: of a request that is wrong, these are the provider's own
-        where it was the provider who refused it, as if it had been asked directly.
+        Its clients go by `code` and `message` alone: of a request that is wrong, the message is what whoever
+        refused it said, and the code a provider's own, as if it had been asked directly; but for a code that
+        means something else here.
         """
         members = self._members(error, occasion)
-        if code := members.pop("provider_code", None) or _openai_code(error):
+        code = members.pop("provider_code", None) or _openai_code(error)
+        if code and code not in RULES:
             members["code"] = code
         if error.code == InvalidRequestError.code and "detail" in members:
             members["message"] = members["detail"]

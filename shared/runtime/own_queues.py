@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from aio_pika.abc import AbstractRobustChannel, AbstractRobustConnection
@@ -13,6 +14,7 @@ from shared.contracts import topology
 from shared.kernel.errors import ForbiddenError, InvalidRequestError
 from shared.runtime.delivery import Delivery, Handler
 from shared.runtime.logs import get_logger
+from shared.runtime.publisher import AWAY
 
 _RETRY_S: Final = 1.0
 
@@ -85,7 +87,7 @@ class OwnQueues:
         channel.reopen_callbacks.add(consume_again)
 
     def _give_up(self, connection: AbstractRobustConnection) -> None:
-        if self._ending is None:
+        if self._ending is None or self._ending.done():
             self._ending = asyncio.create_task(_end(connection))
 
     async def _consume_replies(self, channel: AbstractRobustChannel) -> None:
@@ -129,4 +131,5 @@ async def _end(connection: AbstractRobustConnection) -> None:
     transport = connection.transport
     await asyncio.sleep(_RETRY_S)
     if transport is not None:
-        await transport.connection.close()
+        with suppress(*AWAY):
+            await transport.connection.close()

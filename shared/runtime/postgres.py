@@ -70,7 +70,8 @@ async def until_back(
 ) -> ResultT:
     """Repeat an operation while it raises DatabaseUnavailableError, and log that `what` waits.
 
-    For messages in hand: giving them back would use up their deliveries.
+    For what a service cannot begin without, and for messages in hand: giving them back would use up their
+    deliveries.
     """
     while True:
         try:

@@ -1,7 +1,7 @@
 """Models: `provider/model`, or a bare name that is listed or tells its provider."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -28,16 +28,16 @@ class Model:
 
 
 class Catalogue:
-    """`created`: Unix seconds, for OpenAI's list shape; `bare`: how providers' bare names begin. Raises
+    """`created`: Unix seconds, for OpenAI's list shape; `bare`: patterns of providers' bare names. Raises
     ValueError when the bare name of a listed model is ambiguous.
     """
 
     def __init__(
-        self, models: tuple[Model, ...], created: int, bare: Mapping[KeyService, Sequence[str]] | None = None
+        self, models: tuple[Model, ...], created: int, bare: Mapping[KeyService, str] | None = None
     ) -> None:
         self.created = created
         self._models = models
-        self._beginnings = {provider: tuple(names) for provider, names in (bare or {}).items()}
+        self._bare_of = {provider: re.compile(names) for provider, names in (bare or {}).items()}
         self._bare = {model.id.partition("/")[2]: model for model in models}
         if len(self._bare) != len(models):
             raise ValueError("two models of the catalogue share a bare name")
@@ -74,5 +74,5 @@ class Catalogue:
         """Return whose model a bare name must be: clients have the names of new ones, and of snapshots."""
         if "/" in bare:
             return None
-        begun = (provider for provider, names in self._beginnings.items() if bare.startswith(names))
-        return next(begun, None)
+        makers = (provider for provider, names in self._bare_of.items() if names.fullmatch(bare))
+        return next(makers, None)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from services.api_edge.domain.errors import BadInputError
-from services.api_edge.domain.json_text import is_deep
+from services.api_edge.domain.json_text import check_few, is_deep
 from shared.kernel.names import KeyService, Operation
 
 _DEPTH_MAX = 64
@@ -83,7 +83,8 @@ def _call(body: dict[str, Any], operation: Operation, *, stream: bool = False) -
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
-    """Raise BadInputError for what is no JSON object, or too deep a one."""
+    """Raise BadInputError for what is no JSON object, or one of too many values, or too deep."""
+    check_few(raw)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:

@@ -9,6 +9,16 @@ from services.api_edge.domain.errors import BadInputError
 from shared.kernel.errors import ProviderError
 
 TOO_DEEP: Final = "the answer is nested too deep"
+_MANY: Final = 500_000
+"""Values, or what looks so; embeddings take at most 300,000 tokens at once."""
+
+
+def check_few(text: bytes) -> None:
+    """Raise BadInputError for so many values that they would take many times the text's own memory: an empty
+    list of three bytes takes 64. Images and texts are few, however long.
+    """
+    if len(text) > _MANY and sum(text.count(sign) for sign in (b",", b"[", b"{")) > _MANY:
+        raise BadInputError("too_many_values")
 
 
 def check_once(text: bytes) -> None:

@@ -19,7 +19,7 @@ from pydantic import (
 from starlette.responses import Response
 
 from services.api_edge.domain.errors import BadInputError
-from services.api_edge.domain.json_text import check_once
+from services.api_edge.domain.json_text import check_few, check_once
 from shared.kernel.errors import NotFoundError
 from shared.kernel.ids import is_user_id
 from shared.kernel.lengths import IDEMPOTENCY_KEY_CHARS_MAX
@@ -102,6 +102,7 @@ class Json(Response):
 async def read_body(request: Request, model: type[InputT]) -> InputT:
     """Raise BadInputError naming a field, never its value; and when a member comes twice."""
     text = await request.body()
+    check_few(text)
     try:
         read = model.model_validate_json(text)
     except ValidationError as error:

@@ -33,12 +33,13 @@ from shared.kernel.names import KeyService
 CONNECT_TIMEOUT_S: Final = 5.0
 _WRITE_TIMEOUT_S: Final = 30.0
 _ANSWER_BYTES_MAX: Final = 12 * 1024 * 1024
+_FOREIGN_EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of a stream from a caller's own address: an event takes many times its length until it has come."""
 _LARGE_BYTES: Final = 1024 * 1024
 _LARGE_AT_ONCE: Final = 2
 _COMMAS_MAX: Final = 1_250_000
 """As many as embeddings of that length have. A value takes up to 72 bytes in memory for three that came."""
 _DRAIN_S: Final = 0.2
-_OPENAI_OR_ITS_LIKE: Final = (KeyService.OPENAI, KeyService.GATEWAY)
 _DONE: Final = "[DONE]"
 _ABOUT_THE_MACHINE: Final = (
     *("Lang", "Package-Version", "OS", "Arch", "Runtime", "Runtime-Version"),
@@ -193,7 +194,8 @@ def _headers(call: ProviderCall, spec: ProviderSpec, *, stream: bool) -> dict[st
 def _of_the_account(call: ProviderCall) -> Mapping[str, str]:
     """What a caller says of their account at OpenAI says nothing of the platform's, nor of one elsewhere."""
     used = call.key.used
-    return call.openai_headers if used.source.is_byok and used.service in _OPENAI_OR_ITS_LIKE else {}
+    is_meant = used.service is KeyService.OPENAI or call.key.base_url is not None
+    return call.openai_headers if used.source.is_byok and is_meant else {}
 
 
 async def _drain(events: AsyncIterator[object]) -> None:
@@ -202,7 +204,7 @@ async def _drain(events: AsyncIterator[object]) -> None:
         async with asyncio.timeout(_DRAIN_S):
             async for _ in events:
                 pass
-    except (TimeoutError, httpx2.HTTPError):
+    except (TimeoutError, httpx2.HTTPError, ProviderError):
         return
 
 
@@ -253,10 +255,12 @@ def _keepable_usage(secret: str, usage: dict[str, Any] | None) -> dict[str, Any]
 
 async def _events(call: ProviderCall, response: httpx2.Response) -> AsyncIterator[httpx2.ServerSentEvent]:
     """Raise ProviderError for an answer that is no stream, and for an event as long as no answer may be."""
-    if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
+    kind, _, _ = response.headers.get("content-type", "").partition(";")
+    if kind.strip().lower() != "text/event-stream":
         raise _not_an_answer(call)
+    most = _ANSWER_BYTES_MAX if call.key.base_url is None else _FOREIGN_EVENT_BYTES_MAX
     try:
-        async for event in httpx2.EventSource(response, _ANSWER_BYTES_MAX):
+        async for event in httpx2.EventSource(response, most):
             yield event
     except httpx2.SSEError:
         raise too_long(call.key.used.service) from None

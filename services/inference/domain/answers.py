@@ -8,6 +8,25 @@ from services.inference.domain.generated import Text, number_in, texts_of
 from services.inference.domain.refusals import Refusal, refusal_of
 
 _ERRORS: Final = range(400, 600)
+_OF_THE_REQUEST: Final = (
+    *("context_length_exceeded", "invalid_prompt", "data_residency_mismatch", "bio_policy"),
+    *("misalignment_policy_violation", "image_content_policy_violation"),
+    *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url"),
+    *("invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error"),
+    *("image_file_too_large", "unsupported_image_media_type", "empty_image_file"),
+    *("failed_to_download_image", "image_file_not_found"),
+)
+_STATUSES: Final = {
+    "invalid_api_key": 401,
+    "model_not_found": 404,
+    "insufficient_quota": 429,
+    "rate_limit_exceeded": 429,
+    **dict.fromkeys(_OF_THE_REQUEST, 400),
+}
+"""Of OpenAI's codes, what they have when an answer has not begun.
+
+https://platform.openai.com/docs/api-reference/responses/object
+"""
 _TEXTS: Final = ("content", "refusal", "reasoning", "reasoning_content")
 _ARGUMENTS: Final = ("arguments",)
 _REASONING: Final = ("reasoning", "reasoning_content")
@@ -50,7 +69,8 @@ def refusal_in(body: object) -> Refusal | None:
     if not error:
         return None
     code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and code in _ERRORS else HTTPStatus.BAD_GATEWAY.value
+    known = _STATUSES.get(code) if isinstance(code, str) else code
+    status = known if isinstance(known, int) and known in _ERRORS else HTTPStatus.BAD_GATEWAY.value
     return refusal_of(status, body)
 
 

@@ -205,7 +205,7 @@ def error_of(refusal: Refusal, service: KeyService, source: KeySource) -> Platfo
         )
     if meaning is Meaning.BAD_REQUEST:
         said = _quoted(refusal, source) or f"{name} refused the request"
-        return InvalidRequestError(said, service=name, refused=_refused(refusal))
+        return InvalidRequestError(said, service=name, refused=_refused(refusal, source))
     if meaning in (Meaning.NOT_ALLOWED, Meaning.TOO_LARGE):
         return _not_allowed(
             refusal, service, source, is_quoted=source.is_byok or meaning is Meaning.TOO_LARGE
@@ -222,12 +222,18 @@ def _not_allowed(
 ) -> NotAllowedError:
     """What the platform's key may not do is nobody's business but the platform's."""
     said = (_quoted(refusal, source) if is_quoted else "") or f"{service} does not allow this with the key"
-    refused = _refused(refusal) if is_quoted else None
+    refused = _refused(refusal, source) if is_quoted else None
     return NotAllowedError(said, service=service.value, refused=refused)
 
 
-def _refused(refusal: Refusal) -> Refused:
-    return Refused(refusal.status, refusal.code, refusal.param)
+def _refused(refusal: Refusal, source: KeySource) -> Refused:
+    code, param = (_named(word, source) for word in (refusal.code, refusal.param))
+    return Refused(refusal.status, code, param)
+
+
+def _named(word: str | None, source: KeySource) -> str | None:
+    is_ours = word is not None and not source.is_byok and _ACCOUNT.search(word)
+    return None if is_ours else word
 
 
 def _quoted(refusal: Refusal, source: KeySource) -> str:

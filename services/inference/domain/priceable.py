@@ -51,6 +51,7 @@ What is not known may cost anything: gateways have parameters that call another 
 """
 _FREE: Final[Mapping[str, object]] = {"modalities": ["text"], "background": False}
 """What asks for nothing more by that."""
+_STREAM_OPTIONS: Final = frozenset({"include_usage", "include_obfuscation"})
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PARTS: Final = ("text", "refusal", "image_url", "input_text", "output_text", "input_image")
 """Of messages, what is rated as text is. Audio is dearer, files are read at a price of their own, and a link
@@ -89,6 +90,9 @@ def _check_parameters(body: dict[str, Any], operation: Operation) -> None:
         if value is not None and name not in PARAMETERS[operation] and value != _FREE.get(name):
             said = name if _NAME.fullmatch(name) else "this parameter"
             raise InvalidRequestError(f"{said} needs a key of your own: credits pay for tokens only")
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict) or options.keys() - _STREAM_OPTIONS:
+        raise InvalidRequestError("these stream_options need a key of your own: credits pay for tokens only")
     if not _is_plain(body.get("metadata")):
         raise InvalidRequestError("metadata of other than texts needs a key of your own")
 

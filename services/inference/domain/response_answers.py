@@ -4,7 +4,6 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 from services.inference.domain import answers
@@ -22,15 +21,6 @@ _GENERATED: Final = (
     "response.reasoning_text.delta",
     "response.reasoning_summary_text.delta",
 )
-_OF_THE_REQUEST: Final = (
-    *("invalid_prompt", "data_residency_mismatch", "bio_policy", "misalignment_policy_violation"),
-    *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url"),
-    *("invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error"),
-    *("image_content_policy_violation", "image_file_too_large", "unsupported_image_media_type"),
-    *("empty_image_file", "failed_to_download_image", "image_file_not_found"),
-)
-_STATUSES: Final = {"rate_limit_exceeded": 429, **dict.fromkeys(_OF_THE_REQUEST, 400)}
-"""Of a response that failed: what a refusal before it would have had."""
 _TEXTS: Final = ("text", "refusal", "arguments", "input")
 _DELTA: Final = ("delta",)
 _INDEXES: Final = ("output_index", "content_index", "summary_index")
@@ -70,16 +60,8 @@ def refusal_in(body: object) -> Refusal | None:
     if not isinstance(body, dict):
         return None
     if body.get("type") == "error":
-        return _refusal(body if body.get("error") else {"error": body})
-    return _refusal(_response(body))
-
-
-def _refusal(body: dict[str, Any]) -> Refusal | None:
-    """Their codes have no status: https://platform.openai.com/docs/api-reference/responses/object"""
-    refusal = answers.refusal_in(body)
-    if refusal is None or refusal.code is None:
-        return refusal
-    return replace(refusal, status=_STATUSES.get(refusal.code, refusal.status))
+        return answers.refusal_in(body if body.get("error") else {"error": body})
+    return answers.refusal_in(_response(body))
 
 
 def _response(body: dict[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,7 @@ async def test_a_provider_hears_nothing_of_the_machine_that_asks() -> None:
         (KeySource.REQUEST, KeyService.OPENAI, True),
         (KeySource.PLATFORM, KeyService.OPENAI, False),
         (KeySource.USER, KeyService.OPENROUTER, False),
+        (KeySource.USER_GATEWAY, KeyService.GATEWAY, False),
     ],
 )
 async def test_which_account_is_meant_is_told_with_the_callers_own_key_for_openai(

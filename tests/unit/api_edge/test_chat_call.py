@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from services.api_edge.domain.chat import parse_chat, parse_responses, with_preferred
+from services.api_edge.domain.chat import parse_chat, parse_embeddings, parse_responses, with_preferred
 from services.api_edge.domain.errors import BadInputError
 from services.inference.adapters.provider_catalogue import load_providers
 from shared.kernel.names import KeyService
@@ -40,6 +40,15 @@ def test_everything_unknown_passes_untouched() -> None:
 def test_streaming_is_asked_for(more: dict[str, object], *, stream: bool, include_usage: bool) -> None:
     call = parse_chat(_body(**more))
     assert (call.stream, call.include_usage) == (stream, include_usage)
+
+
+def test_values_are_bounded_and_long_texts_are_not() -> None:
+    with pytest.raises(BadInputError) as refusal:
+        parse_chat(_body(x=[[]] * 300_000))
+    assert refusal.value.reason == "too_many_values"
+    assert len(parse_chat(_body(x="A" * 5_000_000)).body["x"]) == 5_000_000
+    tokens = orjson.dumps({"model": "m", "input": list(range(100, 300_100))})
+    assert len(parse_embeddings(tokens).body["input"]) == 300_000
 
 
 def test_what_else_is_asked_of_a_stream_goes_along() -> None:

@@ -174,6 +174,12 @@ def test_elsewhere_the_code_is_ours_and_the_provider_s_is_beside_it() -> None:
     assert (problem["detail"], problem["param"]) == ("This model's maximum is 8 tokens.", "messages")
 
 
+def test_a_code_that_means_something_else_here_stays_the_provider_s() -> None:
+    error = InvalidRequestError("no", refused=Refused(403, "insufficient_credits"))
+    assert PROBLEMS.openai(error, V1)["error"]["code"] == "invalid_request"
+    assert PROBLEMS.problem(error, API)["provider_code"] == "insufficient_credits"
+
+
 def test_what_credits_do_not_pay_for_is_named_in_the_message() -> None:
     error = PROBLEMS.openai(InvalidRequestError("plugins needs a key of your own"), V1)["error"]
     assert (error["message"], error["code"]) == ("plugins needs a key of your own", "invalid_request")

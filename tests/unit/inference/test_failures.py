@@ -203,6 +203,12 @@ def test_what_the_provider_calls_it_is_passed_on(body: object, code: str | None,
     assert error(500, body).refused is None
 
 
+def test_the_platforms_account_is_named_by_no_code_and_no_parameter() -> None:
+    body = {"error": {"code": "org-AbC123", "param": "proj_XYZ"}}
+    assert error(400, body).refused == Refused(400, "org-AbC123", "proj_XYZ")
+    assert error(400, body, PLATFORM).refused == Refused(400)
+
+
 def test_what_the_platforms_key_may_not_do_is_not_told_of() -> None:
     body = {"error": {"message": "not for you", "code": "missing_scope"}}
     assert error(403, body).refused == Refused(403, "missing_scope")

@@ -57,7 +57,12 @@ def test_an_error_under_200_is_one(body: dict[str, Any], code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status"), [("invalid_prompt", 400), ("image_too_large", 400), ("rate_limit_exceeded", 429)]
+    ("code", "status"),
+    [
+        *(("invalid_prompt", 400), ("image_too_large", 400), ("context_length_exceeded", 400)),
+        *(("model_not_found", 404), ("insufficient_quota", 429), ("invalid_api_key", 401)),
+        *(("rate_limit_exceeded", 429), ("server_error", 502)),
+    ],
 )
 def test_what_a_failed_response_says_is_as_if_it_were_refused(code: str, status: int) -> None:
     error = {"code": code, "message": "no"}
@@ -70,6 +75,9 @@ def test_what_a_failed_response_says_is_as_if_it_were_refused(code: str, status:
         refusal = READINGS[Operation.RESPONSES].refusal(body)
         assert refusal is not None
         assert (refusal.status, refusal.code, refusal.message) == (status, code, "no")
+    in_a_chat = READINGS[Operation.CHAT].refusal({"error": error})
+    assert in_a_chat is not None
+    assert in_a_chat.status == status
 
 
 def test_a_whole_response_is_measured() -> None:

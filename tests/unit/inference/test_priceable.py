@@ -21,6 +21,7 @@ def user(content: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "extra",
     [
+        *({"stream_options": {"model": "dear"}}, {"stream_options": "x"}, {"stream_options": 5}),
         *({"service_tier": "priority"}, {"service_tier": "default"}),
         *({"fallbacks": ["gpt-5-pro"]}, {"mock_testing_fallbacks": True}, {"mock_response": "x"}),
         *({"providerOptions": {"gateway": {"models": ["openai/gpt-5-pro"]}}}, {"caching": False}),
@@ -64,7 +65,10 @@ def test_what_tokens_do_not_pay_for_is_no_matter_of_credits(extra: dict[str, obj
         *({"reasoning_effort": "high", "verbosity": "low"}, {"thinking": {"type": "enabled"}}, {"seed": 1}),
         *({"logit_bias": {}, "logprobs": True, "stop": ["x"]}, {"top_k": 1, "min_p": 0.1}),
         {"response_format": {"type": "json_object"}, "parallel_tool_calls": False, "tool_choice": "auto"},
-        *({"modalities": ["text"]}, {"background": False}),
+        *(
+            {"modalities": ["text"]},
+            {"stream_options": {"include_usage": True, "include_obfuscation": False}},
+        ),
         {"max_tokens": 5, "max_completion_tokens": 5, "n": 2, "functions": [], "function_call": "auto"},
     ],
 )
