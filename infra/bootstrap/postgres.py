@@ -20,6 +20,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 _LOCK = 0x1A7C4  # advisory: one bootstrap at a time
 _POLL_S = 0.1
+_VACUUMED_S = 10.0
 
 
 def schema_of(service: str) -> str:
@@ -125,8 +126,22 @@ async def _create_schema(database: Connection, realm: Realm, service: str) -> No
     """)
 
 
+async def _drop_database(admin: Connection, realm: Realm) -> None:
+    """With whoever is connected to it. Only a superuser may end an autovacuum worker: that ends soon."""
+    async with asyncio.timeout(_VACUUMED_S):
+        while True:
+            try:
+                await admin.execute(f'DROP DATABASE IF EXISTS "{realm.name}" WITH (FORCE)')
+            except asyncpg.InsufficientPrivilegeError as error:
+                if "terminate" not in str(error):
+                    raise
+                await asyncio.sleep(_POLL_S)
+            else:
+                return
+
+
 async def _drop(servers: Servers, realm: Realm) -> None:
     async with connect(servers.postgres_url) as admin, _locked(admin):
-        await admin.execute(f'DROP DATABASE IF EXISTS "{realm.name}" WITH (FORCE)')
+        await _drop_database(admin, realm)
         for service in SERVICES:
             await admin.execute(f'DROP ROLE IF EXISTS "{realm.login(service)}"')
