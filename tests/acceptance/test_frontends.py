@@ -131,12 +131,16 @@ async def asked(site: Site, way: Gate, house: House, caller: Caller, prompt: str
     site.orders = {"edge": way.before(house.url), "token": caller.token, "prompt": prompt}
 
 
+async def asked_by_an_owner(site: Site, way: Gate, house: House, prompt: str) -> None:
+    caller = await house.caller()
+    await caller.store_key(KEY)
+    await asked(site, way, house, caller, prompt)
+
+
 async def test_the_page_shows_the_answer_whatever_the_connection_does(
     site: Site, web_house: House, way: Gate, tmp_path: Path
 ) -> None:
-    caller = await web_house.caller()
-    await caller.store_key(KEY)
-    await asked(site, way, web_house, caller, "[simulate chunks=60 chunk_ms=30] one two three")
+    await asked_by_an_owner(site, way, web_house, "[simulate chunks=60 chunk_ms=30] one two three")
     async with browsing(site.address, tmp_path), asyncio.timeout(_ANSWER_S):
         for _ in range(5):
             await site.progress.get()
@@ -155,9 +159,7 @@ async def test_the_page_shows_the_answer_whatever_the_connection_does(
 async def test_the_page_says_that_nobody_answers_for_as_long_as_that_is_so(
     site: Site, web_house: House, way: Gate, tmp_path: Path
 ) -> None:
-    caller = await web_house.caller()
-    await caller.store_key(KEY)
-    await asked(site, way, web_house, caller, "hello")
+    await asked_by_an_owner(site, way, web_house, "hello")
     await way.close()
     async with browsing(site.address, tmp_path), asyncio.timeout(_ANSWER_S):
         told = await site.problems.get()
@@ -183,9 +185,7 @@ async def _bad_gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 async def test_the_page_waits_for_an_edge_that_is_away_behind_its_proxy(
     site: Site, web_house: House, way: Gate, tmp_path: Path
 ) -> None:
-    caller = await web_house.caller()
-    await caller.store_key(KEY)
-    await asked(site, way, web_house, caller, "hello")
+    await asked_by_an_owner(site, way, web_house, "hello")
     await way.close()
     proxy = urlsplit(site.orders["edge"])
     async with browsing(site.address, tmp_path), asyncio.timeout(_ANSWER_S):

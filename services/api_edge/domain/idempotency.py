@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from services.api_edge.domain.errors import BadInputError
+from services.api_edge.domain.header_text import is_plain_name
 from shared.kernel.lengths import IDEMPOTENCY_KEY_CHARS_MAX
-from shared.kernel.secret import holds_secret
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 
@@ -27,12 +27,7 @@ def idempotency_key(header: str | None) -> str | None:
     if header is None:
         return None
     key = header.strip()
-    if (
-        not 0 < len(key) <= IDEMPOTENCY_KEY_CHARS_MAX
-        or not key.isprintable()
-        or not key.isascii()
-        or holds_secret(key)
-    ):
+    if not key or not is_plain_name(key, IDEMPOTENCY_KEY_CHARS_MAX):
         raise BadInputError("wrong_value", IDEMPOTENCY_HEADER)
     return key
 
